@@ -1,0 +1,1 @@
+//! BERT-style encoders as functions of their weights.

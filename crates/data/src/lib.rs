@@ -1,0 +1,1 @@
+//! Files to tokenised multi-task steps: manifests, readers, tokenizer, samplers, splits.

@@ -1,0 +1,1 @@
+//! The Nash bargaining kernel: a Gram matrix in, bargaining weights out.

@@ -1,0 +1,1 @@
+//! Who shares what: sharing strategies, heads, and the multi-task model they make.

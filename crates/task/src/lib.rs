@@ -1,0 +1,33 @@
+//! The vocabulary of multi-task learning, and what a task asks of a model.
+//!
+//! Everything above speaks in these words: a [`Label`] is one example's truth or answer, [`Packed`] is a batch of
+//! tokenised text, [`Key`](rng::Key) names a stream of random numbers. With the default feature `candle` the trait
+//! [`Task`] and its kinds come along; without it this crate has no tensor in it, so that rules and metrics built on
+//! it stay light.
+
+mod batch;
+mod label;
+pub mod rng;
+mod spec;
+
+pub use batch::{Encoded, Packed, Step, TaskBatch};
+pub use label::{Answer, Cell, Label, Likelihood, Progress, Reads, TaskId};
+pub use spec::TaskSpec;
+
+#[cfg(feature = "candle")]
+mod classification;
+#[cfg(feature = "candle")]
+mod multilabel;
+#[cfg(feature = "candle")]
+mod registry;
+#[cfg(feature = "candle")]
+mod regression;
+#[cfg(feature = "candle")]
+mod tagging;
+#[cfg(feature = "candle")]
+mod task;
+
+#[cfg(feature = "candle")]
+pub use registry::{KINDS, build};
+#[cfg(feature = "candle")]
+pub use task::{Kind, Task};
