@@ -24,9 +24,9 @@ impl Key {
     #[must_use]
     pub fn named(self, name: &str) -> Self {
         // FNV-1a, 64 bits: any fixed hash of the name will do, Philox does the mixing.
-        let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
+        let hash = name
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
         self.with(hash)
     }
 

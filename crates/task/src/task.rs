@@ -56,3 +56,41 @@ pub struct Kind {
     /// The label names that one field mentions, for inferring `labels` from the training split.
     pub mentions: fn(&Cell) -> Vec<String>,
 }
+
+/// The metrics of a kind, `headline` in front if the manifest names one.
+///
+/// # Errors
+/// If `headline` is no metric that any kind knows.
+pub(crate) fn headline_first(defaults: &[&'static str], headline: Option<&str>) -> anyhow::Result<Vec<&'static str>> {
+    let mut metrics = defaults.to_vec();
+    let Some(wanted) = headline else { return Ok(metrics) };
+    let Some(name) = HEADLINES.iter().find(|name| **name == wanted) else {
+        anyhow::bail!(
+            "unknown headline metric `{wanted}`{}; there are {}",
+            crate::registry::nearest(wanted, HEADLINES),
+            HEADLINES.join(", ")
+        );
+    };
+    metrics.retain(|metric| metric != name);
+    metrics.insert(0, name);
+    Ok(metrics)
+}
+
+/// The metrics that can head a task's line: higher is better for all of them.
+const HEADLINES: &[&str] = &[
+    "accuracy",
+    "binary-f1",
+    "macro-f1",
+    "macro-recall",
+    "matthews",
+    "micro-f1",
+    "pearson",
+    "pearson-spearman",
+    "set-f1",
+    "set-map",
+    "span-f1",
+    "spearman",
+    "stance-f1",
+    "subset-accuracy",
+    "token-accuracy",
+];
