@@ -1,1 +1,48 @@
 //! Answers and truth to scores, statistics and reports.
+//!
+//! A [`Metric`] judges answers against truths and gives one number; [`METRICS`] lists them all. Nothing here sees a
+//! tensor, opens a file or prints.
+
+mod accuracy;
+mod calibration;
+mod correlation;
+mod error;
+mod f1;
+mod judged;
+mod matthews;
+mod registry;
+mod sets;
+mod spans;
+
+pub use correlation::{pearson, ranks, spearman};
+pub use judged::{Judged, scores, trivial_answers};
+pub use registry::{METRICS, find};
+pub use spans::{Span, spans, spans_strict};
+
+use mtl_task::{Answer, Label};
+
+/// A score of a task's answers: one number, never NaN.
+///
+/// Answers and truths are aligned by index. No examples, or examples that the metric does not judge, score 0;
+/// [`scores`] refuses both with a reason, so prefer it at a border.
+pub trait Metric: Sync {
+    /// The name that manifests, recipes and reports use.
+    fn name(&self) -> &'static str;
+
+    /// One line for `list`.
+    fn about(&self) -> &'static str;
+
+    /// Whether more is better; a headline metric must say yes.
+    fn higher_is_better(&self) -> bool {
+        true
+    }
+
+    /// Whether truths of this form are what the metric judges.
+    fn judges(&self, truth: &Label) -> bool;
+
+    /// The score of `answers` against `truth`. `names` are the task's class, label or tag names in index order.
+    ///
+    /// # Panics
+    /// If there are not as many answers as truths.
+    fn score(&self, answers: &[Answer], truth: &[Label], names: &[String]) -> f64;
+}

@@ -1,0 +1,118 @@
+//! The metrics, sorted by name.
+
+use crate::{Metric, accuracy, calibration, correlation, error, f1, matthews, sets, spans};
+
+/// Every metric.
+pub const METRICS: &[&dyn Metric] = &[
+    &accuracy::Accuracy,
+    &f1::AccuracyF1,
+    &f1::BinaryF1,
+    &calibration::ExpectedCalibrationError,
+    &f1::MacroF1,
+    &f1::MacroRecall,
+    &error::MeanAbsoluteError,
+    &matthews::Matthews,
+    &f1::MicroF1,
+    &error::MeanSquaredError,
+    &correlation::Pearson,
+    &correlation::PearsonSpearman,
+    &sets::SetF1,
+    &sets::SetMacroF1,
+    &sets::SetMeanAveragePrecision,
+    &spans::SpanF1,
+    &spans::SpanF1Strict,
+    &correlation::Spearman,
+    &f1::StanceF1,
+    &sets::SubsetAccuracy,
+    &accuracy::TokenAccuracy,
+];
+
+/// The metric called `name`.
+///
+/// # Errors
+/// If there is none: the message names the nearest one and lists them all.
+pub fn find(name: &str) -> Result<&'static dyn Metric, String> {
+    METRICS.iter().find(|metric| metric.name() == name).copied().ok_or_else(|| {
+        let names: Vec<&str> = METRICS.iter().map(|metric| metric.name()).collect();
+        let nearest = names
+            .iter()
+            .map(|known| (strsim::jaro_winkler(name, known), known))
+            .filter(|(likeness, _)| *likeness > 0.75)
+            .max_by(|a, b| a.0.total_cmp(&b.0))
+            .map(|(_, known)| format!(" (did you mean `{known}`?)"))
+            .unwrap_or_default();
+        format!("unknown metric `{name}`{nearest}; there are {}", names.join(", "))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use mtl_task::{Answer, Label};
+
+    use super::*;
+    use crate::trivial_answers;
+
+    /// One truth of each form, with a constant answer to it.
+    fn forms() -> Vec<(Label, Vec<Label>)> {
+        vec![
+            (Label::Class(0), vec![Label::Class(0), Label::Class(1), Label::Class(2)]),
+            (Label::Value(0.5), vec![Label::Value(0.), Label::Value(1.), Label::Value(-3.)]),
+            (Label::Set(vec![true, false]), vec![Label::Set(vec![true, true]), Label::Set(vec![false, false])]),
+            (Label::Tags(vec![0]), vec![Label::Tags(vec![0, 1, 2]), Label::Tags(vec![])]),
+        ]
+    }
+
+    fn names() -> Vec<String> {
+        ["O", "B-x", "I-x"].map(String::from).to_vec()
+    }
+
+    #[test]
+    fn metrics_are_sorted_and_found_and_a_typing_error_is_understood() {
+        assert!(METRICS.windows(2).all(|pair| pair[0].name() < pair[1].name()));
+        assert!(METRICS.iter().all(|metric| find(metric.name()).is_ok() && !metric.about().is_empty()));
+        let error = find("acuracy").err().expect("no such metric");
+        assert!(error.contains("(did you mean `accuracy`?)") && error.contains("token-accuracy"), "{error}");
+    }
+
+    #[test]
+    fn every_metric_is_finite_on_what_it_judges_and_0_on_nothing() {
+        for metric in METRICS {
+            let mut judged = 0;
+            for (answer, truth) in forms() {
+                let score = metric.score(&trivial_answers(&answer, &truth), &truth, &names());
+                assert!(score.is_finite(), "{}: {score} on {truth:?}", metric.name());
+                judged += usize::from(metric.judges(&truth[0]));
+            }
+            assert!(judged > 0, "{} judges nothing", metric.name());
+            assert_eq!(metric.score(&[], &[], &names()), 0., "{}", metric.name());
+        }
+    }
+
+    #[test]
+    fn the_truth_itself_has_the_best_score() {
+        for metric in METRICS {
+            for (_, truth) in forms().into_iter().filter(|(_, truth)| metric.judges(&truth[0])) {
+                let answers: Vec<Answer> =
+                    truth.iter().map(|label| trivial_answers(label, std::slice::from_ref(label)).remove(0)).collect();
+                let answers: Vec<Answer> = answers
+                    .into_iter()
+                    .zip(&truth)
+                    .map(|(answer, truth)| Answer { label: truth.clone(), scores: answer.scores })
+                    .collect();
+                let best = if metric.higher_is_better() { 1. } else { 0. };
+                let score = metric.score(&answers, &truth, &names());
+                assert!((score - best).abs() < 1e-12, "{}: {score} for {truth:?}", metric.name());
+            }
+        }
+    }
+
+    #[test]
+    fn a_constant_answer_correlates_with_nothing() {
+        for name in ["matthews", "pearson", "pearson-spearman", "spearman"] {
+            let metric = find(name).expect("known");
+            let (answer, truth) =
+                forms().into_iter().find(|(_, truth)| metric.judges(&truth[0])).expect("judges some form");
+            assert_eq!(metric.score(&trivial_answers(&answer, &truth), &truth, &names()), 0., "{name}");
+        }
+    }
+}
