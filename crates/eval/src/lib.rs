@@ -11,12 +11,15 @@ mod f1;
 mod judged;
 mod matthews;
 mod registry;
+pub mod report;
 mod sets;
 mod spans;
+pub mod transfer;
 
 pub use correlation::{pearson, ranks, spearman};
 pub use judged::{Judged, scores, trivial_answers};
 pub use registry::{METRICS, find};
+pub use report::{Parameters, Report, Scores, Splits, TaskReport};
 pub use spans::{Span, spans, spans_strict};
 
 use mtl_task::{Answer, Label};

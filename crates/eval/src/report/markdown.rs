@@ -1,0 +1,145 @@
+//! The report for people: each score beside the trivial one, so that nobody is impressed by a majority class.
+
+use std::fmt::Write;
+
+use super::{Report, TaskReport};
+
+/// The whole report.
+pub(super) fn render(report: &Report) -> String {
+    let mut page = format!("# {}: {} sharing, {} weighting\n\n", report.recipe, report.strategy, report.rule);
+    if report.fallback {
+        page +=
+            "**The recipe's data could not be fetched; the embedded recipe stood in. These are no real tasks.**\n\n";
+    }
+    page += &scores(report);
+    page += &model(report);
+    page += &every_metric(report);
+    page += &run(report);
+    page
+}
+
+fn scores(report: &Report) -> String {
+    let split = if report.sealed() { "dev" } else { "test" };
+    let mut text = format!("## Scores on {split}\n\n");
+    text += &row(["task", "metric", split, "trivial", "gain", "n", "dev", "n dev", "train", "train − dev", "n train"]);
+    text += "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n";
+    for (name, task) in &report.tasks {
+        let gain = task.score() - task.trivial;
+        text += &row([
+            escape(name),
+            task.headline.clone(),
+            score(task.score()),
+            score(task.trivial),
+            format!("{gain:+.3}{}", if gain > 0. { "" } else { " ✗" }),
+            task.test.map_or(task.n_dev, |_| task.n_test).to_string(),
+            score(task.dev),
+            task.n_dev.to_string(),
+            optional(task.train.map(score)),
+            optional(task.gap().map(|gap| format!("{gap:+.3}"))),
+            optional(task.n_train.map(|n| n.to_string())),
+        ]);
+    }
+    text += "\nHigher is better. *Trivial* is the score of always answering the majority class, tag or set, or the mean \
+             value, of the training split. *Train − dev* is the generalisation gap.\n";
+    text += &match &report.test_opened_at {
+        Some(when) => format!("The test split was opened at {when}; no choice was made on it.\n"),
+        None => "The test split is sealed: these are dev scores, on which checkpoints were chosen.\n".to_string(),
+    };
+    let beaten: Vec<String> = report.tasks.iter().filter(|(_, task)| !learnt(task)).map(|(n, _)| escape(n)).collect();
+    if !beaten.is_empty() {
+        let _ = writeln!(text, "\n**Caution**, not above its trivial baseline: {}.", beaten.join(", "));
+    }
+    text
+}
+
+fn model(report: &Report) -> String {
+    let parameters = &report.parameters;
+    let mut text = String::from("\n## Parameters\n\n| | parameters |\n| --- | ---: |\n");
+    let mut line = |what: &str, count: usize| text += &row([what.to_string(), grouped(count)]);
+    line("in all", parameters.total);
+    line("trainable", parameters.trainable);
+    parameters.per_task.iter().for_each(|(task, &count)| line(&format!("that {} uses", escape(task)), count));
+    line("one model per task, in all", parameters.single_task_total);
+    let rate = crate::transfer::parameter_reduction(parameters.total, parameters.single_task_total);
+    let compared = if rate >= 0. { "fewer" } else { "more" };
+    let _ = writeln!(
+        text,
+        "\n{:.1} % {compared} parameters than one model per task; {:.1} % of them are shared. Stored: {} bytes.",
+        rate.abs() * 100.,
+        parameters.shared_fraction * 100.,
+        grouped(parameters.stored_bytes as usize)
+    );
+    text
+}
+
+fn every_metric(report: &Report) -> String {
+    let mut text = String::from("\n## Every metric\n\n| task | metric | train | dev | test | trivial |\n");
+    text += "| --- | --- | ---: | ---: | ---: | ---: |\n";
+    for (name, task) in &report.tasks {
+        for (metric, scores) in &task.metrics {
+            let lower = crate::find(metric).is_ok_and(|metric| !metric.higher_is_better());
+            text += &row([
+                escape(name),
+                format!("{metric}{}", if lower { " (lower is better)" } else { "" }),
+                optional(scores.train.map(score)),
+                score(scores.dev),
+                optional(scores.test.map(score)),
+                score(scores.trivial),
+            ]);
+        }
+    }
+    text
+}
+
+fn run(report: &Report) -> String {
+    let outcomes: Vec<String> = report.outcomes.iter().map(|(outcome, count)| format!("{outcome} {count}")).collect();
+    let mut text = String::from("\n## Run\n\n| | |\n| --- | --- |\n");
+    for (key, value) in [
+        ("recipe", report.recipe.clone()),
+        ("checkpoint", report.checkpoint.clone()),
+        ("seed", report.seed.to_string()),
+        ("steps", report.steps.to_string()),
+        ("weights of step", report.best_step.map_or("the end".to_string(), |step| step.to_string())),
+        ("outcomes of the rule", optional((!outcomes.is_empty()).then(|| outcomes.join(", ")))),
+        ("seconds", format!("{:.1}", report.seconds)),
+        ("tokens per second", format!("{:.0}", report.tokens_per_second)),
+        ("device", report.device.clone()),
+        ("commit", optional(report.commit.clone())),
+    ] {
+        text += &row([key.to_string(), escape(&value)]);
+    }
+    text
+}
+
+fn learnt(task: &TaskReport) -> bool {
+    task.score() > task.trivial
+}
+
+fn row<const N: usize>(cells: [impl AsRef<str>; N]) -> String {
+    cells.iter().fold("|".to_string(), |line, cell| format!("{line} {} |", cell.as_ref())) + "\n"
+}
+
+fn score(value: f64) -> String {
+    format!("{value:.3}")
+}
+
+fn optional(value: Option<String>) -> String {
+    value.unwrap_or_else(|| "–".to_string())
+}
+
+/// A pipe would end the cell, a line break the row.
+fn escape(text: &str) -> String {
+    text.replace('|', "\\|").replace(['\n', '\r'], " ")
+}
+
+/// A count with its thousands apart.
+fn grouped(count: usize) -> String {
+    let digits = count.to_string();
+    digits.bytes().enumerate().fold(String::new(), |mut text, (index, digit)| {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(' ');
+        }
+        text.push(digit.into());
+        text
+    })
+}
