@@ -1,0 +1,61 @@
+//! BERT (Devlin et al. 2019).
+
+use anyhow::Result;
+use serde_json::Value;
+
+use crate::family::{Activation, Names, Shape};
+use crate::registry::{Architecture, number, numbers_or};
+
+pub(crate) const ARCHITECTURE: Architecture =
+    Architecture { name: "bert", about: "BERT, MiniLM and others with `model_type = \"bert\"`", shape, names: &NAMES };
+
+pub(crate) const NAMES: Names = Names {
+    embeddings: [
+        "embeddings.word_embeddings.weight",
+        "embeddings.position_embeddings.weight",
+        "embeddings.token_type_embeddings.weight",
+        "embeddings.LayerNorm.weight",
+        "embeddings.LayerNorm.bias",
+        "embeddings_project.weight",
+        "embeddings_project.bias",
+    ],
+    layer: "encoder.layer.{}.",
+    tensors: [
+        "attention.self.query.weight",
+        "attention.self.key.weight",
+        "attention.self.value.weight",
+        "attention.self.query.bias",
+        "attention.self.key.bias",
+        "attention.self.value.bias",
+        "attention.output.dense.weight",
+        "attention.output.dense.bias",
+        "attention.output.LayerNorm.weight",
+        "attention.output.LayerNorm.bias",
+        "intermediate.dense.weight",
+        "intermediate.dense.bias",
+        "output.dense.weight",
+        "output.dense.bias",
+        "output.LayerNorm.weight",
+        "output.LayerNorm.bias",
+    ],
+};
+
+/// The sizes that a `config.json` of this kind states.
+pub(crate) fn shape(config: &Value) -> Result<Shape> {
+    let hidden = number(config, "hidden_size")?;
+    Ok(Shape {
+        vocabulary: number(config, "vocab_size")?,
+        width: hidden,
+        hidden,
+        layers: number(config, "num_hidden_layers")?,
+        heads: number(config, "num_attention_heads")?,
+        intermediate: number(config, "intermediate_size")?,
+        positions: number(config, "max_position_embeddings")?,
+        first_position: 0,
+        types: numbers_or(config, "type_vocab_size", 2.)? as usize,
+        epsilon: numbers_or(config, "layer_norm_eps", 1e-12)?,
+        activation: Activation::named(config.get("hidden_act").and_then(Value::as_str).unwrap_or("gelu"))?,
+        hidden_dropout: numbers_or(config, "hidden_dropout_prob", 0.1)?,
+        attention_dropout: numbers_or(config, "attention_probs_dropout_prob", 0.1)?,
+    })
+}

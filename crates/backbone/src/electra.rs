@@ -1,0 +1,17 @@
+//! ELECTRA (Clark et al. 2020): BERT's layers; a narrow word table that is projected to the states' width.
+
+use anyhow::Result;
+use serde_json::Value;
+
+use crate::bert;
+use crate::family::Shape;
+use crate::registry::{Architecture, numbers_or};
+
+pub(crate) const ARCHITECTURE: Architecture =
+    Architecture { name: "electra", about: "ELECTRA discriminators", shape, names: &bert::NAMES };
+
+fn shape(config: &Value) -> Result<Shape> {
+    let shape = bert::shape(config)?;
+    let width = numbers_or(config, "embedding_size", shape.hidden as f64)? as usize;
+    Ok(Shape { width, ..shape })
+}

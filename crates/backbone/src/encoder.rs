@@ -1,0 +1,122 @@
+//! What an encoder is: functions of tokens and weights, one layer at a time, so that strategies can stand between
+//! and inside the layers.
+
+use std::sync::Arc;
+
+use candle_core::{Result, Tensor};
+use mtl_task::Packed;
+
+use crate::{Layout, Part, Pass, Slot};
+
+/// Which of a layer's two normalised sums.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Norm {
+    /// After attention.
+    Attention,
+    /// After the feed-forward block.
+    Output,
+}
+
+/// Learned keys and values that every token of every sequence may attend to, `[length, hidden]` each.
+#[derive(Clone, Debug)]
+pub struct Prefix {
+    /// Keys, all heads side by side.
+    pub keys: Tensor,
+    /// Values, all heads side by side.
+    pub values: Tensor,
+}
+
+/// A transformation of a block's output, `[tokens, hidden]` to the same.
+pub type Transform<'a> = &'a dyn Fn(&Tensor) -> Result<Tensor>;
+
+/// Where a strategy may reach into a layer; all closed by default.
+#[derive(Clone, Copy, Default)]
+pub struct Ports<'a> {
+    /// Extra keys and values for the attention.
+    pub prefix: Option<&'a Prefix>,
+    /// Applied to the attention block's output (before its bias, which the norm adds).
+    pub after_attention: Option<Transform<'a>>,
+    /// Applied to the feed-forward block's output (before its bias, which the norm adds).
+    pub after_feed: Option<Transform<'a>>,
+    /// A function of the layer's input that is added to the sum before the last norm (projected attention layers).
+    pub beside: Option<Transform<'a>>,
+}
+
+/// A BERT-style encoder. It holds shapes and names, never weights.
+pub trait Encoder: Send + Sync {
+    /// Number of layers.
+    fn layers(&self) -> usize;
+
+    /// Width of the states.
+    fn hidden(&self) -> usize;
+
+    /// Attention heads of a layer.
+    fn heads(&self) -> usize;
+
+    /// Rows of the word table.
+    fn vocabulary(&self) -> usize;
+
+    /// Longest input in tokens, special tokens included.
+    fn max_tokens(&self) -> usize;
+
+    /// The tensors of a part.
+    fn layout(&self, part: Part) -> &Arc<Layout>;
+
+    /// The word vectors of the tokens, `[tokens, width of the word table]`.
+    ///
+    /// # Errors
+    /// If an id lies outside the table.
+    fn words(&self, slot: &Slot, tokens: &Packed, pass: &mut Pass) -> Result<Tensor>;
+
+    /// The state below the first layer, `[tokens, hidden]`, from the word vectors.
+    ///
+    /// # Errors
+    /// If a sequence is longer than [`Encoder::max_tokens`], or a segment id has no vector.
+    fn embed(&self, slot: &Slot, words: &Tensor, tokens: &Packed, pass: &mut Pass) -> Result<Tensor>;
+
+    /// The attention block without its output bias, `[tokens, hidden]`.
+    ///
+    /// # Errors
+    /// Those of candle.
+    fn attend(
+        &self,
+        slot: &Slot,
+        x: &Tensor,
+        tokens: &Packed,
+        prefix: Option<&Prefix>,
+        pass: &mut Pass,
+    ) -> Result<Tensor>;
+
+    /// LayerNorm(dropout(y + bias) + residual), `[tokens, hidden]`.
+    ///
+    /// # Errors
+    /// Those of candle.
+    fn add_norm(&self, norm: Norm, slot: &Slot, y: &Tensor, residual: &Tensor, pass: &mut Pass) -> Result<Tensor>;
+
+    /// The feed-forward block without its last bias, `[tokens, hidden]`.
+    ///
+    /// # Errors
+    /// Those of candle.
+    fn feed(&self, slot: &Slot, x: &Tensor, pass: &mut Pass) -> Result<Tensor>;
+
+    /// One layer: attend, add and norm, feed, add and norm.
+    ///
+    /// # Errors
+    /// Those of its ops.
+    fn layer(&self, slot: &Slot, x: &Tensor, tokens: &Packed, ports: &Ports, pass: &mut Pass) -> Result<Tensor> {
+        let mut attended = self.attend(slot, x, tokens, ports.prefix, pass)?;
+        if let Some(transform) = ports.after_attention {
+            attended = transform(&attended)?;
+        }
+        let middle = self.add_norm(Norm::Attention, slot, &attended, x, pass)?;
+        let mut fed = self.feed(slot, &middle, pass)?;
+        if let Some(transform) = ports.after_feed {
+            fed = transform(&fed)?;
+        }
+        let residual = match ports.beside {
+            Some(transform) => (&middle + transform(x)?)?,
+            None => middle,
+        };
+        self.add_norm(Norm::Output, slot, &fed, &residual, pass)
+    }
+}

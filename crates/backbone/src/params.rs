@@ -1,0 +1,180 @@
+//! The parameters of a whole model, by name and in a fixed order.
+//!
+//! A name says who owns the parameter, then which part it is: `shared/layer.0`, `task.sst2/head.weight`,
+//! `frozen/words`. In files each tensor keeps the hub's name behind its owner.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use candle_core::{DType, Device, Result, Tensor, Var};
+
+use crate::{Flat, Layout};
+
+/// One parameter vector.
+#[derive(Clone, Debug)]
+pub struct Param {
+    name: String,
+    var: Var,
+    layout: Arc<Layout>,
+    trainable: bool,
+}
+
+impl Param {
+    /// Its name, `owner/part`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Who owns it: `shared`, `frozen`, or `task.<name>`.
+    pub fn owner(&self) -> &str {
+        self.name.split('/').next().unwrap_or_default()
+    }
+
+    /// Its values.
+    pub fn var(&self) -> &Var {
+        &self.var
+    }
+
+    /// Its values, as a tensor that candle tracks.
+    pub fn tensor(&self) -> &Tensor {
+        self.var.as_tensor()
+    }
+
+    /// The tensors in it.
+    pub fn layout(&self) -> &Arc<Layout> {
+        &self.layout
+    }
+
+    /// Whether the optimizer may change it.
+    pub fn trainable(&self) -> bool {
+        self.trainable
+    }
+}
+
+/// All parameters of a model, sorted by name.
+#[derive(Clone, Debug)]
+pub struct Params {
+    entries: BTreeMap<String, Param>,
+    device: Device,
+    dtype: DType,
+}
+
+impl Params {
+    /// No parameters yet.
+    pub fn new(device: &Device, dtype: DType) -> Self {
+        Self { entries: BTreeMap::new(), device: device.clone(), dtype }
+    }
+
+    /// Where they live.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// F32, or F64 in tests.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// Adds a flat parameter laid out as `layout`; names beginning with `frozen/` are not trained.
+    ///
+    /// # Errors
+    /// If the name is taken or the length is not the layout's.
+    pub fn insert(&mut self, name: &str, layout: &Arc<Layout>, values: &Flat) -> Result<Param> {
+        if values.len() != layout.len() {
+            candle_core::bail!("parameter `{name}`: {} values for a layout of {}", values.len(), layout.len());
+        }
+        let tensor = values.tensor(&self.device)?.to_dtype(self.dtype)?;
+        self.insert_var(name, layout, Var::from_tensor(&tensor)?)
+    }
+
+    /// Adds one tensor as a parameter that keeps its shape. `decay` says whether weight decay applies.
+    ///
+    /// # Errors
+    /// If the name is taken.
+    pub fn insert_tensor(&mut self, name: &str, values: &Tensor, decay: bool) -> Result<Param> {
+        let tensor_name = name.split_once('/').map_or(name, |(_, rest)| rest).to_string();
+        let layout = Layout::new([(tensor_name, values.dims().to_vec(), decay)]);
+        let tensor = values.to_device(&self.device)?.to_dtype(self.dtype)?;
+        self.insert_var(name, &layout, Var::from_tensor(&tensor.detach())?)
+    }
+
+    fn insert_var(&mut self, name: &str, layout: &Arc<Layout>, var: Var) -> Result<Param> {
+        let trainable = !name.starts_with("frozen/");
+        let param = Param { name: name.to_string(), var, layout: layout.clone(), trainable };
+        if self.entries.insert(name.to_string(), param.clone()).is_some() {
+            candle_core::bail!("two parameters are called `{name}`");
+        }
+        Ok(param)
+    }
+
+    /// The parameter called `name`.
+    pub fn get(&self, name: &str) -> Option<&Param> {
+        self.entries.get(name)
+    }
+
+    /// All of them, by name.
+    pub fn iter(&self) -> impl Iterator<Item = &Param> {
+        self.entries.values()
+    }
+
+    /// Number of values.
+    pub fn count(&self) -> usize {
+        self.iter().map(|param| param.layout.len()).sum()
+    }
+
+    /// The tensors by the names they have in files: `owner/hub name`, each in its own shape, on the host.
+    pub fn tensors(&self) -> Result<Vec<(String, Tensor)>> {
+        let mut tensors = Vec::new();
+        for param in self.iter() {
+            let flat = param.tensor().detach().flatten_all()?.to_device(&Device::Cpu)?;
+            for entry in param.layout.entries() {
+                let values = flat.narrow(0, entry.range.start, entry.range.len())?;
+                tensors.push((format!("{}/{}", param.owner(), entry.name), values.reshape(entry.shape.as_slice())?));
+            }
+        }
+        Ok(tensors)
+    }
+
+    /// Sets every parameter from tensors named as [`Params::tensors`] names them.
+    ///
+    /// # Errors
+    /// If one is missing or has another shape, naming it.
+    pub fn assign(&self, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
+        for param in self.iter() {
+            let mut flat = Vec::with_capacity(param.layout.entries().len());
+            for entry in param.layout.entries() {
+                let name = format!("{}/{}", param.owner(), entry.name);
+                let Some(tensor) = tensors.get(&name) else { candle_core::bail!("tensor `{name}` is missing") };
+                if tensor.dims() != entry.shape {
+                    candle_core::bail!("tensor `{name}` has shape {:?}, expected {:?}", tensor.dims(), entry.shape);
+                }
+                flat.push(tensor.to_device(&self.device)?.to_dtype(self.dtype)?.flatten_all()?);
+            }
+            param.var.set(&Tensor::cat(&flat, 0)?.reshape(param.var.shape())?)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_round_trip_by_hub_name() -> Result<()> {
+        let mut params = Params::new(&Device::Cpu, DType::F32);
+        let layout = Layout::new([("a".into(), vec![2, 2], true), ("b".into(), vec![1], false)]);
+        params.insert("shared/layer.0", &layout, &Flat::F32(vec![1., 2., 3., 4., 5.]))?;
+        params.insert_tensor("task.x/head.bias", &Tensor::new(&[7f32], &Device::Cpu)?, false)?;
+        let saved: BTreeMap<String, Tensor> = params.tensors()?.into_iter().collect();
+        assert_eq!(saved.keys().collect::<Vec<_>>(), ["shared/a", "shared/b", "task.x/head.bias"]);
+        for param in params.iter() {
+            param.var().set(&param.tensor().detach().zeros_like()?)?;
+        }
+        params.assign(&saved)?;
+        let restored = params.get("shared/layer.0").expect("inserted").tensor().to_vec1::<f32>()?;
+        assert_eq!(restored, [1., 2., 3., 4., 5.]);
+        assert!(params.insert_tensor("task.x/head.bias", &Tensor::new(0f32, &Device::Cpu)?, false).is_err());
+        Ok(())
+    }
+}

@@ -1,0 +1,150 @@
+//! The architectures, sorted by name, and how an encoder comes to its weights.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, bail};
+use candle_core::DType;
+use mtl_task::rng::Key;
+use serde_json::Value;
+
+use crate::checkpoint::Checkpoint;
+use crate::family::Names;
+use crate::{Encoder, Family, Flat, Layout, Part, Shape};
+use crate::{bert, distilbert, electra, roberta};
+
+/// One entry of the registry.
+pub struct Architecture {
+    /// The hub's `model_type`.
+    pub name: &'static str,
+    /// One line for `list`.
+    pub about: &'static str,
+    pub(crate) shape: fn(&Value) -> Result<Shape>,
+    pub(crate) names: &'static Names,
+}
+
+/// Every architecture.
+pub const ARCHITECTURES: &[Architecture] =
+    &[bert::ARCHITECTURE, distilbert::ARCHITECTURE, electra::ARCHITECTURE, roberta::ARCHITECTURE];
+
+/// An encoder and the weights it starts from.
+#[derive(Clone)]
+pub struct Pretrained {
+    /// The architecture's name.
+    pub architecture: String,
+    /// The hub configuration it was built from.
+    pub config: Value,
+    /// The function.
+    pub encoder: Family,
+    /// Its weights, part by part.
+    pub weights: BTreeMap<Part, Flat>,
+}
+
+/// The encoder that a checkpoint holds.
+///
+/// # Errors
+/// If the architecture is unknown, a tensor is missing or of another shape than the configuration says.
+pub fn pretrained(checkpoint: &Checkpoint) -> Result<Pretrained> {
+    let name = checkpoint.config.get("model_type").and_then(Value::as_str).unwrap_or("bert");
+    let place = checkpoint.folder.display();
+    let encoder = build(name, &checkpoint.config).with_context(|| format!("{place}/config.json"))?;
+    let weights = weights_of(&encoder, |entry_name, shape| {
+        let Some(tensor) = checkpoint.tensors.get(entry_name) else {
+            bail!("{place}: tensor `{entry_name}` is missing; config.json says the model has it")
+        };
+        if tensor.shape != shape {
+            bail!(
+                "{place}: tensor `{entry_name}` has shape {:?}, but config.json makes it {shape:?}; \
+                 the two files are of different models",
+                tensor.shape
+            )
+        }
+        Ok(tensor.data.clone())
+    })?;
+    Ok(Pretrained { architecture: name.to_string(), config: checkpoint.config.clone(), encoder, weights })
+}
+
+/// An encoder of random weights as BERT draws them: N(0, `initializer_range`²), biases 0, LayerNorm scales 1.
+///
+/// # Errors
+/// If the architecture is unknown or the configuration is not one of its.
+pub fn random(architecture: &str, config: &Value, key: Key) -> Result<Pretrained> {
+    let encoder = build(architecture, config)?;
+    let deviation = numbers_or(config, "initializer_range", 0.02)?;
+    let weights = weights_of(&encoder, |name, shape| {
+        let count = shape.iter().product();
+        let mut stream = key.named(name).stream();
+        Ok(match shape.len() {
+            1 if name.ends_with("weight") => vec![1.; count],
+            1 => vec![0.; count],
+            _ => (0..count).map(|_| (stream.normal() * deviation) as f32).collect(),
+        })
+    })?;
+    Ok(Pretrained { architecture: architecture.to_string(), config: config.clone(), encoder, weights })
+}
+
+fn build(name: &str, config: &Value) -> Result<Family> {
+    // XLM-RoBERTa is RoBERTa with another tokenizer.
+    let wanted = if name == "xlm-roberta" { "roberta" } else { name };
+    let Some(architecture) = ARCHITECTURES.iter().find(|architecture| architecture.name == wanted) else {
+        let known: Vec<&str> = ARCHITECTURES.iter().map(|architecture| architecture.name).collect();
+        bail!("unknown architecture `{name}`; there are {}", known.join(", "));
+    };
+    let shape = (architecture.shape)(config)?;
+    if shape.heads == 0 || !shape.hidden.is_multiple_of(shape.heads) {
+        bail!("{} attention heads do not divide a hidden size of {}", shape.heads, shape.hidden);
+    }
+    Ok(Family::new(shape, architecture.names))
+}
+
+fn weights_of(
+    encoder: &Family,
+    mut tensor: impl FnMut(&str, &[usize]) -> Result<Vec<f32>>,
+) -> Result<BTreeMap<Part, Flat>> {
+    let mut weights = BTreeMap::new();
+    for part in Part::all(encoder.layers()) {
+        let layout: &Layout = encoder.layout(part);
+        let mut flat = Vec::with_capacity(layout.len());
+        for entry in layout.entries() {
+            flat.extend(tensor(&entry.name, &entry.shape)?);
+        }
+        weights.insert(part, Flat::F32(flat));
+    }
+    Ok(weights)
+}
+
+impl Pretrained {
+    /// The weights of `part` as `dtype`.
+    ///
+    /// # Panics
+    /// If the encoder has no such part.
+    pub fn weights(&self, part: Part, dtype: DType) -> Flat {
+        match (&self.weights[&part], dtype) {
+            (Flat::F32(values), DType::F64) => Flat::F64(values.iter().map(|&value| f64::from(value)).collect()),
+            (flat, _) => flat.clone(),
+        }
+    }
+
+    /// Number of weights in the whole encoder.
+    pub fn count(&self) -> usize {
+        self.weights.values().map(Flat::len).sum()
+    }
+}
+
+/// The whole number that `config` gives for `key`.
+pub(crate) fn number(config: &Value, key: &str) -> Result<usize> {
+    match config.get(key) {
+        Some(value) => value
+            .as_u64()
+            .map(|value| value as usize)
+            .with_context(|| format!("`{key}` must be a whole number, found {value}")),
+        None => bail!("`{key}` is missing"),
+    }
+}
+
+/// The number that `config` gives for `key`, or `default` if it gives none.
+pub(crate) fn numbers_or(config: &Value, key: &str, default: f64) -> Result<f64> {
+    match config.get(key) {
+        None | Some(Value::Null) => Ok(default),
+        Some(value) => value.as_f64().with_context(|| format!("`{key}` must be a number, found {value}")),
+    }
+}
