@@ -1,1 +1,22 @@
 //! Who shares what: sharing strategies, heads, and the multi-task model they make.
+//!
+//! A strategy decides which weights each task sees and how the encoder's layers are walked; the encoder itself is a
+//! function of its weights and is never copied or edited. See [`Sharing`] for what a strategy answers, and
+//! [`STRATEGIES`] for the list.
+
+mod accounting;
+mod head;
+mod model;
+mod registry;
+mod sharing;
+mod walk;
+
+mod hard;
+mod single;
+
+pub use accounting::Accounting;
+pub use head::{Head, HeadSettings};
+pub use model::{Model, TaskSite};
+pub use registry::{Entry, STRATEGIES, find};
+pub use sharing::{Bits, DevScores, Phase, Sharing, Site, Strategy};
+pub use walk::{Mix, Weights, owned_by, walk};

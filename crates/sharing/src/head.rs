@@ -1,0 +1,92 @@
+//! A task's head: pooling, dropout, and one linear map (with a tanh layer before it if asked).
+
+use candle_core::{Result, Tensor};
+use mtl_backbone::{Param, Params, Pass, Pooling, anchors, pool};
+use mtl_task::rng::Key;
+use mtl_task::{Packed, Reads};
+use serde::{Deserialize, Serialize};
+
+use crate::TaskSite;
+
+/// The `[head]` section.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HeadSettings {
+    /// How a text's states become one vector.
+    pub pooling: Pooling,
+    /// Dropout of what the head reads.
+    pub dropout: f64,
+    /// Width of a tanh layer before the last map; 0 for none.
+    pub hidden: usize,
+}
+
+impl Default for HeadSettings {
+    fn default() -> Self {
+        Self { pooling: Pooling::Mean, dropout: 0.1, hidden: 0 }
+    }
+}
+
+/// One task's head.
+#[derive(Clone, Debug)]
+pub struct Head {
+    settings: HeadSettings,
+    reads: Reads,
+    /// Weight and bias of each map, the last one's output being the logits.
+    maps: Vec<(Param, Param)>,
+}
+
+impl Head {
+    /// Puts the head of `task` over states of width `hidden` into `params`: weights N(0, 0.02²), biases 0.
+    ///
+    /// # Errors
+    /// If its names are taken.
+    pub fn insert(
+        settings: &HeadSettings,
+        task: &TaskSite,
+        hidden: usize,
+        params: &mut Params,
+        key: Key,
+    ) -> Result<Self> {
+        let key = key.named("head").named(&task.name);
+        let mut map = |name: &str, outputs: usize, inputs: usize| -> Result<(Param, Param)> {
+            let mut stream = key.named(name).stream();
+            let values: Vec<f32> = (0..outputs * inputs).map(|_| (stream.normal() * 0.02) as f32).collect();
+            let weight = Tensor::from_vec(values, (outputs, inputs), params.device())?;
+            let bias = Tensor::zeros(outputs, params.dtype(), &params.device().clone())?;
+            let owner = format!("task.{}", task.name);
+            Ok((
+                params.insert_tensor(&format!("{owner}/{name}.weight"), &weight, true)?,
+                params.insert_tensor(&format!("{owner}/{name}.bias"), &bias, false)?,
+            ))
+        };
+        let maps = match settings.hidden {
+            0 => vec![map("head", task.outputs, hidden)?],
+            width => vec![map("head.hidden", width, hidden)?, map("head", task.outputs, width)?],
+        };
+        Ok(Self { settings: settings.clone(), reads: task.reads, maps })
+    }
+
+    /// `[sequences, outputs]` or `[anchors, outputs]` from states `[tokens, hidden]`.
+    ///
+    /// # Errors
+    /// Those of candle.
+    pub fn logits(&self, states: &Tensor, tokens: &Packed, pass: &mut Pass) -> Result<Tensor> {
+        let read = match self.reads {
+            Reads::Text => pool(states, tokens, self.settings.pooling)?,
+            Reads::Tokens => anchors(states, tokens)?,
+        };
+        let mut x = pass.dropout(&read, self.settings.dropout)?;
+        for (depth, (weight, bias)) in self.maps.iter().enumerate() {
+            if depth > 0 {
+                x = pass.dropout(&x.tanh()?, self.settings.dropout)?;
+            }
+            x = x.matmul(&weight.tensor().t()?)?.broadcast_add(bias.tensor())?;
+        }
+        Ok(x)
+    }
+
+    /// Names of its parameters.
+    pub fn names(&self) -> Vec<String> {
+        self.maps.iter().flat_map(|(weight, bias)| [weight.name().to_string(), bias.name().to_string()]).collect()
+    }
+}

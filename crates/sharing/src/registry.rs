@@ -1,0 +1,90 @@
+//! The strategies, sorted by name.
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use crate::{Sharing, Site, Strategy, hard, single};
+
+/// One entry of the registry.
+#[derive(Clone, Copy)]
+pub struct Entry {
+    /// The name a recipe uses.
+    pub name: &'static str,
+    /// One line for `list`.
+    pub about: &'static str,
+    /// Where it was proposed.
+    pub paper: &'static str,
+    /// Its parameters beyond the heads, as a formula in P (encoder), K (tasks), H (hidden), L (layers).
+    pub cost: &'static str,
+    /// Whether tasks can reach a common trained parameter with the default section; rules over gradients need one.
+    pub shares: bool,
+    /// Its section with every default written out.
+    pub defaults: fn() -> Value,
+    /// What is wrong with a section, before anything is built.
+    pub check: fn(&Value, usize) -> Result<()>,
+    /// Builds it.
+    pub build: fn(&Value, &mut Site) -> Result<Box<dyn Sharing>>,
+}
+
+/// Every strategy.
+pub const STRATEGIES: &[Entry] = &[
+    entry::<hard::Hard>("hard", "one encoder, one head per task", "Caruana 1997", "P", true),
+    entry::<single::Single>("single", "an encoder per task: the baseline", "-", "K·P", false),
+];
+
+const fn entry<S: Strategy>(
+    name: &'static str,
+    about: &'static str,
+    paper: &'static str,
+    cost: &'static str,
+    shares: bool,
+) -> Entry {
+    Entry { name, about, paper, cost, shares, defaults: defaults::<S>, check: check::<S>, build: build::<S> }
+}
+
+fn defaults<S: Strategy>() -> Value {
+    serde_json::to_value(S::default()).unwrap_or_default()
+}
+
+fn read<S: Strategy>(section: &Value) -> Result<S> {
+    serde_json::from_value(section.clone()).context("in the section [sharing]")
+}
+
+fn check<S: Strategy>(section: &Value, tasks: usize) -> Result<()> {
+    read::<S>(section)?.check(tasks).context("in the section [sharing]")
+}
+
+fn build<S: Strategy>(section: &Value, site: &mut Site) -> Result<Box<dyn Sharing>> {
+    read::<S>(section)?.build(site).context("in the section [sharing]")
+}
+
+/// The strategy called `name`.
+///
+/// # Errors
+/// If there is none; names the nearest.
+pub fn find(name: &str) -> Result<&'static Entry> {
+    if let Some(entry) = STRATEGIES.iter().find(|entry| entry.name == name) {
+        return Ok(entry);
+    }
+    let names: Vec<&str> = STRATEGIES.iter().map(|entry| entry.name).collect();
+    let nearest = names
+        .iter()
+        .map(|known| (strsim::jaro_winkler(name, known), known))
+        .filter(|(likeness, _)| *likeness > 0.75)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, known)| format!(" (did you mean `{known}`?)"))
+        .unwrap_or_default();
+    bail!("unknown strategy `{name}`{nearest}; there are {}", names.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strategies_are_sorted_and_every_member_has_its_file() {
+        assert!(STRATEGIES.windows(2).all(|pair| pair[0].name < pair[1].name));
+        let error = find("hrad").err().expect("no such strategy").to_string();
+        assert!(error.contains("did you mean `hard`?"), "{error}");
+    }
+}

@@ -1,0 +1,211 @@
+//! What a strategy is.
+
+use std::sync::Arc;
+
+use candle_core::{Result, Tensor};
+use mtl_backbone::{Family, Params, Pass, Pretrained};
+use mtl_task::rng::Key;
+use mtl_task::{Packed, Progress, TaskId};
+
+use crate::TaskSite;
+
+/// How tasks share an encoder.
+pub trait Sharing: Send {
+    /// What the head of `task` reads: packed `[tokens, hidden]`.
+    ///
+    /// # Errors
+    /// Those of the encoder's ops.
+    fn represent(&self, task: TaskId, tokens: &Packed, pass: &mut Pass) -> Result<Tensor>;
+
+    /// Names of the parameters that `task` can reach, its head's aside. A parameter is shared if at least two tasks
+    /// reach it; that is decided once, not read off a step's gradients.
+    fn reach(&self, task: TaskId) -> Vec<String>;
+
+    /// A differentiable price on the parameters, added to the combined gradient as it is.
+    ///
+    /// # Errors
+    /// Those of candle.
+    fn penalty(&self) -> Result<Option<Tensor>> {
+        Ok(None)
+    }
+
+    /// Called after every optimizer step with the learning `rate` it took: anneal, grow, pull together.
+    ///
+    /// # Errors
+    /// Those of candle.
+    fn adapt(&mut self, _progress: Progress, _rate: f64) -> Result<()> {
+        Ok(())
+    }
+
+    /// How `budget` steps are spent. One phase by default.
+    fn phases(&self, budget: usize) -> Vec<Phase> {
+        vec![Phase::main(budget)]
+    }
+
+    /// Called before the `phase`-th phase begins, and once more behind the last one, with the number of phases.
+    ///
+    /// # Errors
+    /// Those of candle and of the scores.
+    fn enter(&mut self, _phase: usize, _scores: &mut dyn DevScores) -> Result<()> {
+        Ok(())
+    }
+
+    /// Which elements of the parameter `name` a step of `tasks` may change; all by default. What is masked feels
+    /// neither gradient, momentum nor decay.
+    fn update_mask(&self, _name: &str, _tasks: &[TaskId]) -> Option<Arc<Bits>> {
+        None
+    }
+
+    /// Facts worth a line in the report, such as learnt mixing weights or the overlap of masks.
+    ///
+    /// # Errors
+    /// Those of candle.
+    fn findings(&self) -> Result<serde_json::Value> {
+        Ok(serde_json::Value::Null)
+    }
+
+    /// Bytes that the trained model takes in a file beyond its parameters (masks); negative if some are not stored.
+    fn extra_bytes(&self) -> i64 {
+        0
+    }
+}
+
+/// A strategy's section of the recipe; its defaults are the paper's.
+pub trait Strategy: serde::de::DeserializeOwned + serde::Serialize + Default {
+    /// What is wrong with these settings for an encoder of `layers` layers and `tasks` tasks, before anything is built.
+    ///
+    /// # Errors
+    /// Says what was found and what would be right.
+    fn check(&self, _tasks: usize) -> anyhow::Result<()> {
+        Ok(())
+    }
+
+    /// Puts the strategy's parameters into `site` and answers how they are used.
+    ///
+    /// # Errors
+    /// If the settings do not fit the encoder or the tasks.
+    fn build(self, site: &mut Site) -> anyhow::Result<Box<dyn Sharing>>;
+}
+
+/// Where a strategy is built.
+pub struct Site<'a> {
+    /// The encoder and the weights that training starts from.
+    pub pretrained: &'a Pretrained,
+    /// The encoder, shared with the model.
+    pub encoder: Arc<Family>,
+    /// The tasks, in the recipe's order.
+    pub tasks: &'a [TaskSite],
+    /// The model's parameters: strategies insert theirs.
+    pub params: &'a mut Params,
+    /// Names the random numbers of the initial values.
+    pub key: Key,
+}
+
+/// A stretch of training.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Phase {
+    /// What it is for.
+    pub name: String,
+    /// How many steps.
+    pub steps: usize,
+    /// Which tasks train; all if `None`.
+    pub tasks: Option<Vec<TaskId>>,
+    /// Whether the optimizer forgets its moments, and the schedule starts again, when it begins.
+    pub reset_optimizer: bool,
+}
+
+impl Phase {
+    /// The ordinary one: every task, `steps` steps.
+    pub fn main(steps: usize) -> Self {
+        Self { name: "train".into(), steps, tasks: None, reset_optimizer: false }
+    }
+}
+
+/// How well the model does on dev data, for strategies that choose between candidates.
+pub trait DevScores {
+    /// The headline score of `task` on its dev split with the weights and structure as they are now.
+    ///
+    /// # Errors
+    /// Those of the forward pass.
+    fn score(&mut self, sharing: &dyn Sharing, task: TaskId) -> Result<f64>;
+}
+
+/// A bit per element.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bits {
+    words: Vec<u64>,
+    length: usize,
+}
+
+impl Bits {
+    /// `length` bits, each as `of` says.
+    pub fn from_fn(length: usize, of: impl Fn(usize) -> bool) -> Self {
+        let word = |at: usize| {
+            (0..64).filter(|bit| at * 64 + bit < length && of(at * 64 + bit)).fold(0, |w, bit| w | 1 << bit)
+        };
+        Self { words: (0..length.div_ceil(64)).map(word).collect(), length }
+    }
+
+    /// Bit `index`.
+    pub fn get(&self, index: usize) -> bool {
+        self.words[index / 64] >> (index % 64) & 1 == 1
+    }
+
+    /// Number of bits.
+    pub fn len(&self) -> usize {
+        self.length
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
+    /// Number of bits that are set.
+    pub fn ones(&self) -> usize {
+        self.words.iter().map(|word| word.count_ones() as usize).sum()
+    }
+
+    /// Bits that are set here or there.
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    #[must_use]
+    pub fn or(&self, other: &Self) -> Self {
+        self.combined(other, |a, b| a | b)
+    }
+
+    /// Bits that are set here and there.
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Self {
+        self.combined(other, |a, b| a & b)
+    }
+
+    fn combined(&self, other: &Self, with: impl Fn(u64, u64) -> u64) -> Self {
+        assert_eq!(self.length, other.length, "masks of two parameters");
+        let words = self.words.iter().zip(&other.words).map(|(a, b)| with(*a, *b)).collect();
+        Self { words, length: self.length }
+    }
+
+    /// The bits, 64 to a word, the lowest first.
+    pub fn words(&self) -> &[u64] {
+        &self.words
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bits_count_and_combine() {
+        let (even, three) = (Bits::from_fn(70, |i| i % 2 == 0), Bits::from_fn(70, |i| i % 3 == 0));
+        assert_eq!((even.ones(), three.ones()), (35, 24));
+        assert_eq!(even.and(&three).ones(), 12);
+        assert_eq!(even.or(&three).ones(), 47);
+        assert!(even.get(68) && !even.get(69));
+    }
+}
