@@ -1,0 +1,63 @@
+//! What a rule may look at, and what it may ask for.
+
+use mtl_task::rng::Key;
+use mtl_task::{Likelihood, Progress};
+use serde::{Deserialize, Serialize};
+
+/// What every rule sees of a step besides gradients.
+#[derive(Clone, Copy, Debug)]
+pub struct Evidence<'a> {
+    /// The loss of each task, `[tasks]`; empty where only gradients are known (rules then take every loss as 1).
+    pub losses: &'a [f64],
+    /// The noise model behind each loss, `[tasks]`; a task beyond the end is `Gaussian`.
+    pub likelihood: &'a [Likelihood],
+    /// How far training is.
+    pub progress: Progress,
+    /// This step's stream, for rules that draw.
+    pub key: Key,
+}
+
+impl Evidence<'_> {
+    /// The loss of `task`, 1 where losses are not known.
+    pub fn loss(&self, task: usize) -> f64 {
+        self.losses.get(task).copied().unwrap_or(1.0)
+    }
+
+    /// The noise model of `task`.
+    pub fn likelihood(&self, task: usize) -> Likelihood {
+        self.likelihood.get(task).copied().unwrap_or(Likelihood::Gaussian)
+    }
+}
+
+/// What a rule asks of a step beyond one gradient or loss per task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Needs {
+    /// Independent batches per task. The weights apply to draw 0; with n draws a Gram matrix has n·K rows, draw after
+    /// draw, and a [`FromJacobian`](crate::FromJacobian) rule gets n Jacobians.
+    pub draws: usize,
+    /// The losses of the same batches after the optimizer's step, handed to [`Rule::hindsight`](crate::Rule).
+    pub losses_after_step: bool,
+    /// The last draw comes from a held-out part of the training data.
+    pub validation_draw: bool,
+}
+
+impl Default for Needs {
+    fn default() -> Self {
+        Self { draws: 1, losses_after_step: false, validation_draw: false }
+    }
+}
+
+/// How a task's own parameters (its head) are updated. Applied by the trainer, not by the rules.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Private {
+    /// Rules on losses weight them, rules on gradients leave a task's own gradient as it is.
+    #[default]
+    Auto,
+    /// Each task's own gradient, unweighted.
+    Own,
+    /// Weighted by the rule before any clipping, as the authors' Nash-MTL does.
+    Weighted,
+    /// Weighted with the weights rescaled to mean 1.
+    Normalised,
+}

@@ -1,0 +1,100 @@
+//! The task gradients themselves, read in chunks so that a trainer never has to lay them out densely.
+
+use mtl_nash::Gram;
+
+/// One gradient per task over the shared parameters: K rows, read piecewise.
+pub trait Jacobian {
+    /// Rows: the number of tasks.
+    fn tasks(&self) -> usize;
+
+    /// Columns: the number of shared parameters.
+    fn columns(&self) -> usize;
+
+    /// Copies columns `start..start + into.len()` of row `task` into `into`.
+    fn read(&self, task: usize, start: usize, into: &mut [f64]);
+}
+
+/// A Jacobian laid out in memory, row after row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dense {
+    rows: Vec<Vec<f64>>,
+}
+
+impl Dense {
+    /// A Jacobian of these rows.
+    ///
+    /// # Errors
+    /// If there is no row, or rows differ in length.
+    pub fn new(rows: Vec<Vec<f64>>) -> Result<Self, String> {
+        let Some(first) = rows.first() else { return Err("a Jacobian needs at least one row, found none".into()) };
+        match rows.iter().position(|row| row.len() != first.len()) {
+            Some(odd) => {
+                Err(format!("row {odd} has {} columns, row 0 has {}: they must agree", rows[odd].len(), first.len()))
+            }
+            None => Ok(Self { rows }),
+        }
+    }
+
+    /// Row `task`.
+    pub fn row(&self, task: usize) -> &[f64] {
+        &self.rows[task]
+    }
+
+    /// The inner products of the rows.
+    pub fn gram(&self) -> Gram {
+        let tasks = self.rows.len();
+        let mut entries = vec![0.0; tasks * tasks];
+        for i in 0..tasks {
+            for j in 0..=i {
+                let product: f64 = self.rows[i].iter().zip(&self.rows[j]).map(|(a, b)| a * b).sum();
+                entries[i * tasks + j] = product;
+                entries[j * tasks + i] = product;
+            }
+        }
+        Gram::new(tasks, entries)
+    }
+
+    /// Σ weightsᵢ · rowᵢ.
+    pub fn combine(&self, weights: &[f64]) -> Vec<f64> {
+        let mut direction = vec![0.0; self.columns()];
+        for (weight, row) in weights.iter().zip(&self.rows).filter(|(weight, _)| **weight != 0.0) {
+            direction.iter_mut().zip(row).for_each(|(d, g)| *d += weight * g);
+        }
+        direction
+    }
+}
+
+impl Jacobian for Dense {
+    fn tasks(&self) -> usize {
+        self.rows.len()
+    }
+
+    fn columns(&self) -> usize {
+        self.rows[0].len()
+    }
+
+    fn read(&self, task: usize, start: usize, into: &mut [f64]) {
+        into.copy_from_slice(&self.rows[task][start..start + into.len()]);
+    }
+}
+
+/// How many columns are read at a time. Fixed, so that no result depends on the caller's layout or threads.
+const CHUNK: usize = 4096;
+
+/// Visits all columns of all draws in order, chunk after chunk: `visit(start, draws)` with `draws[draw][task]` the
+/// chunk of a row.
+pub(crate) fn chunks(draws: &[&dyn Jacobian], mut visit: impl FnMut(usize, &[Vec<Vec<f64>>])) {
+    let columns = draws.first().map_or(0, |draw| draw.columns());
+    let mut buffer: Vec<Vec<Vec<f64>>> =
+        draws.iter().map(|draw| vec![vec![0.0; CHUNK.min(columns)]; draw.tasks()]).collect();
+    for start in (0..columns).step_by(CHUNK) {
+        let length = CHUNK.min(columns - start);
+        for (draw, rows) in draws.iter().zip(&mut buffer) {
+            for (task, row) in rows.iter_mut().enumerate() {
+                row.truncate(length);
+                draw.read(task, start, row);
+            }
+        }
+        visit(start, &buffer);
+    }
+}

@@ -1,0 +1,38 @@
+//! Mean weighting: wᵢ = 1/K, so that the step does not grow with the number of tasks.
+//!
+//! The same direction as `equal` at a rate K times smaller: mixing the two up is the commonest unfair comparison
+//! (Caruana, "Multitask Learning", 1997; Kurin et al., NeurIPS 2022).
+
+use serde_json::Value;
+
+use crate::settings::{self, Nothing};
+use crate::{Class, Entry, Evidence, FromLosses, Outcome, Property, Rule, Weighting};
+
+pub(crate) const ENTRY: Entry = Entry {
+    name: "mean",
+    aliases: &["average"],
+    about: "the mean of the losses",
+    paper: "Caruana, Machine Learning 28, 1997",
+    verified: true,
+    class: Class::Losses,
+    properties: &[Property::PermutationEquivariant, Property::LinearUnderScaling],
+    build,
+    defaults: settings::defaults::<Nothing>,
+};
+
+fn build(tasks: usize, given: &Value) -> Result<Weighting, String> {
+    settings::read::<Nothing>(ENTRY.name, given)?;
+    Ok(Weighting::Losses(Box::new(Mean { tasks })))
+}
+
+struct Mean {
+    tasks: usize,
+}
+
+impl Rule for Mean {}
+
+impl FromLosses for Mean {
+    fn balance(&mut self, _seen: &Evidence) -> Outcome {
+        Outcome::exact(vec![1.0 / self.tasks as f64; self.tasks])
+    }
+}

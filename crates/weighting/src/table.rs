@@ -1,0 +1,84 @@
+//! The bargaining table: what the rules that solve for an agreement (nash, fairgrad) share.
+//!
+//! One policy for every way a bargain can end. Agreed: that is the agreement. Pareto stationary or out of iterations:
+//! the last agreement goes on, before any αᵢ = 1/‖gᵢ‖. Zero gradient of task i: the others bargain, αᵢ = 0. Not
+//! finite: returned as it is, and the trainer stops. Then Σ αᵢ gᵢ is clipped to `max_norm`, by αᵀGα.
+
+use mtl_nash::{Agreement, Gram, Status};
+use mtl_task::Progress;
+
+use crate::state::take_if_saved;
+use crate::{Held, Outcome, State};
+
+/// The last agreement, and when the next one is due.
+pub(crate) struct Table {
+    tasks: usize,
+    max_norm: Option<f64>,
+    refresh: usize,
+    last: Option<Vec<f64>>,
+}
+
+impl Table {
+    /// A bound of 0 is none.
+    pub(crate) fn new(tasks: usize, max_norm: f64, refresh: usize) -> Result<Self, String> {
+        if refresh == 0 {
+            return Err("`refresh` is the number of steps between two bargains and must be at least 1, found 0".into());
+        }
+        Ok(Self { tasks, max_norm: (max_norm > 0.0).then_some(max_norm), refresh, last: None })
+    }
+
+    /// Bargains by `solve` and applies the policy.
+    pub(crate) fn settle(&mut self, gram: &Gram, solve: impl Fn(&Gram) -> Agreement) -> Outcome {
+        let mut present: Vec<usize> = (0..gram.tasks()).collect();
+        let mut absent = None;
+        let agreement = loop {
+            let agreement = if absent.is_some() { solve(&gram.subset(&present)) } else { solve(gram) };
+            match agreement.status {
+                Status::ZeroGradient(position) => absent = absent.or(Some(present.remove(position))).inspect(|_| {}),
+                _ => break agreement,
+            }
+            if present.is_empty() {
+                return Outcome::solved(vec![0.0; gram.tasks()], 0.0, 0, Status::ZeroGradient(0));
+            }
+        };
+        let mut alpha = vec![0.0; gram.tasks()];
+        match agreement.status {
+            Status::NonFinite(position) => return Outcome::non_finite(gram.tasks(), present[position]),
+            Status::Agreed => {
+                present.iter().zip(&agreement.alpha).for_each(|(&task, &share)| alpha[task] = share);
+                let last = self.last.get_or_insert_with(|| alpha.clone());
+                present.iter().for_each(|&task| last[task] = alpha[task]);
+            }
+            _ => present.iter().for_each(|&task| {
+                alpha[task] = self.last.as_ref().map_or_else(|| 1.0 / gram.norm(task), |last| last[task]);
+            }),
+        }
+        let status = absent.map_or(agreement.status, Status::ZeroGradient);
+        let mut outcome = Outcome::solved(alpha, agreement.residual, agreement.iterations, status);
+        self.clip(gram, &mut outcome);
+        outcome
+    }
+
+    fn clip(&self, gram: &Gram, outcome: &mut Outcome) {
+        let norm = gram.quadratic(&outcome.weights).max(0.0).sqrt();
+        if let Some(bound) = self.max_norm.filter(|bound| norm > *bound) {
+            outcome.clip = bound / norm;
+            outcome.weights.iter_mut().for_each(|weight| *weight *= outcome.clip);
+        }
+    }
+
+    /// The last agreement, on the steps between two bargains.
+    pub(crate) fn held(&self, progress: Progress) -> Option<Held<'_>> {
+        let weights = self.last.as_deref().filter(|_| progress.step % self.refresh != 0)?;
+        Some(Held { weights, max_norm: self.max_norm })
+    }
+
+    pub(crate) fn state(&self) -> State {
+        self.last.iter().map(|last| ("alpha".to_owned(), last.clone())).collect()
+    }
+
+    pub(crate) fn restore(&mut self, state: &State) -> Result<(), String> {
+        self.last = take_if_saved(state, "alpha", self.tasks)?;
+        Ok(())
+    }
+}
