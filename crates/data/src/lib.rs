@@ -1,1 +1,3 @@
 //! Files to tokenised multi-task steps: manifests, readers, tokenizer, samplers, splits.
+
+pub mod manifest;

@@ -175,6 +175,9 @@ pub enum Source {
         package: String,
         /// Its exact version.
         version: String,
+        /// Hex SHA-256 of the archive, so that nothing in it is run or unpacked unchecked; empty until it has been seen.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        sha256: String,
         /// The files wanted, by their path in the archive.
         files: Vec<WantedFile>,
     },
@@ -184,10 +187,13 @@ pub enum Source {
         package: String,
         /// Its exact version.
         version: String,
+        /// Hex SHA-256 of the archive, so that nothing in it is run or unpacked unchecked; empty until it has been seen.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        sha256: String,
         /// The files wanted, by their path in the archive.
         files: Vec<WantedFile>,
     },
-    /// A folder of this machine, relative to the manifest.
+    /// A folder of this machine, relative to the manifest, read in place: the files lie in it directly.
     Path {
         /// The folder.
         folder: PathBuf,
@@ -201,6 +207,9 @@ pub enum Source {
 #[serde(deny_unknown_fields)]
 pub struct WantedFile {
     /// Where it lies in the repository, archive or folder.
+    ///
+    /// In an archive, `outer.tar.gz!/inner.txt` reaches into an archive within the archive, and `*` stands for any
+    /// characters but `/`: the files so named arrive as one, in the order of their names, each ending in a line feed.
     pub path: String,
     /// What it is called here; left out, the last part of `path`.
     #[serde(default, rename = "as", skip_serializing_if = "Option::is_none")]

@@ -1,0 +1,3 @@
+//! The command line of mtl as a library, so that its parts can be tested.
+
+pub mod fetch;
