@@ -26,6 +26,10 @@ impl Metric for ExpectedCalibrationError {
         false
     }
 
+    fn reads_scores(&self) -> bool {
+        true
+    }
+
     fn judges(&self, truth: &Label) -> bool {
         matches!(truth, Label::Class(_) | Label::Tags(_))
     }

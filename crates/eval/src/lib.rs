@@ -10,10 +10,12 @@ mod error;
 mod f1;
 mod judged;
 mod matthews;
+pub mod recovery;
 mod registry;
 pub mod report;
 mod sets;
 mod spans;
+pub mod stats;
 pub mod transfer;
 
 pub use correlation::{pearson, ranks, spearman};
@@ -38,6 +40,11 @@ pub trait Metric: Sync {
     /// Whether more is better; a headline metric must say yes.
     fn higher_is_better(&self) -> bool {
         true
+    }
+
+    /// Whether the metric reads an answer's scores besides its label.
+    fn reads_scores(&self) -> bool {
+        false
     }
 
     /// Whether truths of this form are what the metric judges.

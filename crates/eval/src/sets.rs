@@ -64,6 +64,10 @@ impl Metric for SetMeanAveragePrecision {
         "mean over labels of the average precision of their scores"
     }
 
+    fn reads_scores(&self) -> bool {
+        true
+    }
+
     fn judges(&self, truth: &Label) -> bool {
         matches!(truth, Label::Set(_))
     }

@@ -1,0 +1,55 @@
+//! An interval about an estimate: estimate ± t·se, with Student's t.
+
+use serde::{Deserialize, Serialize};
+
+use super::special::{student_beyond, student_quantile};
+
+/// An estimate, its interval, and the test of its being 0, which rejects at 1 − `confidence` just where the interval
+/// excludes 0.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Interval {
+    /// The estimate.
+    pub estimate: f64,
+    /// Lower end.
+    pub low: f64,
+    /// Upper end.
+    pub high: f64,
+    /// Coverage.
+    pub confidence: f64,
+    /// Standard error of the estimate.
+    pub standard_error: f64,
+    /// Degrees of freedom of the reference distribution.
+    pub degrees: f64,
+    /// Two-sided p of the estimate being 0; no smallest attainable one, for the reference is continuous.
+    pub p: f64,
+    /// Examples (or draws) resampled.
+    pub examples: usize,
+    /// Seeds compared; with one, the interval speaks of examples alone.
+    pub seeds: usize,
+}
+
+impl Interval {
+    /// The interval of an estimate whose standard error has so many degrees of freedom.
+    pub(crate) fn student(
+        estimate: f64,
+        standard_error: f64,
+        degrees: f64,
+        confidence: f64,
+        examples: usize,
+        seeds: usize,
+    ) -> Self {
+        let p = match (estimate == 0., standard_error > 0.) {
+            (true, _) => 1.,
+            (false, true) => student_beyond(estimate / standard_error, degrees),
+            (false, false) => 0.,
+        };
+        let half = student_quantile(1. - confidence, degrees) * standard_error;
+        let (low, high) = (estimate - half, estimate + half);
+        Self { estimate, low, high, confidence, standard_error, degrees, p, examples, seeds }
+    }
+
+    /// Whether the interval excludes 0.
+    pub fn excludes_zero(&self) -> bool {
+        self.low > 0. || self.high < 0.
+    }
+}

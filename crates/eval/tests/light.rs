@@ -1,0 +1,15 @@
+//! This crate stays light: no tensor library comes with it.
+
+use std::process::Command;
+
+#[test]
+fn no_tensor_is_depended_upon() {
+    let tree = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()))
+        .args(["tree", "--offline", "--package", "mtl-eval", "--edges", "normal", "--prefix", "none"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("cargo runs");
+    let tree = String::from_utf8_lossy(&tree.stdout).into_owned() + &String::from_utf8_lossy(&tree.stderr);
+    assert!(tree.contains("mtl-task"), "{tree}");
+    assert!(!tree.contains("candle") && !tree.contains("tokenizers"), "{tree}");
+}

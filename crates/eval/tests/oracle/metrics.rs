@@ -1,0 +1,106 @@
+//! Every metric against scikit-learn, SciPy or seqeval on 1,000 random inputs.
+
+use crate::fixture::cases;
+use mtl_eval::{Judged, scores};
+use mtl_task::{Answer, Label};
+
+const EXACT: f64 = 1e-9;
+
+/// The score by `metric` of answers that need no scores.
+fn score(metric: &str, answers: Vec<Label>, truth: &[Label], names: &[&str]) -> f64 {
+    scored(metric, answers.into_iter().map(|label| Answer { label, scores: Vec::new() }).collect(), truth, names)
+}
+
+fn scored(metric: &str, answers: Vec<Answer>, truth: &[Label], names: &[&str]) -> f64 {
+    let names: Vec<String> = names.iter().map(|name| name.to_string()).collect();
+    scores(&[metric], Judged { answers: &answers, truth, names: &names }).expect("scored")[metric]
+}
+
+#[test]
+fn classes() {
+    const METRICS: [&str; 7] =
+        ["accuracy", "macro-f1", "micro-f1", "binary-f1", "stance-f1", "macro-recall", "matthews"];
+    for case in cases("classes") {
+        let truth: Vec<Label> = case.digits(0).into_iter().map(Label::Class).collect();
+        let answers: Vec<Label> = case.digits(1).into_iter().map(Label::Class).collect();
+        for (index, metric) in (3..).zip(METRICS) {
+            case.expect(metric, index, score(metric, answers.clone(), &truth, &[]), EXACT);
+        }
+        let halves = (case.number(3) + case.number(6)) / 2.;
+        assert!((score("accuracy-f1", answers.clone(), &truth, &[]) - halves).abs() < EXACT);
+        let sure = case.numbers(2).into_iter().zip(answers);
+        let sure = sure.map(|(score, label)| Answer { label, scores: vec![score as f32 / 64.] }).collect();
+        case.expect("ece", 10, scored("ece", sure, &truth, &[]), EXACT);
+    }
+}
+
+#[test]
+fn values() {
+    for case in cases("correlated") {
+        let values = |index| case.numbers(index).into_iter().map(|n| Label::Value(n as f32 / 64.)).collect::<Vec<_>>();
+        let (answers, truth) = (values(0), values(1));
+        for (index, metric) in (2..).zip(["pearson", "spearman", "mae", "mse"]) {
+            case.expect(metric, index, score(metric, answers.clone(), &truth, &[]), EXACT);
+        }
+        let mean = (case.number(2) + case.number(3)) / 2.;
+        assert!((score("pearson-spearman", answers, &truth, &[]) - mean).abs() < EXACT);
+    }
+}
+
+#[test]
+fn sets() {
+    for case in cases("sets") {
+        let truth: Vec<Label> =
+            case.digit_rows(0).iter().map(|row| Label::Set(row.iter().map(|&holds| holds == 1).collect())).collect();
+        let answers: Vec<Answer> = case
+            .rows(1)
+            .iter()
+            .map(|row| {
+                let scores: Vec<f32> = row.iter().map(|score| *score as f32 / 64.).collect();
+                Answer { label: Label::Set(scores.iter().map(|&score| score > 0.5).collect()), scores }
+            })
+            .collect();
+        for (index, metric) in (2..).zip(["set-f1", "set-macro-f1", "set-map", "subset-accuracy"]) {
+            case.expect(metric, index, scored(metric, answers.clone(), &truth, &[]), EXACT);
+        }
+    }
+}
+
+#[test]
+fn spans() {
+    const TAGS: [&str; 9] = ["O", "B-a", "I-a", "B-b", "I-b", "E-a", "S-a", "E-b", "S-b"];
+    for case in cases("spans") {
+        let tags = if case.number(0) == 1. { &TAGS[..] } else { &TAGS[..5] };
+        let sequences = |index| case.digit_rows(index).into_iter().map(Label::Tags).collect::<Vec<_>>();
+        let (truth, answers) = (sequences(1), sequences(2));
+        for (index, metric) in (3..).zip(["span-f1", "span-f1-strict", "token-accuracy"]) {
+            case.expect(metric, index, score(metric, answers.clone(), &truth, tags), EXACT);
+        }
+    }
+}
+
+#[test]
+fn stance_is_read_by_name_where_names_tell() {
+    let truth = [2, 0, 1].map(Label::Class);
+    let answers = [2, 1, 1].map(Label::Class).to_vec();
+    assert_eq!(score("stance-f1", answers.clone(), &truth, &["AGAINST", "NONE", "FAVOR"]), 0.5);
+    assert!((score("stance-f1", answers, &truth, &["none", "con", "pro"]) - 5. / 6.).abs() < EXACT);
+}
+
+#[test]
+fn malformed_tags_are_read_as_the_modes_say() {
+    let spans = |tags: &[&str]| -> Vec<(String, usize, usize)> {
+        mtl_eval::spans(tags).iter().map(|span| (span.kind.to_string(), span.first, span.last)).collect()
+    };
+    let strict = |tags: &[&str], bounded| mtl_eval::spans_strict(tags, bounded).len();
+    let span = |kind: &str, first, last| (kind.to_string(), first, last);
+    assert_eq!(spans(&["I-a", "I-a", "O", "I-b"]), [span("a", 0, 1), span("b", 3, 3)]);
+    assert_eq!(spans(&["B-a", "I-b", "I-b"]), [span("a", 0, 0), span("b", 1, 2)]);
+    assert_eq!(
+        spans(&["B-a", "B-a", "S-a", "E-a"]),
+        [span("a", 0, 0), span("a", 1, 1), span("a", 2, 2), span("a", 3, 3)]
+    );
+    assert_eq!(spans(&["B-per-loc", "E-per-loc", "I-per-loc"]), [span("per-loc", 0, 1), span("per-loc", 2, 2)]);
+    assert_eq!((strict(&["I-a", "I-a", "O"], false), strict(&["B-a", "I-b"], false)), (0, 1));
+    assert_eq!((strict(&["B-a", "I-a"], true), strict(&["B-a", "I-a", "E-a", "S-b"], true)), (0, 2));
+}
