@@ -4,6 +4,8 @@ use mtl_task::rng::Key;
 use mtl_task::{Likelihood, Progress};
 use serde::{Deserialize, Serialize};
 
+use crate::Warning;
+
 /// What every rule sees of a step besides gradients.
 #[derive(Clone, Copy, Debug)]
 pub struct Evidence<'a> {
@@ -21,6 +23,13 @@ impl Evidence<'_> {
     /// The loss of `task`, 1 where losses are not known.
     pub fn loss(&self, task: usize) -> f64 {
         self.losses.get(task).copied().unwrap_or(1.0)
+    }
+
+    /// The losses of `tasks` tasks, raised to 1e-12 with a warning where they are not above it.
+    pub(crate) fn positive(&self, tasks: usize) -> (Vec<f64>, Option<Warning>) {
+        let losses: Vec<f64> = (0..tasks).map(|task| self.loss(task)).collect();
+        let warning = losses.iter().any(|loss| *loss < 1e-12).then_some(Warning::NonPositiveLoss);
+        (losses.iter().map(|loss| loss.max(1e-12)).collect(), warning)
     }
 
     /// The noise model of `task`.
@@ -60,4 +69,24 @@ pub enum Private {
     Weighted,
     /// Weighted with the weights rescaled to mean 1.
     Normalised,
+}
+
+/// What a rule sums with where its paper leaves the choice open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Preference {
+    /// 1/K for every task.
+    Mean,
+    /// 1 for every task.
+    Sum,
+}
+
+impl Preference {
+    /// Each of `tasks` tasks' share.
+    pub(crate) fn of(self, tasks: usize) -> f64 {
+        match self {
+            Self::Mean => 1.0 / tasks as f64,
+            Self::Sum => 1.0,
+        }
+    }
 }

@@ -42,16 +42,7 @@ impl Dense {
 
     /// The inner products of the rows.
     pub fn gram(&self) -> Gram {
-        let tasks = self.rows.len();
-        let mut entries = vec![0.0; tasks * tasks];
-        for i in 0..tasks {
-            for j in 0..=i {
-                let product: f64 = self.rows[i].iter().zip(&self.rows[j]).map(|(a, b)| a * b).sum();
-                entries[i * tasks + j] = product;
-                entries[j * tasks + i] = product;
-            }
-        }
-        Gram::new(tasks, entries)
+        Gram::of_rows(&self.rows)
     }
 
     /// Σ weightsᵢ · rowᵢ.
@@ -79,7 +70,7 @@ impl Jacobian for Dense {
 }
 
 /// How many columns are read at a time. Fixed, so that no result depends on the caller's layout or threads.
-const CHUNK: usize = 4096;
+pub(crate) const CHUNK: usize = 4096;
 
 /// Visits all columns of all draws in order, chunk after chunk: `visit(start, draws)` with `draws[draw][task]` the
 /// chunk of a row.

@@ -9,6 +9,7 @@
 //! Gram matrix, C the same for unit gradients, w or α the weights, d = Σ wᵢ gᵢ the direction (θ ← θ − η d).
 
 mod adam;
+mod buffer;
 mod evidence;
 mod jacobian;
 mod outcome;
@@ -16,14 +17,46 @@ mod property;
 mod registry;
 mod rule;
 mod settings;
+mod softmax;
+mod solver;
 mod state;
 mod table;
 
+mod aligned_mtl;
+mod auto_lambda;
+mod cagrad;
+mod config;
+mod db_mtl;
+mod dualproj;
+mod dwa;
 mod equal;
+mod excess_mtl;
+mod fairgrad;
+mod famo;
+mod fixed;
+mod gls;
+mod graddrop;
+mod gradnorm;
+mod gradvac;
+mod imtl_g;
+mod imtl_l;
+mod krum;
 mod mean;
+mod mgda;
+mod moco;
+mod modo;
 mod nash;
+mod pcgrad;
+mod random;
+mod scale_invariant;
+mod sdmgrad;
+mod single_task;
+mod stch;
+mod trimmed_mean;
 mod uncertainty;
+mod upgrad;
 
+pub(crate) use evidence::Preference;
 pub use evidence::{Evidence, Needs, Private};
 pub use jacobian::{Dense, Jacobian};
 pub use mtl_nash::{Gram, Status};

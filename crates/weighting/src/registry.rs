@@ -4,10 +4,48 @@ use serde_json::Value;
 
 use crate::settings::nearest;
 use crate::{Property, Weighting};
-use crate::{equal, mean, nash, uncertainty};
+use crate::{
+    aligned_mtl, auto_lambda, cagrad, config, db_mtl, dualproj, dwa, equal, excess_mtl, fairgrad, famo, fixed, gls,
+    graddrop, gradnorm, gradvac, imtl_g, imtl_l, krum, mean, mgda, moco, modo, nash, pcgrad, random, scale_invariant,
+    sdmgrad, single_task, stch, trimmed_mean, uncertainty, upgrad,
+};
 
 /// Every weighting rule.
-pub const RULES: &[Entry] = &[equal::ENTRY, mean::ENTRY, nash::ENTRY, uncertainty::ENTRY];
+pub const RULES: &[Entry] = &[
+    aligned_mtl::ENTRY,
+    auto_lambda::ENTRY,
+    cagrad::ENTRY,
+    config::ENTRY,
+    db_mtl::ENTRY,
+    dualproj::ENTRY,
+    dwa::ENTRY,
+    equal::ENTRY,
+    excess_mtl::ENTRY,
+    fairgrad::ENTRY,
+    famo::ENTRY,
+    fixed::ENTRY,
+    gls::ENTRY,
+    graddrop::ENTRY,
+    gradnorm::ENTRY,
+    gradvac::ENTRY,
+    imtl_g::ENTRY,
+    imtl_l::ENTRY,
+    krum::ENTRY,
+    mean::ENTRY,
+    mgda::ENTRY,
+    moco::ENTRY,
+    modo::ENTRY,
+    nash::ENTRY,
+    pcgrad::ENTRY,
+    random::ENTRY,
+    scale_invariant::ENTRY,
+    sdmgrad::ENTRY,
+    single_task::ENTRY,
+    stch::ENTRY,
+    trimmed_mean::ENTRY,
+    uncertainty::ENTRY,
+    upgrad::ENTRY,
+];
 
 /// What a rule sees, which is what it costs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

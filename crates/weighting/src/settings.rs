@@ -17,7 +17,7 @@ pub(crate) fn read<S: Default + Serialize + DeserializeOwned>(rule: &str, value:
     let known = defaults::<S>();
     let names: Vec<&str> =
         known.as_object().map(|known| known.keys().map(String::as_str).collect()).unwrap_or_default();
-    for name in given.keys().filter(|name| !names.contains(&name.as_str())) {
+    if let Some(name) = given.keys().find(|name| !names.contains(&name.as_str())) {
         let known = if names.is_empty() { "it has none".into() } else { format!("there are {}", names.join(", ")) };
         return Err(format!("`{rule}` has no setting `{name}`{}; {known}", nearest(name, &names)));
     }

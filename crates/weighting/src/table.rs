@@ -34,7 +34,7 @@ impl Table {
         let agreement = loop {
             let agreement = if absent.is_some() { solve(&gram.subset(&present)) } else { solve(gram) };
             match agreement.status {
-                Status::ZeroGradient(position) => absent = absent.or(Some(present.remove(position))).inspect(|_| {}),
+                Status::ZeroGradient(position) => absent = absent.or(Some(present.remove(position))),
                 _ => break agreement,
             }
             if present.is_empty() {
@@ -69,7 +69,7 @@ impl Table {
 
     /// The last agreement, on the steps between two bargains.
     pub(crate) fn held(&self, progress: Progress) -> Option<Held<'_>> {
-        let weights = self.last.as_deref().filter(|_| progress.step % self.refresh != 0)?;
+        let weights = self.last.as_deref().filter(|_| !progress.step.is_multiple_of(self.refresh))?;
         Some(Held { weights, max_norm: self.max_norm })
     }
 

@@ -1,0 +1,40 @@
+//! Scale-invariant weighting: the gradient of Σ log ℓᵢ, so wᵢ = 1/ℓᵢ.
+//!
+//! Multiplying a loss by a constant changes nothing. The strongest of the trivial baselines in Navon et al., ICML 2022
+//! (`scaleinvls` in their code), and what uncertainty weighting and IMTL-L come to at their stationary point. A loss that
+//! is not above 0 has no logarithm: it is raised to 1e-12, with a warning.
+
+use serde_json::Value;
+
+use crate::settings::{self, Nothing};
+use crate::{Class, Entry, Evidence, FromLosses, Outcome, Property, Rule, Weighting};
+
+pub(crate) const ENTRY: Entry = Entry {
+    name: "scale-invariant",
+    aliases: &["si"],
+    about: "the sum of the logarithms of the losses",
+    paper: "Navon et al., ICML 2022 (baseline), arXiv:2202.01017",
+    verified: true,
+    class: Class::Losses,
+    properties: &[Property::PermutationEquivariant, Property::ScaleInvariant],
+    build,
+    defaults: settings::defaults::<Nothing>,
+};
+
+fn build(tasks: usize, given: &Value) -> Result<Weighting, String> {
+    settings::read::<Nothing>(ENTRY.name, given)?;
+    Ok(Weighting::Losses(Box::new(ScaleInvariant { tasks })))
+}
+
+struct ScaleInvariant {
+    tasks: usize,
+}
+
+impl Rule for ScaleInvariant {}
+
+impl FromLosses for ScaleInvariant {
+    fn balance(&mut self, seen: &Evidence) -> Outcome {
+        let (losses, warning) = seen.positive(self.tasks);
+        Outcome { warning, ..Outcome::exact(losses.iter().map(|loss| 1.0 / loss).collect()) }
+    }
+}

@@ -1,0 +1,63 @@
+//! CAGrad's problem: the direction near the mean gradient g₀ that serves the worst task best.
+//!
+//! max_d minᵢ ⟨gᵢ, d⟩ subject to ‖d − g₀‖ ≤ κ, κ = c‖g₀‖. Its dual is min over the simplex of ⟨g_w, g₀⟩ + κ‖g_w‖ with
+//! d = g₀ + κ g_w/‖g_w‖ (Liu et al., 2021, equation 4). With t = ‖g_w‖/κ, w is the min-norm point of the hull moved by
+//! t g₀: exact for a given t. What is left is one equation, ‖g_w(t)‖² = κ²t², whose left side is piecewise linear in
+//! x = t², so the secant method hits the root once both of its points lie on the root's piece.
+
+use mtl_nash::{Gram, Status};
+
+use super::min_norm::min_norm;
+use crate::Outcome;
+
+/// The weights of d: 1/K + wᵢ/t. The residual is the relative gap between the primal and the dual objective.
+pub(crate) fn compromise(gram: &Gram, c: f64) -> Outcome {
+    let tasks = gram.tasks();
+    let mean = vec![1.0 / tasks as f64; tasks];
+    let h = gram.times(&mean);
+    let centre = gram.quadratic(&mean).max(0.0);
+    let kappa = c * centre.sqrt();
+    let largest = (0..tasks).map(|task| gram.at(task, task)).fold(0.0, f64::max);
+    if c == 0.0 {
+        return Outcome::exact(mean);
+    }
+    if kappa == 0.0 || centre <= largest * f64::EPSILON * f64::EPSILON {
+        return Outcome::solved(mean, 0.0, 0, Status::ParetoStationary);
+    }
+    let at = |x: f64| {
+        let t = x.sqrt();
+        let pairs = (0..tasks).flat_map(|i| (0..tasks).map(move |j| (i, j)));
+        let moved = pairs.map(|(i, j)| gram.at(i, j) + t * (h[i] + h[j]) + x * centre).collect();
+        let point = min_norm(&Gram::new(tasks, moved));
+        (gram.quadratic(&point.weights).max(0.0) - kappa * kappa * x, point)
+    };
+    let mut high = largest / (kappa * kappa);
+    let floor = high * 1e-32;
+    let (mut low, mut x) = (floor, floor);
+    let (mut excess, mut point) = at(x);
+    let mut older = (high, at(high).0);
+    let mut iterations = 2;
+    while excess > 0.0 || low > floor {
+        let close = excess.abs() <= 4.0 * f64::EPSILON * kappa * kappa * x;
+        if close || high / low <= 1.0 + 4.0 * f64::EPSILON || iterations == 200 {
+            break;
+        }
+        let secant = x - excess * (older.0 - x) / (older.1 - excess);
+        older = (x, excess);
+        // The secant may creep along a bracket of many decades: every third step halves the decades.
+        x = if secant > low && secant < high && iterations % 3 != 0 { secant } else { (low * high).sqrt() };
+        (excess, point) = at(x);
+        iterations += 1;
+        if excess > 0.0 { low = x } else { high = x }
+    }
+    let t = x.sqrt();
+    let weights: Vec<f64> = point.weights.iter().map(|w| 1.0 / tasks as f64 + w / t).collect();
+    let gains = gram.times(&weights);
+    let worst = gains.iter().copied().fold(f64::INFINITY, f64::min);
+    let own = gram.quadratic(&point.weights).max(0.0).sqrt();
+    let dual = point.weights.iter().zip(&h).map(|(w, h)| w * h).sum::<f64>() + kappa * own;
+    let residual = (dual - worst).abs() / ((centre.sqrt() + kappa) * own.max(largest.sqrt() * f64::EPSILON));
+    // No root: the hull contains 0 and the ball reaches it, so d = 0.
+    let status = if low == floor { Status::ParetoStationary } else { Status::Agreed };
+    Outcome::solved(weights, residual, iterations, status)
+}

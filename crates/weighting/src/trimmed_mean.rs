@@ -1,0 +1,69 @@
+//! Trimmed mean: per coordinate the mean of the task gradients without the `trim` largest and `trim` smallest.
+//!
+//! Yin et al., "Byzantine-Robust Distributed Learning: Towards Optimal Statistical Rates", ICML 2018, definition 2.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::jacobian::chunks;
+use crate::{Class, Entry, Evidence, FromJacobian, Jacobian, Outcome, Property, Rule, Weighting, settings};
+
+pub(crate) const ENTRY: Entry = Entry {
+    name: "trimmed-mean",
+    aliases: &[],
+    about: "per coordinate the mean without the extremes",
+    paper: "Yin et al., ICML 2018, arXiv:1803.01498",
+    verified: true,
+    class: Class::Jacobian,
+    properties: &[Property::PermutationEquivariant],
+    build,
+    defaults: settings::defaults::<Settings>,
+};
+
+#[derive(Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Settings {
+    /// Entries dropped at either end.
+    trim: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { trim: 1 }
+    }
+}
+
+fn build(tasks: usize, given: &Value) -> Result<Weighting, String> {
+    let Settings { trim } = settings::read(ENTRY.name, given)?;
+    if tasks < 2 * trim + 1 {
+        let least = 2 * trim + 1;
+        return Err(format!("`trimmed-mean` with `trim` = {trim} needs at least {least} tasks, found {tasks}"));
+    }
+    Ok(Weighting::Jacobian(Box::new(TrimmedMean { trim })))
+}
+
+struct TrimmedMean {
+    trim: usize,
+}
+
+impl Rule for TrimmedMean {}
+
+impl FromJacobian for TrimmedMean {
+    fn combine(&mut self, draws: &[&dyn Jacobian], _seen: &Evidence, write: &mut dyn FnMut(usize, &[f64])) -> Outcome {
+        let mut column = Vec::new();
+        chunks(draws, |start, draws| {
+            let rows = &draws[0];
+            let direction: Vec<f64> = (0..rows[0].len())
+                .map(|index| {
+                    column.clear();
+                    column.extend(rows.iter().map(|row| row[index]));
+                    column.sort_by(f64::total_cmp);
+                    let kept = &column[self.trim..column.len() - self.trim];
+                    kept.iter().sum::<f64>() / kept.len() as f64
+                })
+                .collect();
+            write(start, &direction);
+        });
+        Outcome::exact(Vec::new())
+    }
+}
