@@ -5,9 +5,11 @@ mod markdown;
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
-use mtl_task::Label;
+use mtl_task::rng::Key;
+use mtl_task::{Answer, Label};
 use serde::{Deserialize, Serialize};
 
+use crate::stats::{Arms, Bootstrap, metric_interval, paired_metric};
 use crate::{Judged, scores, trivial_answers};
 
 /// A finished run.
@@ -77,6 +79,13 @@ pub struct TaskReport {
     pub test: Option<f64>,
     /// Score of the trivial baseline on test, or on dev while test is sealed.
     pub trivial: f64,
+    /// 95 % percentile interval of test (or dev, while test is sealed) over resampled examples: what other examples of
+    /// the kind would have said of this model. It knows nothing of other seeds. Null below two examples.
+    #[serde(default)]
+    pub interval: Option<[f64; 2]>,
+    /// Whether the paired 95 % interval of score − trivial over resampled examples lies above 0.
+    #[serde(default)]
+    pub beats_trivial: bool,
     /// Score on training examples, if any were scored.
     pub train: Option<f64>,
     /// Examples to train on.
@@ -130,6 +139,7 @@ impl TaskReport {
         let reported = splits.test.unwrap_or(splits.dev);
         let constant = trivial_answers(trivial, reported.truth);
         let baseline = on("the trivial baseline", Judged { answers: &constant, ..reported })?;
+        let (interval, beats_trivial) = chance(&headline, reported, &constant)?;
         let metrics: BTreeMap<String, Scores> = dev
             .iter()
             .map(|(name, &dev)| {
@@ -144,6 +154,8 @@ impl TaskReport {
             dev: first.dev,
             test: first.test,
             trivial: first.trivial,
+            interval,
+            beats_trivial,
             train: first.train,
             n_train: Some(splits.trained_on),
             n_dev: splits.dev.truth.len(),
@@ -163,6 +175,25 @@ impl TaskReport {
     }
 }
 
+/// The interval of a score, and whether it surely exceeds that of the `trivial` answers.
+fn chance(headline: &str, judged: Judged, trivial: &[Answer]) -> Result<(Option<[f64; 2]>, bool)> {
+    if judged.truth.len() < 2 {
+        return Ok((None, false));
+    }
+    let metric = crate::find(headline).map_err(anyhow::Error::msg)?;
+    // Streams of their own: the same answers have the same interval, whatever the run's seed.
+    let (key, settings) = (Key::new(0).named("report"), Bootstrap { resamples: 500, ..Bootstrap::default() });
+    let interval = metric_interval(metric, judged, key.named("score"), &settings)?;
+    let arms = Arms {
+        first: &[judged.answers.to_vec()],
+        second: &[trivial.to_vec()],
+        truth: judged.truth,
+        names: judged.names,
+    };
+    let gain = paired_metric(metric, arms, key.named("gain"), &settings)?;
+    Ok((Some(interval), gain.low > 0.))
+}
+
 impl Report {
     /// Whether the test split is still sealed.
     pub fn sealed(&self) -> bool {
@@ -177,8 +208,6 @@ impl Report {
 
 #[cfg(test)]
 mod tests {
-    use mtl_task::Answer;
-
     use super::*;
 
     fn answers(classes: &[u32]) -> Vec<Answer> {
@@ -242,8 +271,9 @@ mod tests {
     fn the_table_puts_each_score_beside_the_trivial_one() {
         let markdown = report(true).to_markdown();
         let row = markdown.lines().find(|line| line.starts_with("| spam")).expect("a row per task");
-        assert_eq!(row, r"| spam\|ham | accuracy | 0.750 | 0.750 | +0.000 ✗ | 4 | 0.750 | 4 | 1.000 | +0.250 | 40 |");
-        assert!(markdown.contains("not above its trivial baseline: spam"), "{markdown}");
+        let cells = r"| spam\|ham | accuracy | 0.750 | [0.250, 1.000] | 0.750 | +0.000 ✗ | 4 | 0.750 | 4 | 1.000 | +0.250 | 40 |";
+        assert_eq!(row, cells);
+        assert!(markdown.contains("not clearly above the trivial baseline: spam"), "{markdown}");
         assert!(markdown.contains("40.0 % fewer"), "{markdown}");
     }
 }

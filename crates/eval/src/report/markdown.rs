@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Report, TaskReport};
+use super::Report;
 
 /// The whole report.
 pub(super) fn render(report: &Report) -> String {
@@ -21,16 +21,30 @@ pub(super) fn render(report: &Report) -> String {
 fn scores(report: &Report) -> String {
     let split = if report.sealed() { "dev" } else { "test" };
     let mut text = format!("## Scores on {split}\n\n");
-    text += &row(["task", "metric", split, "trivial", "gain", "n", "dev", "n dev", "train", "train − dev", "n train"]);
-    text += "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n";
+    text += &row([
+        "task",
+        "metric",
+        split,
+        "95 %",
+        "trivial",
+        "gain",
+        "n",
+        "dev",
+        "n dev",
+        "train",
+        "train − dev",
+        "n train",
+    ]);
+    text += "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n";
     for (name, task) in &report.tasks {
         let gain = task.score() - task.trivial;
         text += &row([
             escape(name),
             task.headline.clone(),
             score(task.score()),
+            optional(task.interval.map(|[low, high]| format!("[{low:.3}, {high:.3}]"))),
             score(task.trivial),
-            format!("{gain:+.3}{}", if gain > 0. { "" } else { " ✗" }),
+            format!("{gain:+.3}{}", if task.beats_trivial { "" } else { " ✗" }),
             task.test.map_or(task.n_dev, |_| task.n_test).to_string(),
             score(task.dev),
             task.n_dev.to_string(),
@@ -39,15 +53,17 @@ fn scores(report: &Report) -> String {
             optional(task.n_train.map(|n| n.to_string())),
         ]);
     }
-    text += "\nHigher is better. *Trivial* is the score of always answering the majority class, tag or set, or the mean \
-             value, of the training split. *Train − dev* is the generalisation gap.\n";
+    text += "\nHigher is better. *95 %* is the interval over resampled examples; it knows nothing of other seeds. \
+             *Trivial* is the score of always answering the majority class, tag or set, or the mean value, of the \
+             training split. *Train − dev* is the generalisation gap.\n";
     text += &match &report.test_opened_at {
         Some(when) => format!("The test split was opened at {when}; no choice was made on it.\n"),
         None => "The test split is sealed: these are dev scores, on which checkpoints were chosen.\n".to_string(),
     };
-    let beaten: Vec<String> = report.tasks.iter().filter(|(_, task)| !learnt(task)).map(|(n, _)| escape(n)).collect();
+    let beaten: Vec<String> =
+        report.tasks.iter().filter(|(_, task)| !task.beats_trivial).map(|(n, _)| escape(n)).collect();
     if !beaten.is_empty() {
-        let _ = writeln!(text, "\n**Caution**, not above its trivial baseline: {}.", beaten.join(", "));
+        let _ = writeln!(text, "\n**Caution**, not clearly above the trivial baseline: {}.", beaten.join(", "));
     }
     text
 }
@@ -109,10 +125,6 @@ fn run(report: &Report) -> String {
         text += &row([key.to_string(), escape(&value)]);
     }
     text
-}
-
-fn learnt(task: &TaskReport) -> bool {
-    task.score() > task.trivial
 }
 
 fn row<const N: usize>(cells: [impl AsRef<str>; N]) -> String {

@@ -157,3 +157,100 @@ fn bare(metric: &dyn Metric, answers: &[Answer]) -> Vec<Answer> {
 fn pick<T: Clone>(items: &[T], indices: &[usize]) -> Vec<T> {
     indices.iter().map(|&index| items[index].clone()).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EXAMPLES: usize = 60;
+
+    fn settings() -> Bootstrap {
+        Bootstrap { resamples: 100, ..Bootstrap::default() }
+    }
+
+    /// Answers of `seeds` runs that are right with probability `skill`, to truths that are all class 1.
+    fn runs(seeds: u64, skill: f64) -> Vec<Vec<Answer>> {
+        let run = |seed: u64| {
+            let mut stream = Key::new(9).with(seed).stream();
+            (0..EXAMPLES).map(move |_| u32::from(stream.uniform() < skill))
+        };
+        let answer = |class| Answer { label: Label::Class(class), scores: vec![0.5] };
+        (0..seeds).map(|seed| run(seed).map(answer).collect()).collect()
+    }
+
+    fn compare(metric: &str, first: &[Vec<Answer>], second: &[Vec<Answer>]) -> Result<Interval> {
+        let arms = Arms { first, second, truth: &[const { Label::Class(1) }; EXAMPLES], names: &[] };
+        paired_metric(crate::find(metric).expect("known"), arms, Key::new(1), &settings())
+    }
+
+    #[test]
+    fn a_real_difference_is_found_and_its_sign_says_who_is_better() {
+        let (good, poor) = (runs(5, 0.95), runs(5, 0.55));
+        let gain = compare("accuracy", &good, &poor).expect("compared");
+        assert!(gain.low > 0.2 && gain.p < 1e-3 && gain.excludes_zero(), "{gain:?}");
+        let loss = compare("accuracy", &poor, &good).expect("compared");
+        assert_eq!((loss.estimate, loss.low, loss.high), (-gain.estimate, -gain.high, -gain.low));
+        // Confidence is 0.5 throughout, so the poor arm is the better calibrated one, and less error is better.
+        assert!(compare("ece", &poor, &good).expect("compared").estimate > 0.);
+        let same = compare("accuracy", &good, &good).expect("compared");
+        assert_eq!((same.estimate, same.standard_error, same.p), (0., 0., 1.));
+    }
+
+    #[test]
+    fn p_is_below_the_level_just_where_the_interval_excludes_zero() {
+        let mut both = [0, 0];
+        for seed in 0..60 {
+            let mut stream = Key::new(5).with(seed).stream();
+            let table: Vec<Vec<f64>> = (0..3).map(|_| (0..20).map(|_| stream.normal() + 0.6).collect()).collect();
+            let means = |examples: &[usize]| -> Vec<f64> {
+                table.iter().map(|row| examples.iter().map(|&e| row[e]).sum::<f64>() / 20.).collect()
+            };
+            let found = paired_bootstrap(20, Key::new(seed), &settings(), means).expect("compared");
+            assert_eq!(found.p < 0.05, found.excludes_zero(), "{found:?}");
+            both[usize::from(found.excludes_zero())] += 1;
+        }
+        assert!(both[0] > 5 && both[1] > 5, "{both:?}");
+    }
+
+    #[test]
+    fn the_number_of_threads_changes_no_bit() {
+        let (good, poor) = (runs(3, 0.9), runs(3, 0.8));
+        let with = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
+            pool.install(|| compare("macro-f1", &good, &poor).expect("compared"))
+        };
+        assert_eq!(with(1), with(3));
+    }
+
+    #[test]
+    fn what_cannot_be_compared_is_refused_with_a_reason() {
+        let two = runs(2, 0.5);
+        let error = |found: Result<Interval>| found.expect_err("refused").to_string();
+        assert!(error(compare("accuracy", &two, &two[..1])).contains("2 seeds are compared with 1"));
+        assert!(error(compare("accuracy", &[], &[])).contains("at least one seed"));
+        let short = vec![two[0].clone(), two[1][..9].to_vec()];
+        assert!(error(compare("accuracy", &two, &short)).contains("seed 1 has 9 answers to 60 examples"));
+        let bootstrap = |examples, settings, value| {
+            error(paired_bootstrap(examples, Key::new(0), &settings, |_: &[usize]| vec![value]))
+        };
+        assert!(bootstrap(1, settings(), 0.).contains("two examples"));
+        assert!(bootstrap(5, Bootstrap { confidence: 95., ..settings() }, 0.).contains("between 0 and 1, found 95"));
+        assert!(bootstrap(5, Bootstrap { resamples: 0, ..settings() }, 0.).contains("two resamples"));
+        assert!(bootstrap(5, settings(), f64::NAN).contains("not finite"));
+    }
+
+    /// A binomial share has standard deviation √(p·(1 − p) / n).
+    #[test]
+    fn a_score_has_the_interval_of_its_sample_size() {
+        let answers = runs(1, 0.8).remove(0);
+        let truth = vec![Label::Class(1); EXAMPLES];
+        let judged = Judged { answers: &answers, truth: &truth, names: &[] };
+        let metric = crate::find("accuracy").expect("known");
+        let score = metric.score(&answers, &truth, &[]);
+        let [low, high] = metric_interval(metric, judged, Key::new(2), &Bootstrap::default()).expect("an interval");
+        let half = 1.96 * (score * (1. - score) / EXAMPLES as f64).sqrt();
+        assert!((score - half - low).abs() < 0.03 && (score + half - high).abs() < 0.03, "{low} {score} {high}");
+        let empty = Judged { answers: &[], truth: &[], names: &[] };
+        assert!(metric_interval(metric, empty, Key::new(2), &settings()).is_err());
+    }
+}
