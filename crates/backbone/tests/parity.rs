@@ -1,0 +1,228 @@
+//! The encoders against PyTorch: what transformers computes on the tiny models of `fixtures/make.py`.
+//!
+//! A gradient may be off by 1e-4 of its own norm, or of a thousandth of its layer's norm where its own is smaller:
+//! the key bias has a gradient of exactly zero in theory, and rounding in practice.
+
+use std::collections::BTreeMap;
+use std::path::Path as FilePath;
+
+use candle_core::{DType, Device, Result, Tensor};
+use mtl_backbone::checkpoint::{Checkpoint, NamedTensor, read_safetensors};
+use mtl_backbone::{
+    ARCHITECTURES, Encoder, Family, Flat, Params, Part, Pass, Path, Pooling, Ports, Row, pool, pretrained,
+};
+use mtl_task::rng::Key;
+use mtl_task::{Encoded, Packed};
+use serde_json::Value;
+
+const FOLDERS: [&str; 5] = ["bert", "bert-legacy", "distilbert", "electra", "roberta"];
+const PATHS: [Path; 2] = [Path::Reference, Path::Auto];
+
+/// A fixture's model, its parameters, and what PyTorch makes of them.
+struct Fixture {
+    encoder: Family,
+    params: Params,
+    expected: Value,
+    tensors: BTreeMap<String, NamedTensor>,
+}
+
+/// What one forward gives, and the gradient of its loss.
+struct Answer {
+    states: Vec<f32>,
+    logits: Vec<f32>,
+    loss: f64,
+    row: Row,
+}
+
+impl Fixture {
+    fn read(name: &str, path: Path) -> Self {
+        let folder = FilePath::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
+        let checkpoint = Checkpoint::read(&folder).expect("a sound folder");
+        let model = pretrained(&checkpoint).expect("a known architecture");
+        let text = std::fs::read_to_string(folder.join("expected.json")).expect("readable");
+        let expected: Value = serde_json::from_str(&text).expect("JSON");
+        let tensors = read_safetensors(&folder.join("expected.safetensors")).expect("sound");
+        let params = params(&model.encoder, &expected, |part| model.weights(part, DType::F32));
+        Self { encoder: model.encoder.with_path(path), params: params.expect("a valid layout"), expected, tensors }
+    }
+
+    fn batch(&self, label: &str) -> (Packed, Vec<u32>) {
+        let batch = &self.expected["batches"][label];
+        let (ids, segments) = (numbers(&batch["ids"]), numbers(&batch["segments"]));
+        let texts = |(ids, segments)| Encoded { ids, segments, ..Encoded::default() };
+        let texts: Vec<Encoded> = ids.into_iter().zip(segments).map(texts).collect();
+        (Packed::new(&texts), serde_json::from_value(batch["labels"].clone()).expect("labels"))
+    }
+
+    fn run(&self, label: &str) -> Result<Answer> {
+        let (tokens, labels) = self.batch(label);
+        let mut pass = Pass::training(Key::new(1));
+        let param = |name: &str| self.params.get(name).expect("inserted");
+        let mut slot = |part: Part, pass: &mut Pass| pass.slot(param(&format!("shared/{part}")));
+        let words = self.encoder.words(&slot(Part::Words, &mut pass)?, &tokens, &mut pass)?;
+        let mut states = self.encoder.embed(&slot(Part::Embeddings, &mut pass)?, &words, &tokens, &mut pass)?;
+        for index in 0..self.encoder.layers() {
+            let slot = slot(Part::Layer(index), &mut pass)?;
+            states = self.encoder.layer(&slot, &states, &tokens, &Ports::default(), &mut pass)?;
+        }
+        let (weight, bias) = (param("task.x/head.weight").tensor(), param("task.x/head.bias").tensor());
+        let pooled = pool(&states, &tokens, Pooling::Mean)?;
+        let logits = pooled.matmul(&weight.t()?)?.broadcast_add(bias)?;
+        let loss = candle_nn::loss::cross_entropy(&logits, &Tensor::new(labels, &Device::Cpu)?)?;
+        Ok(Answer {
+            states: states.flatten_all()?.to_vec1()?,
+            logits: logits.flatten_all()?.to_vec1()?,
+            loss: f64::from(loss.to_scalar::<f32>()?),
+            row: pass.backward(&loss, &self.params)?,
+        })
+    }
+}
+
+fn numbers(rows: &Value) -> Vec<Vec<u32>> {
+    serde_json::from_value(rows.clone()).expect("rows of numbers")
+}
+
+fn params(encoder: &Family, expected: &Value, weights: impl Fn(Part) -> Flat) -> Result<Params> {
+    let mut params = Params::new(&Device::Cpu, DType::F32);
+    for part in Part::all(encoder.layers()) {
+        params.insert(&format!("shared/{part}"), encoder.layout(part), &weights(part))?;
+    }
+    let weight: Vec<Vec<f32>> = serde_json::from_value(expected["head"]["weight"].clone()).expect("a matrix");
+    let bias: Vec<f32> = serde_json::from_value(expected["head"]["bias"].clone()).expect("a vector");
+    params.insert_tensor("task.x/head.weight", &Tensor::new(weight, &Device::Cpu)?, true)?;
+    params.insert_tensor("task.x/head.bias", &Tensor::new(bias, &Device::Cpu)?, false)?;
+    Ok(params)
+}
+
+fn norm(values: &[f32]) -> f64 {
+    values.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>().sqrt()
+}
+
+fn distance(a: &[f32], b: &[f32]) -> f64 {
+    assert_eq!(a.len(), b.len());
+    norm(&a.iter().zip(b).map(|(a, b)| a - b).collect::<Vec<f32>>())
+}
+
+fn furthest(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0., f32::max)
+}
+
+fn single(flat: &Flat) -> &[f32] {
+    match flat {
+        Flat::F32(values) => values,
+        Flat::F64(_) => unreachable!("parameters are f32 here"),
+    }
+}
+
+/// Runs `test` on every model through every implementation of the ops.
+fn everywhere(test: impl Fn(&str, Fixture) -> Result<()>) -> Result<()> {
+    for name in FOLDERS {
+        for path in PATHS {
+            test(&format!("{name}, {path:?}"), Fixture::read(name, path))?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn every_architecture_has_a_fixture() {
+    for architecture in ARCHITECTURES {
+        assert!(FOLDERS.contains(&architecture.name), "no fixture for {}", architecture.name);
+    }
+}
+
+#[test]
+fn states_logits_and_losses_are_pytorchs() -> Result<()> {
+    everywhere(|name, fixture| {
+        for label in ["ragged", "full"] {
+            let answer = fixture.run(label)?;
+            let states = furthest(&answer.states, &fixture.tensors[&format!("{label}.states")].data);
+            assert!(states <= 1e-4, "{name}, {label}: states differ by {states:e}");
+            let batch = &fixture.expected["batches"][label];
+            let logits: Vec<Vec<f32>> = serde_json::from_value(batch["logits"].clone()).expect("a matrix");
+            let logits = furthest(&answer.logits, &logits.concat());
+            assert!(logits <= 1e-4, "{name}, {label}: logits differ by {logits:e}");
+            let loss = batch["loss"].as_f64().expect("a number");
+            assert!((answer.loss - loss).abs() <= 1e-4, "{name}, {label}: loss {} for {loss}", answer.loss);
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn the_gradient_of_every_parameter_is_pytorchs() -> Result<()> {
+    everywhere(|name, fixture| {
+        for label in ["ragged", "full"] {
+            let answer = fixture.run(label)?;
+            for param in fixture.params.iter() {
+                let segment = answer.row.0.get(param.name()).unwrap_or_else(|| panic!("{} got none", param.name()));
+                let gradient = segment.dense(param.layout().len())?;
+                let expected = |entry: &str| &fixture.tensors[&format!("{label}.gradient.{entry}")].data;
+                let entries = param.layout().entries();
+                let layer = entries.iter().map(|entry| norm(expected(&entry.name)).powi(2)).sum::<f64>().sqrt();
+                assert!(layer > 0., "{name}: a fixture that asks nothing of {}", param.name());
+                for entry in entries {
+                    let expected = expected(&entry.name);
+                    let error = distance(&single(&gradient)[entry.range.clone()], expected);
+                    let bound = 1e-4 * norm(expected).max(1e-3 * layer);
+                    assert!(error <= bound, "{name}, {label}, {}: off by {error:e}, bound {bound:e}", entry.name);
+                }
+            }
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn ten_steps_of_training_stay_on_pytorchs_course() -> Result<()> {
+    everywhere(|name, fixture| {
+        let losses: Vec<f64> = serde_json::from_value(fixture.expected["steps"]["losses"].clone()).expect("losses");
+        let mut moments: BTreeMap<String, [Vec<f32>; 2]> = BTreeMap::new();
+        for (step, expected) in losses.iter().enumerate() {
+            let answer = fixture.run("ragged")?;
+            assert!((answer.loss - expected).abs() <= 1e-4, "{name}, step {step}: {} for {expected}", answer.loss);
+            if step + 1 < losses.len() {
+                adamw(&fixture.params, &answer.row, &mut moments, step as i32 + 1)?;
+            }
+        }
+        for param in fixture.params.iter() {
+            let trained = Flat::of(param.tensor())?;
+            for entry in param.layout().entries() {
+                let expected = &fixture.tensors[&format!("trained.{}", entry.name)].data;
+                let off = distance(&single(&trained)[entry.range.clone()], expected);
+                // Adam divides by √v, so where a gradient is all rounding (the key bias) each step is up to the rate.
+                let bound = if entry.name.contains("key.bias") || entry.name.contains("k_lin.bias") {
+                    2. * 1e-3 * 10. * (expected.len() as f64).sqrt()
+                } else {
+                    1e-3 * norm(expected)
+                };
+                assert!(off <= bound, "{name}: {} ends {off:e} away, bound {bound:e}", entry.name);
+            }
+        }
+        Ok(())
+    })
+}
+
+/// One AdamW step (Loshchilov and Hutter 2019) with the fixtures' settings, as plainly as it can be written.
+fn adamw(params: &Params, row: &Row, moments: &mut BTreeMap<String, [Vec<f32>; 2]>, step: i32) -> Result<()> {
+    let (rate, first, second, epsilon, decay) = (1e-3f32, 0.9f32, 0.999f32, 1e-8f32, 0.01f32);
+    for param in params.iter() {
+        let length = param.layout().len();
+        let gradient = row.0[param.name()].dense(length)?;
+        let mut values = single(&Flat::of(param.tensor())?).to_vec();
+        let [m, v] = moments.entry(param.name().to_string()).or_insert_with(|| [vec![0.; length], vec![0.; length]]);
+        for entry in param.layout().entries() {
+            let decay = if entry.decay { decay } else { 0. };
+            for at in entry.range.clone() {
+                let g = single(&gradient)[at];
+                m[at] = first * m[at] + (1. - first) * g;
+                v[at] = second * v[at] + (1. - second) * g * g;
+                let (m, v) = (m[at] / (1. - first.powi(step)), v[at] / (1. - second.powi(step)));
+                values[at] -= rate * (m / (v.sqrt() + epsilon) + decay * values[at]);
+            }
+        }
+        param.var().set(&Tensor::from_vec(values, param.tensor().shape(), &Device::Cpu)?)?;
+    }
+    Ok(())
+}
