@@ -49,6 +49,10 @@ pub struct Columns {
     /// The text (default `text`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
+    /// What the text is: left out, it is plain; `mail` is an internet message, of which subject and readable body are
+    /// kept ([`crate::mail::readable`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text_form: Option<String>,
     /// First text of a pair.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text_a: Option<String>,
