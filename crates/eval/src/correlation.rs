@@ -25,7 +25,7 @@ impl Metric for Pearson {
     }
 
     fn score(&self, answers: &[Answer], truth: &[Label], _names: &[String]) -> f64 {
-        let (answers, truth) = values(answers, truth);
+        let (answers, truth) = apart(answers, truth);
         pearson(&answers, &truth)
     }
 }
@@ -47,7 +47,7 @@ impl Metric for Spearman {
     }
 
     fn score(&self, answers: &[Answer], truth: &[Label], _names: &[String]) -> f64 {
-        let (answers, truth) = values(answers, truth);
+        let (answers, truth) = apart(answers, truth);
         spearman(&answers, &truth)
     }
 }
@@ -69,7 +69,7 @@ impl Metric for PearsonSpearman {
     }
 
     fn score(&self, answers: &[Answer], truth: &[Label], _names: &[String]) -> f64 {
-        let (answers, truth) = values(answers, truth);
+        let (answers, truth) = apart(answers, truth);
         (pearson(&answers, &truth) + spearman(&answers, &truth)) / 2.
     }
 }
@@ -106,6 +106,17 @@ pub fn ranks(values: &[f64]) -> Vec<f64> {
     ranks
 }
 
+/// Answers and truths as numbers. Answers that differ by f32's rounding alone are made one constant: a collapsed model
+/// must not score by noise.
+fn apart(answers: &[Answer], truth: &[Label]) -> (Vec<f64>, Vec<f64>) {
+    let (mut answers, truth) = values(answers, truth);
+    let (low, high) = answers.iter().fold((f64::MAX, f64::MIN), |(low, high), &x| (low.min(x), high.max(x)));
+    if high - low <= 4. * f64::from(f32::EPSILON) * low.abs().max(high.abs()) {
+        answers.fill(low);
+    }
+    (answers, truth)
+}
+
 /// Deviations from the mean, scaled to at most 1 so that squares neither overflow nor vanish.
 fn centred(values: &[f64]) -> Vec<f64> {
     let scale = values.iter().fold(0f64, |largest, value| largest.max(value.abs()));
@@ -121,4 +132,35 @@ fn constant(values: &[f64]) -> bool {
 
 fn dot(x: &[f64], y: &[f64]) -> f64 {
     x.iter().zip(y).map(|(x, y)| x * y).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_collapsed_model_does_not_score_by_rounding() {
+        let truth = [1., 2., 3.].map(Label::Value);
+        let answer = |value: f32| Answer { label: Label::Value(value), scores: Vec::new() };
+        let collapsed = [0.7, 0.7 + f32::EPSILON / 2., 0.7 + f32::EPSILON].map(answer);
+        let learnt = [0.7, 0.7001, 0.7002].map(answer);
+        for metric in [&Pearson as &dyn Metric, &Spearman, &PearsonSpearman] {
+            assert_eq!(metric.score(&collapsed, &truth, &[]), 0., "{}", metric.name());
+            assert!(metric.score(&learnt, &truth, &[]) > 0.999, "{}", metric.name());
+        }
+    }
+
+    #[test]
+    fn scale_does_not_matter_and_what_is_not_finite_correlates_with_nothing() {
+        let (x, y) = ([1., 2., 4.], [2., 3., 3.5]);
+        let scaled = |factor: f64| x.map(|value| value * factor);
+        let plain = pearson(&x, &y);
+        for factor in [1e-200, 1e200] {
+            assert!((pearson(&scaled(factor), &y) - plain).abs() < 1e-12, "{factor}");
+        }
+        assert_eq!(pearson(&[1., f64::NAN, 2.], &y), 0.);
+        assert_eq!(spearman(&[1., f64::INFINITY, 2.], &y), 0.);
+        assert_eq!(pearson(&x, &y[..2]), 0.);
+        assert_eq!(ranks(&[3., 1., 3., 2.]), [3.5, 1., 3.5, 2.]);
+    }
 }

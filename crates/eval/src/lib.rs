@@ -2,6 +2,22 @@
 //!
 //! A [`Metric`] judges answers against truths and gives one number; [`METRICS`] lists them all. Nothing here sees a
 //! tensor, opens a file or prints.
+//!
+//! ```
+//! use mtl_eval::{Judged, scores, stats};
+//! use mtl_task::{Answer, Label};
+//!
+//! let names = ["ham", "spam"].map(String::from);
+//! let truth = [0, 1, 1, 0].map(Label::Class);
+//! let answers = [0, 1, 0, 0].map(|class| Answer { label: Label::Class(class), scores: vec![] });
+//! let found = scores(&["accuracy", "macro-f1"], Judged { answers: &answers, truth: &truth, names: &names })?;
+//! assert_eq!(found["accuracy"], 0.75);
+//!
+//! // Five seeds, multi-task minus single-task: no rank test of five pairs can be significant at 0.05.
+//! let test = stats::wilcoxon(&[0.012, 0.020, 0.008, 0.015, 0.031]);
+//! assert_eq!((test.p, test.smallest_p), (0.0625, 0.0625));
+//! # Ok::<(), anyhow::Error>(())
+//! ```
 
 mod accuracy;
 mod calibration;

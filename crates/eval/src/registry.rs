@@ -75,6 +75,19 @@ mod tests {
     }
 
     #[test]
+    fn no_metric_in_the_source_is_left_out() {
+        let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let written: usize = std::fs::read_dir(source)
+            .expect("the source folder")
+            .map(|entry| entry.expect("an entry").path())
+            .filter(|path| path.extension().is_some_and(|ending| ending == "rs"))
+            .map(|path| std::fs::read_to_string(path).expect("a source file"))
+            .map(|text| text.lines().filter(|line| line.starts_with("impl Metric for ")).count())
+            .sum();
+        assert_eq!(written, METRICS.len());
+    }
+
+    #[test]
     fn every_metric_is_finite_on_what_it_judges_and_0_on_nothing() {
         for metric in METRICS {
             let mut judged = 0;

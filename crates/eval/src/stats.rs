@@ -56,6 +56,8 @@ impl fmt::Display for TestResult {
 
 /// A finished test; `p` is kept in [0, 1] whatever rounding did to it.
 fn result(test: &str, statistic: f64, p: f64, smallest_p: f64, n: usize) -> TestResult {
+    // An empty sum is −0 in Rust; adding 0 takes the sign away.
+    let statistic = statistic + 0.;
     TestResult { test: test.to_string(), statistic, p: p.clamp(0., 1.), smallest_p: smallest_p.clamp(0., 1.), n }
 }
 
@@ -67,4 +69,15 @@ fn mean(values: &[f64]) -> f64 {
 fn variance(values: &[f64]) -> f64 {
     let mean = mean(values);
     values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / values.len().saturating_sub(1).max(1) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_result_says_what_its_test_could_not_have_found() {
+        let five_seeds = super::wilcoxon(&[0.1, 0.2, 0.3, 0.4, 0.5]).to_string();
+        let expected = "Wilcoxon signed-rank, exact: statistic 0.0000, p = 0.0625, n = 5 (p cannot fall below 6.25e-2)";
+        assert_eq!(five_seeds, expected);
+        assert!(super::paired_t(&[1., 2., 4.]).to_string().ends_with("n = 3"));
+    }
 }
