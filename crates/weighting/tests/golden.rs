@@ -1,0 +1,155 @@
+//! Every rule against answers that were not made by this code: `golden/definitions.json` (numpy and scipy, `make.py`),
+//! `golden/torchjd.json` (`docs/benches/peers/rule_traces.py`), and the project's shared vectors where they lie beside
+//! the workspace.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use mtl_task::rng::Key;
+use mtl_task::{Likelihood, Progress};
+use mtl_weighting::{Dense, Evidence, Jacobian, Weighting, find};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+#[derive(Deserialize)]
+struct Case {
+    rule: String,
+    params: Value,
+    #[serde(alias = "relative_tolerance")]
+    tolerance: f64,
+    steps: Vec<Step>,
+}
+
+#[derive(Deserialize)]
+struct Step {
+    #[serde(default)]
+    losses: Vec<f64>,
+    losses_after: Option<Vec<f64>>,
+    #[serde(default)]
+    draws: Vec<Vec<Vec<f64>>>,
+    weights: Option<Vec<f64>>,
+    direction: Option<Vec<f64>>,
+}
+
+/// Relative Euclidean distance.
+fn distance(found: &[f64], right: &[f64]) -> f64 {
+    assert_eq!(found.len(), right.len());
+    let norm = |x: &mut dyn Iterator<Item = f64>| x.map(|v| v * v).sum::<f64>().sqrt();
+    norm(&mut found.iter().zip(right).map(|(a, b)| a - b)) / norm(&mut right.iter().copied())
+}
+
+fn play(case: &Case) {
+    let entry = find(&case.rule).expect("a rule of the registry");
+    let tasks = case.steps[0].losses.len().max(case.steps[0].draws.first().map_or(0, Vec::len));
+    let mut rule = (entry.build)(tasks, &case.params).expect("the case's settings");
+    for (number, step) in case.steps.iter().enumerate() {
+        let draws: Vec<Dense> = step.draws.iter().map(|rows| Dense::new(rows.clone()).expect("a matrix")).collect();
+        let seen = Evidence {
+            losses: &step.losses,
+            likelihood: &vec![Likelihood::Gaussian; tasks],
+            progress: Progress { step: number, of: case.steps.len() },
+            key: Key::new(0).with(number as u64),
+        };
+        let mut direction = Vec::new();
+        let outcome = match &mut rule {
+            Weighting::Losses(rule) => rule.weights(&seen),
+            Weighting::Gram(rule) => {
+                let rows: Vec<&[f64]> = draws.iter().flat_map(|draw| (0..tasks).map(|task| draw.row(task))).collect();
+                rule.weights(&mtl_weighting::Gram::of_rows(&rows), &seen)
+            }
+            Weighting::Jacobian(rule) => {
+                let draws: Vec<&dyn Jacobian> = draws.iter().map(|draw| draw as &dyn Jacobian).collect();
+                rule.direction(&draws, &seen, &mut |_, part| direction.extend(part))
+            }
+        };
+        if direction.is_empty() && !draws.is_empty() {
+            direction = draws[0].combine(&outcome.weights);
+        }
+        for (what, right, found) in [("weights", &step.weights, &outcome.weights), ("direction", &step.direction, &direction)] {
+            let Some(right) = right.as_ref().filter(|_| !found.is_empty()) else { continue };
+            let off = distance(found, right);
+            assert!(
+                off <= case.tolerance,
+                "{} {} step {number}: {what} off by {off:.1e}, allowed {:.0e}\n found {found:?}\n right {right:?}\n {outcome:?}",
+                case.rule,
+                case.params,
+                case.tolerance
+            );
+        }
+        if let Some(losses) = &step.losses_after {
+            rule.hindsight(losses);
+        }
+    }
+}
+
+fn read(path: &Path) -> Value {
+    let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn committed(name: &str) -> Vec<Case> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+    let mut file = read(&path);
+    serde_json::from_value(file["cases"].take()).expect("cases")
+}
+
+/// The shared vectors, or `None` with a word on it.
+fn shared(name: &str) -> Option<Value> {
+    let path: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/golden").join(name);
+    if !path.exists() {
+        println!("skipped: no ../shared/golden/{name} beside the workspace");
+        return None;
+    }
+    Some(read(&path))
+}
+
+#[test]
+fn rules_follow_their_definitions() {
+    let cases = committed("definitions.json");
+    assert!(cases.len() > 80);
+    cases.iter().for_each(play);
+}
+
+#[test]
+fn rules_follow_torchjd() {
+    let cases = committed("torchjd.json");
+    assert!(cases.len() > 30);
+    cases.iter().for_each(play);
+}
+
+#[test]
+fn rules_match_the_shared_vectors() {
+    let Some(file) = shared("rules.json") else { return };
+    let mut played = BTreeSet::new();
+    for case in file["cases"].as_array().expect("cases") {
+        let name = case["rule"].as_str().expect("a name");
+        let mut params = case["params"].clone();
+        if name == "nash" || name == "fairgrad" {
+            params["max_norm"] = json!("none");
+        }
+        let matrix = &file["jacobians"][case["matrix"].as_str().expect("a matrix")];
+        let step = json!({"draws": [matrix], "weights": case["weights"], "direction": case["direction"]});
+        let tolerance = &case["relative_tolerance"];
+        let case = json!({"rule": name, "params": params, "tolerance": tolerance, "steps": [step]});
+        play(&serde_json::from_value(case).expect("a case"));
+        played.insert(name.to_owned());
+    }
+    println!("{} rules match: {played:?}", played.len());
+    assert!(played.len() >= 12);
+}
+
+#[test]
+fn rules_match_the_shared_traces() {
+    let Some(file) = shared("traces.json") else { return };
+    let mut played = BTreeSet::new();
+    for trace in file["traces"].as_array().expect("traces") {
+        let mut case = trace.clone();
+        if trace["steps"].is_null() {
+            case["steps"] = json!([{"draws": [trace["jacobian"]], "direction": trace["direction"]}]);
+        }
+        play(&serde_json::from_value(case).expect("a case"));
+        played.insert(trace["rule"].as_str().expect("a name").to_owned());
+    }
+    println!("{} rules match: {played:?}", played.len());
+    assert!(played.len() >= 6);
+}
