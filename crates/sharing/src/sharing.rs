@@ -1,5 +1,6 @@
 //! What a strategy is.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use candle_core::{Result, Tensor};
@@ -62,6 +63,22 @@ pub trait Sharing: Send {
     /// Those of candle.
     fn findings(&self) -> Result<serde_json::Value> {
         Ok(serde_json::Value::Null)
+    }
+
+    /// What the strategy knows beyond its parameters (masks, candidates), for resuming and for stored models.
+    ///
+    /// # Errors
+    /// Those of candle.
+    fn state(&self) -> Result<BTreeMap<String, Tensor>> {
+        Ok(BTreeMap::new())
+    }
+
+    /// Continues from a saved state, inside the `phase`-th phase (the number of phases: behind the last one).
+    ///
+    /// # Errors
+    /// If it is no state of this strategy.
+    fn restore(&mut self, _state: &BTreeMap<String, Tensor>, _phase: usize) -> Result<()> {
+        Ok(())
     }
 
     /// Bytes that the trained model takes in a file beyond its parameters (masks); negative if some are not stored.

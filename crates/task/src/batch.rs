@@ -72,6 +72,25 @@ impl Packed {
         packed
     }
 
+    /// The sequences `range` alone.
+    pub fn select(&self, range: std::ops::Range<usize>) -> Self {
+        let (tokens, anchors) = (
+            self.offsets[range.start]..self.offsets[range.end],
+            self.anchor_offsets[range.start]..self.anchor_offsets[range.end],
+        );
+        let offsets = &self.offsets[range.start..=range.end];
+        let anchor_offsets = &self.anchor_offsets[range.start..=range.end];
+        Self {
+            ids: self.ids[tokens.clone()].to_vec(),
+            segments: self.segments[tokens.clone()].to_vec(),
+            offsets: offsets.iter().map(|offset| offset - tokens.start).collect(),
+            lengths: self.lengths[range.clone()].to_vec(),
+            anchors: self.anchors[anchors.clone()].iter().map(|anchor| anchor - tokens.start as u32).collect(),
+            anchor_offsets: anchor_offsets.iter().map(|offset| offset - anchors.start).collect(),
+            words: self.words[range].to_vec(),
+        }
+    }
+
     /// Number of sequences.
     pub fn sequences(&self) -> usize {
         self.lengths.len()
@@ -142,6 +161,12 @@ mod tests {
         assert_eq!(packed.positions(), [0, 1, 2, 0, 1]);
         assert_eq!(packed.common_extent(), None);
         assert!(!packed.is_padded());
+    }
+
+    #[test]
+    fn a_selection_is_what_packing_it_would_have_made() {
+        let texts = [encoded(&[1, 2, 3], &[1]), encoded(&[4, 5], &[0, 1]), encoded(&[6], &[])];
+        assert_eq!(Packed::new(&texts).select(1..3), Packed::new(&texts[1..]));
     }
 
     #[test]
