@@ -1,0 +1,8 @@
+//! Fetch, against servers of this process: nothing here leaves the loopback.
+
+mod faults;
+mod hub;
+mod manifests;
+mod order;
+mod server;
+mod whole;
