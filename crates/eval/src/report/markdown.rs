@@ -63,7 +63,7 @@ fn scores(report: &Report) -> String {
     let beaten: Vec<String> =
         report.tasks.iter().filter(|(_, task)| !task.beats_trivial).map(|(n, _)| escape(n)).collect();
     if !beaten.is_empty() {
-        let _ = writeln!(text, "\n**Caution**, not clearly above the trivial baseline: {}.", beaten.join(", "));
+        let _ = writeln!(text, "\n**Caution** (✗), not clearly above the trivial baseline: {}.", beaten.join(", "));
     }
     text
 }
