@@ -4,6 +4,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::AddAssign;
 
+use crate::linear::dot;
 use crate::math::sqrt;
 
 /// A symmetric K×K matrix of inner products of K task gradients, row-major, in `f64`.
@@ -145,8 +146,4 @@ impl AddAssign<&Gram> for Gram {
             *entry += more;
         }
     }
-}
-
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(x, y)| x * y).sum()
 }

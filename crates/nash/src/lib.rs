@@ -13,11 +13,14 @@
 //!
 //! The crate depends on nothing. Without the feature `std` (the default) it is `no_std` with `alloc`, and takes its
 //! square roots, powers and logarithms from the optional `libm`.
+#![doc = "\n---\n"]
+#![doc = include_str!("../README.md")]
 #![cfg_attr(not(feature = "std"), no_std)]
 
 extern crate alloc;
 
 mod gram;
+mod linear;
 mod math;
 mod newton;
 
@@ -31,7 +34,7 @@ pub use gram::Gram;
 pub struct Settings {
     /// The largest residual that counts as agreed; 1e-9. The solver goes on to rounding where rounding lets it.
     pub tolerance: f64,
-    /// Newton steps before [`Status::OutOfIterations`]; 200.
+    /// Newton steps before [`Status::OutOfIterations`]; 100.
     pub max_iterations: usize,
     /// How near to the origin a non-negative combination of the unit gradients may come before the tasks count as
     /// opposed ([`Status::ParetoStationary`]); 1e-3.
@@ -40,7 +43,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { tolerance: 1e-9, max_iterations: 200, stationary: 1e-3 }
+        Self { tolerance: 1e-9, max_iterations: 100, stationary: 1e-3 }
     }
 }
 

@@ -9,10 +9,6 @@ mod source {
         x.sqrt()
     }
 
-    pub(crate) fn ln(x: f64) -> f64 {
-        x.ln()
-    }
-
     pub(crate) fn pow(x: f64, power: f64) -> f64 {
         x.powf(power)
     }
@@ -20,8 +16,8 @@ mod source {
 
 #[cfg(all(feature = "libm", not(feature = "std")))]
 mod source {
-    pub(crate) use libm::{log as ln, pow, sqrt};
+    pub(crate) use libm::{pow, sqrt};
 }
 
 #[cfg(any(feature = "std", feature = "libm"))]
-pub(crate) use source::{ln, pow, sqrt};
+pub(crate) use source::{pow, sqrt};

@@ -1,179 +1,231 @@
-//! Damped Newton on the strictly convex potential whose stationary point is the bargaining solution.
+//! Newton on the strictly convex potential whose stationary point is the agreement.
 //!
 //! ```text
-//! ½ αᵀGα − Σ φ(αᵢ),  φ′(α) = α^(−q)        its gradient vanishes where αᵢ^q (Gα)ᵢ = 1;  q = 1: Nash
+//! f(α) = ½ αᵀGα − Σ φ(αᵢ),  φ′(α) = α^(−q)        ∇f = 0  ⇔  αᵢ^q (Gα)ᵢ = 1        Nash: q = 1, φ = log
 //! ```
 //!
-//! The Hessian G + q·diag(α^(−q−1)) is positive definite even for a singular G, so the only way not to solve it is not
-//! to have a solution: weights that grow for ever along a combination of gradients that vanishes.
+//! The Hessian G + q·diag(α^(−q−1)) is positive definite even for a singular G, so the only way not to be solved is to
+//! have no solution: weights that grow without end along a combination of gradients that vanishes. Three devices make
+//! the textbook method fast and exact over any range of gradient norms:
+//!
+//! - The unknowns are uᵢ = nᵢαᵢ, with nᵢ the power of two below ‖gᵢ‖: C = diag(1/n) G diag(1/n) is within a factor of
+//!   four of the matrix of cosines, and no digit of the problem changes.
+//! - After every step u is put at the minimum of f along its own ray, which has a closed form. For Nash that keeps
+//!   ‖Σ αᵢgᵢ‖² = K throughout.
+//! - A step is halved until f is sure to have fallen. By convexity f(u) ≥ f(u′) + ⟨∇f(u′), u − u′⟩, so it has wherever
+//!   ⟨∇f(u′), u′ − u⟩ ≤ 0; the potential itself, whose digits cancel, is never computed.
 
 use alloc::vec;
 use alloc::vec::Vec;
 
-use crate::math::{ln, pow, sqrt};
+use crate::linear::{cholesky, dot, substitute};
+use crate::math::{pow, sqrt};
 use crate::{Agreement, Gram, Settings, Status};
 
-/// Below this residual a further step only stirs rounding: Newton squares it.
+/// Below this residual a further step only stirs rounding.
 const POLISHED: f64 = 1e-13;
+
+/// The relative length of a last step: what it leaves of the residual is the square of it.
+const LAST: f64 = 1e-7;
+
+/// Halvings of a step before it counts as useless.
+const HALVINGS: usize = 60;
 
 /// α > 0 with αᵢ^q (Gα)ᵢ = 1.
 pub(crate) fn solve(gram: &Gram, q: f64, settings: &Settings) -> Agreement {
-    let tasks = gram.tasks();
-    let refused = |status| Agreement { alpha: vec![0.0; tasks], residual: 1.0, iterations: 0, status };
+    let refused = |status| Agreement { alpha: vec![0.0; gram.tasks()], residual: 1.0, iterations: 0, status };
     if let Some(status) = unfit(gram) {
         return refused(status);
     }
-    if !(q > 0.0 && q.is_finite()) {
+    let Some(mut table) = Some(q).filter(|q| *q > 0.0 && q.is_finite()).map(|q| Table::new(gram, q)) else {
+        return refused(Status::OutOfIterations);
+    };
+    let mut iterations = 0;
+    let mut moved = f64::INFINITY;
+    let opposed = loop {
+        if table.opposed(settings.stationary) {
+            break true;
+        }
+        table.stretch();
+        if table.residual() <= POLISHED || moved <= LAST || iterations == settings.max_iterations {
+            break false;
+        }
+        moved = table.step();
+        iterations += 1;
+    };
+    let alpha = table.alpha();
+    if !alpha.iter().all(|weight| *weight > 0.0 && weight.is_finite()) {
         return refused(Status::OutOfIterations);
     }
-    let mut table = Table::new(gram, q);
-    let mut best = f64::INFINITY;
-    let mut status = Status::OutOfIterations;
-    let mut iterations = 0;
-    while table.appraise(settings.stationary) {
-        let residual = table.residual();
-        if residual <= POLISHED || (residual <= settings.tolerance && residual > 0.5 * best) {
-            status = Status::Agreed;
-            break;
-        }
-        best = best.min(residual);
-        if iterations == settings.max_iterations || !table.step() {
-            break;
-        }
-        iterations += 1;
-    }
-    if table.opposed {
-        status = Status::ParetoStationary;
-    }
-    let residual = table.residual();
-    Agreement { alpha: table.alpha(), residual, iterations, status }
+    // What is reported is what the caller can check, from the matrix and the weights alone.
+    let residual = worst((0..alpha.len()).map(|i| power(alpha[i], q) * dot(gram.row(i), &alpha)));
+    let status = match opposed {
+        true => Status::ParetoStationary,
+        false if residual <= settings.tolerance => Status::Agreed,
+        false => Status::OutOfIterations,
+    };
+    Agreement { alpha, residual, iterations, status }
 }
 
-/// Why this is no Gram matrix of gradients that can bargain.
+/// Why these are no gradients that can bargain.
 fn unfit(gram: &Gram) -> Option<Status> {
-    let unusable = |i: &usize| !gram.row(*i).iter().all(|x| x.is_finite()) || gram.at(*i, *i) < 0.0;
-    // A task whose every product is broken is the culprit; its partners' rows break with it.
-    let broken = (0..gram.tasks()).filter(unusable).max_by_key(|&i| {
-        let count = gram.row(i).iter().filter(|x| !x.is_finite()).count();
-        (!gram.at(i, i).is_finite() || gram.at(i, i) < 0.0, count, core::cmp::Reverse(i))
-    });
-    if let Some(i) = broken {
-        return Some(Status::NonFinite(i));
-    }
-    (0..gram.tasks()).find(|&i| gram.at(i, i) < f64::MIN_POSITIVE).map(Status::ZeroGradient)
+    let broken = |i: usize| !gram.at(i, i).is_finite() || gram.at(i, i) < 0.0;
+    let tasks = 0..gram.tasks();
+    // A gradient that is not finite breaks its own norm; the products with it, in others' rows, come second.
+    let culprit = tasks
+        .clone()
+        .find(|&i| broken(i))
+        .or_else(|| tasks.clone().find(|&i| !gram.row(i).iter().all(|x| x.is_finite())));
+    // A squared norm that underflows has lost its digits.
+    culprit
+        .map(Status::NonFinite)
+        .or_else(|| tasks.clone().find(|&i| gram.at(i, i) < f64::MIN_POSITIVE).map(Status::ZeroGradient))
 }
 
-/// The state of the bargaining: u = diag(n)·α with n a power of two near ‖gᵢ‖, so that scaling changes no digit.
+/// The state of one bargaining, every vector `[K]`, every matrix `[K · K]`.
 struct Table {
     q: f64,
+    /// n.
     scale: Vec<f64>,
-    /// C = diag(1/n) G diag(1/n), close to the cosines.
+    /// C.
     matrix: Vec<f64>,
     /// κᵢ = nᵢ^(1−q), so that αᵢ^q (Gα)ᵢ = κᵢ uᵢ^q (Cu)ᵢ.
     kappa: Vec<f64>,
     u: Vec<f64>,
+    /// uᵢ(Cu)ᵢ, what task i gains from the whole.
     gain: Vec<f64>,
+    /// uᵢ^(1−q)/κᵢ, what it should gain: 1 in Nash's game.
     share: Vec<f64>,
     factor: Vec<f64>,
-    direction: Vec<f64>,
-    opposed: bool,
+    /// The Newton step relative to u.
+    change: Vec<f64>,
+    origin: Vec<f64>,
 }
 
 impl Table {
+    /// At the solution for orthogonal gradients.
     fn new(gram: &Gram, q: f64) -> Self {
-        let k = gram.tasks();
-        let scale: Vec<f64> = (0..k).map(|i| power_of_two(gram.at(i, i))).collect();
-        let mut matrix = vec![0.0; k * k];
-        for i in 0..k {
-            for j in 0..k {
-                matrix[i * k + j] = gram.at(i, j) / scale[i] / scale[j];
+        let tasks = gram.tasks();
+        let scale: Vec<f64> = (0..tasks).map(|i| power_of_two(gram.at(i, i))).collect();
+        let inverse: Vec<f64> = scale.iter().map(|n| 1.0 / n).collect();
+        let mut matrix = gram.entries().to_vec();
+        for (row, n) in matrix.chunks_exact_mut(tasks.max(1)).zip(&inverse) {
+            for (entry, m) in row.iter_mut().zip(&inverse) {
+                *entry *= n;
+                *entry *= m;
             }
         }
-        let kappa: Vec<f64> = scale.iter().map(|n| if q == 1.0 { 1.0 } else { pow(*n, 1.0 - q) }).collect();
-        let u = (0..k).map(|i| pow(kappa[i] * matrix[i * k + i], -1.0 / (1.0 + q))).collect();
-        let zero = vec![0.0; k];
-        let (gain, share, direction) = (zero.clone(), zero.clone(), zero);
-        Self { q, scale, matrix, kappa, u, gain, share, factor: vec![0.0; k * k], direction, opposed: false }
+        let kappa: Vec<f64> = scale.iter().map(|n| power(*n, 1.0 - q)).collect();
+        let alone = |i: usize| {
+            let square = matrix[i * tasks + i] * kappa[i];
+            if q == 1.0 { 1.0 / sqrt(square) } else { pow(square, -1.0 / (1.0 + q)) }
+        };
+        let u = (0..tasks).map(alone).collect();
+        let zeros = vec![0.0; tasks];
+        let mut table = Self {
+            q,
+            scale,
+            kappa,
+            u,
+            gain: zeros.clone(),
+            share: vec![1.0; tasks],
+            factor: vec![0.0; matrix.len()],
+            matrix,
+            change: zeros.clone(),
+            origin: zeros,
+        };
+        table.appraise();
+        table
     }
 
-    /// Puts u at the best length of its ray and works out gains and shares; false if there is nothing more to do.
-    fn appraise(&mut self, stationary: f64) -> bool {
-        let k = self.u.len();
-        for i in 0..k {
-            self.gain[i] = self.matrix[i * k..(i + 1) * k].iter().zip(&self.u).map(|(c, u)| c * u).sum();
-            self.share[i] = if self.q == 1.0 { 1.0 } else { pow(self.u[i], 1.0 - self.q) / self.kappa[i] };
+    /// Gains and shares at u.
+    fn appraise(&mut self) {
+        for (i, row) in self.matrix.chunks_exact(self.u.len().max(1)).enumerate() {
+            self.gain[i] = self.u[i] * dot(row, &self.u);
+            if self.q != 1.0 {
+                self.share[i] = pow(self.u[i], 1.0 - self.q) / self.kappa[i];
+            }
         }
-        let square: f64 = self.gain.iter().zip(&self.u).map(|(v, u)| v * u).sum();
-        let largest = self.u.iter().fold(0.0, |a: f64, b| a.max(*b));
-        if square <= stationary * stationary * largest * largest * k as f64 {
-            self.opposed = true;
-            return false;
-        }
-        let stretch = pow(self.share.iter().sum::<f64>() / square, 1.0 / (1.0 + self.q));
-        let restretch = if self.q == 1.0 { 1.0 } else { pow(stretch, 1.0 - self.q) };
-        for i in 0..k {
-            self.u[i] *= stretch;
-            self.gain[i] *= stretch;
-            self.share[i] *= restretch;
-        }
-        true
     }
 
-    /// maxᵢ |αᵢ^q (Gα)ᵢ − 1|.
+    /// Whether Σ vᵢĝᵢ, of unit gradients with v ≥ 0 and max vᵢ = 1, is at most threshold·√K long.
+    ///
+    /// v is u. Conversely every task gains from an agreement that is not opposed: uᵢ‖gᵢ‖ = 1/⟨ĝᵢ, d⟩ for Nash's d.
+    fn opposed(&self, threshold: f64) -> bool {
+        let tasks = self.u.len();
+        let largest = (0..tasks).map(|i| self.u[i] * self.u[i] * self.matrix[i * tasks + i]).fold(0.0, f64::max);
+        tasks > 0 && self.gain.iter().sum::<f64>() <= threshold * threshold * largest * tasks as f64
+    }
+
+    /// Puts u at the minimum of the potential on its ray, where the gains and the shares have the same sum.
+    fn stretch(&mut self) {
+        let ratio = self.share.iter().sum::<f64>() / self.gain.iter().sum::<f64>();
+        let (length, growth) = if self.q == 1.0 {
+            (sqrt(ratio), 1.0)
+        } else {
+            let length = pow(ratio, 1.0 / (1.0 + self.q));
+            (length, pow(length, 1.0 - self.q))
+        };
+        for i in 0..self.u.len() {
+            self.u[i] *= length;
+            self.gain[i] *= length * length;
+            self.share[i] *= growth;
+        }
+    }
+
     fn residual(&self) -> f64 {
-        (0..self.u.len()).map(|i| (self.u[i] * self.gain[i] / self.share[i] - 1.0).abs()).fold(0.0, f64::max)
+        worst(self.gain.iter().zip(&self.share).map(|(gain, share)| gain / share))
     }
 
-    /// One Newton step in relative coordinates; false if the matrix is not positive definite or no length of it helps.
-    fn step(&mut self) -> bool {
-        let k = self.u.len();
-        let root: Vec<f64> = self.share.iter().map(|s| sqrt(*s)).collect();
-        for i in 0..k {
-            let a = self.u[i] / root[i];
-            for j in 0..=i {
-                self.factor[i * k + j] = self.matrix[i * k + j] * a * (self.u[j] / root[j]);
+    /// One Newton step; its relative length, 0 if there is none to take.
+    ///
+    /// With relative changes δ and S = diag(√share), (S⁻¹UCUS⁻¹ + qI)(Sδ) = S⁻¹(share − gain): no eigenvalue below q.
+    fn step(&mut self) -> f64 {
+        let tasks = self.u.len();
+        for i in 0..tasks {
+            let root = sqrt(self.share[i]);
+            self.origin[i] = self.u[i] / root;
+            self.change[i] = (self.share[i] - self.gain[i]) / root;
+        }
+        for i in 0..tasks {
+            let row = i * tasks + i..(i + 1) * tasks;
+            let weight = self.origin[i];
+            for ((x, c), w) in self.factor[row.clone()].iter_mut().zip(&self.matrix[row]).zip(&self.origin[i..]) {
+                *x = c * weight * w;
             }
-            self.factor[i * k + i] += self.q;
-            self.direction[i] = root[i] * (1.0 - self.u[i] * self.gain[i] / self.share[i]);
+            self.factor[i * tasks + i] += self.q;
         }
-        if !cholesky(&mut self.factor, k) {
-            return false;
+        if !cholesky(&mut self.factor, tasks) {
+            return 0.0;
         }
-        substitute(&self.factor, k, &mut self.direction);
-        let mut slope = 0.0;
-        let mut longest = 0.0f64;
-        for i in 0..k {
-            self.direction[i] /= root[i];
-            longest = longest.max(self.direction[i].abs());
-            slope += self.direction[i] * (self.u[i] * self.gain[i] - self.share[i]);
+        substitute(&self.factor, tasks, &mut self.change);
+        let mut longest: f64 = 0.0;
+        for (change, share) in self.change.iter_mut().zip(&self.share) {
+            *change /= sqrt(*share);
+            longest = longest.max(change.abs());
         }
-        let start = self.u.clone();
-        let before = self.potential();
+        self.origin.copy_from_slice(&self.u);
         let mut length = 1.0;
-        loop {
-            for i in 0..k {
-                let d = length * self.direction[i];
-                self.u[i] = start[i] * if d < 0.0 { 1.0 / (1.0 - d) } else { 1.0 + d };
+        for _ in 0..HALVINGS {
+            for ((u, origin), change) in self.u.iter_mut().zip(&self.origin).zip(&self.change) {
+                let change = length * change;
+                // Below zero lies outside the domain; the branches meet at a half.
+                *u = origin * if change > -0.5 { 1.0 + change } else { -0.25 / change };
             }
-            if length * longest * (1.0 + self.q) <= 0.5 || self.potential() <= before + 1e-4 * length * slope {
-                return true;
+            self.appraise();
+            // So short a step leaves the Hessian within a factor of two, where a full one contracts.
+            if length * longest * (1.0 + self.q) <= 0.5 || self.fell() {
+                return length * longest;
             }
             length *= 0.5;
-            if length < 1e-12 {
-                return false;
-            }
         }
+        0.0
     }
 
-    fn potential(&self) -> f64 {
-        let k = self.u.len();
-        let mut value = 0.0;
-        for i in 0..k {
-            let gain: f64 = self.matrix[i * k..(i + 1) * k].iter().zip(&self.u).map(|(c, u)| c * u).sum();
-            let utility = if self.q == 1.0 { ln(self.u[i]) } else { pow(self.u[i], 1.0 - self.q) / (1.0 - self.q) };
-            value += 0.5 * self.u[i] * gain - utility / self.kappa[i];
-        }
-        value
+    /// ⟨∇f(u), u − origin⟩ ≤ 0.
+    fn fell(&self) -> bool {
+        let slope = |i: usize| (self.gain[i] - self.share[i]) * (1.0 - self.origin[i] / self.u[i]);
+        (0..self.u.len()).map(slope).sum::<f64>() <= 0.0
     }
 
     fn alpha(&self) -> Vec<f64> {
@@ -181,38 +233,24 @@ impl Table {
     }
 }
 
-/// The power of two 2^e with 4^e ≤ square < 4^(e+1).
+/// How far the worst of these is from 1, infinity if one is not a number.
+fn worst(products: impl Iterator<Item = f64>) -> f64 {
+    products.map(|x| if x.is_nan() { f64::INFINITY } else { (x - 1.0).abs() }).fold(0.0, f64::max)
+}
+
+/// x^exponent, exact and quick where Nash needs it.
+fn power(x: f64, exponent: f64) -> f64 {
+    if exponent == 0.0 {
+        1.0
+    } else if exponent == 1.0 {
+        x
+    } else {
+        pow(x, exponent)
+    }
+}
+
+/// The power of two 2^e with 4^e ≤ square < 4^(e+1), of a normal number.
 fn power_of_two(square: f64) -> f64 {
     let exponent = (square.to_bits() >> 52) as i64 - 1023;
     f64::from_bits(((exponent.div_euclid(2) + 1023) as u64) << 52)
-}
-
-/// Lower Cholesky factor in place; false if a pivot is not positive.
-fn cholesky(a: &mut [f64], k: usize) -> bool {
-    for j in 0..k {
-        for i in j..k {
-            let sum: f64 = (0..j).map(|p| a[i * k + p] * a[j * k + p]).sum();
-            let rest = a[i * k + j] - sum;
-            if i > j {
-                a[i * k + j] = rest / a[j * k + j];
-            } else if rest > 0.0 {
-                a[j * k + j] = sqrt(rest);
-            } else {
-                return false;
-            }
-        }
-    }
-    true
-}
-
-/// Solves LLᵀx = b in place.
-fn substitute(a: &[f64], k: usize, b: &mut [f64]) {
-    for i in 0..k {
-        let sum: f64 = (0..i).map(|p| a[i * k + p] * b[p]).sum();
-        b[i] = (b[i] - sum) / a[i * k + i];
-    }
-    for i in (0..k).rev() {
-        let sum: f64 = (i + 1..k).map(|p| a[p * k + i] * b[p]).sum();
-        b[i] = (b[i] - sum) / a[i * k + i];
-    }
 }
