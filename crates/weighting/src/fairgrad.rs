@@ -55,7 +55,7 @@ fn build(tasks: usize, given: &Value) -> Result<Weighting, String> {
     if alpha <= 0.0 || alpha.is_infinite() {
         return Err(format!("`alpha` of `fairgrad` must be above 0 and finite, found {alpha}"));
     }
-    Ok(Weighting::Gram(Box::new(FairGrad { alpha, table: Table::new(tasks, max_norm, refresh)? })))
+    Ok(Weighting::Gram(Box::new(FairGrad { alpha, table: Table::new(ENTRY.name, tasks, max_norm, refresh)? })))
 }
 
 struct FairGrad {

@@ -51,7 +51,7 @@ impl Default for Settings {
 
 fn build(tasks: usize, given: &Value) -> Result<Weighting, String> {
     let Settings { max_norm, refresh } = settings::read(ENTRY.name, given)?;
-    Ok(Weighting::Gram(Box::new(Nash(Table::new(tasks, max_norm, refresh)?))))
+    Ok(Weighting::Gram(Box::new(Nash(Table::new(ENTRY.name, tasks, max_norm, refresh)?))))
 }
 
 struct Nash(Table);

@@ -20,9 +20,11 @@ pub(crate) struct Table {
 
 impl Table {
     /// A bound of 0 is none.
-    pub(crate) fn new(tasks: usize, max_norm: f64, refresh: usize) -> Result<Self, String> {
+    pub(crate) fn new(rule: &str, tasks: usize, max_norm: f64, refresh: usize) -> Result<Self, String> {
         if refresh == 0 {
-            return Err("`refresh` is the number of steps between two bargains and must be at least 1, found 0".into());
+            return Err(format!(
+                "`refresh` of `{rule}`, the steps from one bargain to the next, must be at least 1, found 0"
+            ));
         }
         Ok(Self { tasks, max_norm: (max_norm > 0.0).then_some(max_norm), refresh, last: None })
     }

@@ -65,7 +65,9 @@ fn play(case: &Case) {
         if direction.is_empty() && !draws.is_empty() {
             direction = draws[0].combine(&outcome.weights);
         }
-        for (what, right, found) in [("weights", &step.weights, &outcome.weights), ("direction", &step.direction, &direction)] {
+        for (what, right, found) in
+            [("weights", &step.weights, &outcome.weights), ("direction", &step.direction, &direction)]
+        {
             let Some(right) = right.as_ref().filter(|_| !found.is_empty()) else { continue };
             let off = distance(found, right);
             assert!(

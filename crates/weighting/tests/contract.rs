@@ -1,0 +1,173 @@
+//! What every entry of the registry must keep, whatever the gradients.
+
+mod matrices;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use matrices::{Rows, kinds, play, step};
+use mtl_weighting::{Class, Entry, RULES, Status, Weighting, find};
+use serde_json::json;
+
+fn build(entry: &Entry, tasks: usize) -> Option<Weighting> {
+    match (entry.build)(tasks, &json!({})) {
+        Ok(rule) => Some(rule),
+        // Only the robust means need more tasks than two to make sense.
+        Err(message) => {
+            assert!(message.contains("needs at least") && tasks < 4, "{}: {message}", entry.name);
+            None
+        }
+    }
+}
+
+fn losses(tasks: usize) -> Vec<f64> {
+    (0..tasks).map(|task| 0.4 + 0.3 * task as f64).collect()
+}
+
+#[test]
+fn the_registry_is_sorted_and_every_file_is_entered() {
+    assert!(RULES.windows(2).all(|pair| pair[0].name < pair[1].name));
+    let plumbing = [
+        "adam", "buffer", "evidence", "jacobian", "lib", "outcome", "property", "registry", "rule", "settings",
+        "softmax", "solver", "state", "table",
+    ];
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let files: BTreeSet<String> = std::fs::read_dir(folder)
+        .expect("the sources")
+        .filter_map(|file| Some(file.ok()?.file_name().to_str()?.strip_suffix(".rs")?.replace('_', "-")))
+        .filter(|name| !plumbing.contains(&name.as_str()))
+        .collect();
+    let entries: BTreeSet<String> = RULES.iter().map(|entry| entry.name.to_owned()).collect();
+    assert_eq!(files, entries);
+    let mut names: Vec<&str> = RULES.iter().flat_map(|entry| [&[entry.name], entry.aliases].concat()).collect();
+    names.sort_unstable();
+    assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "a name is taken twice");
+}
+
+#[test]
+fn rules_depend_on_no_tensor() {
+    let manifest = include_str!("../Cargo.toml");
+    let dependencies = manifest.split("[dependencies]").nth(1).and_then(|rest| rest.split("\n[").next());
+    let names: Vec<&str> = dependencies
+        .expect("dependencies")
+        .lines()
+        .filter_map(|line| line.split(['.', ' ']).next().filter(|name| !name.is_empty()))
+        .collect();
+    assert_eq!(names, ["mtl-task", "mtl-nash", "serde", "serde_json"]);
+    let workspace = include_str!("../../../Cargo.toml");
+    let task = workspace.lines().find(|line| line.starts_with("mtl-task")).expect("mtl-task");
+    assert!(task.contains("default-features = false") && !task.contains("candle"), "{task}");
+}
+
+#[test]
+fn names_and_settings_are_checked_with_a_hint() {
+    assert_eq!(find("nash-mtl").map(|entry| entry.name), Ok("nash"));
+    assert_eq!(find("sum").map(|entry| entry.name), Ok("equal"));
+    let error = find("uncertanty").err().expect("no such rule");
+    assert!(error.contains("did you mean `uncertainty`?"), "{error}");
+    for entry in RULES {
+        let defaults = (entry.defaults)();
+        let known = defaults.as_object().expect("an object");
+        assert!((entry.build)(4, &defaults).is_ok(), "{}: its own defaults are refused", entry.name);
+        let error = (entry.build)(4, &json!({"wieghts_of": 1})).err().expect("an unknown setting");
+        assert!(error.contains(entry.name) && error.contains("no setting `wieghts_of`"), "{error}");
+        if let Some(name) = known.keys().find(|name| name.len() > 3) {
+            let misspelt = format!("{name}x");
+            let error = (entry.build)(4, &json!({misspelt: 1})).err().expect("an unknown setting");
+            assert!(error.contains(&format!("did you mean `{name}`?")), "{error}");
+        }
+    }
+    for (rule, settings) in [
+        ("fixed", json!({"weights": [1.0]})),
+        ("single-task", json!({"task": 4})),
+        ("krum", json!({"byzantine": 2})),
+        ("krum", json!({"selected": 5})),
+        ("trimmed-mean", json!({"trim": 2})),
+        ("nash", json!({"refresh": 0})),
+        ("nash", json!({"max_norm": -1})),
+        ("fairgrad", json!({"alpha": 0})),
+        ("cagrad", json!({"c": -0.1})),
+        ("dwa", json!({"window": 0})),
+        ("stch", json!({"mu": 0})),
+        ("graddrop", json!({"leak": 1.5})),
+        ("gradvac", json!({"beta": 2})),
+        ("auto-lambda", json!({"primary": [4]})),
+        ("excess-mtl", json!({"warmup": 0})),
+    ] {
+        let error = (find(rule).expect("a rule").build)(4, &settings).err().expect("refused");
+        assert!(error.contains(rule), "{error}");
+    }
+}
+
+/// Every rule × every kind of matrix × several steps: the right lengths, and no number that is not finite.
+#[test]
+fn every_answer_is_finite_whatever_the_gradients() {
+    for entry in RULES {
+        for seed in 0..20 {
+            for (kind, rows) in kinds(seed) {
+                let Some(mut rule) = build(entry, rows.len()) else { continue };
+                for number in 0..4 {
+                    let draws = vec![rows.clone(); rule.needs().draws];
+                    let (outcome, direction) = step(&mut rule, &draws, &losses(rows.len()), number);
+                    let name = entry.name;
+                    assert!(
+                        !matches!(outcome.status, Status::NonFinite(_)) && outcome.residual.is_finite(),
+                        "{name} on {kind}: {outcome:?}"
+                    );
+                    assert!(outcome.weights.iter().all(|w| w.is_finite()), "{name} on {kind}: {outcome:?}");
+                    assert!(outcome.weights.len() == rows.len() || entry.class == Class::Jacobian, "{name} on {kind}");
+                    assert_eq!(direction.len(), rows[0].len(), "{name} on {kind}");
+                    assert!(direction.iter().all(|d| d.is_finite()), "{name} on {kind}");
+                    let exact = outcome.status != Status::Agreed || outcome.residual <= 1e-9;
+                    assert!(exact, "{name} on {kind}, seed {seed}: {outcome:?}");
+                    rule.hindsight(&losses(rows.len()));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_not_finite_names_its_task_and_spoils_no_state() {
+    for entry in RULES {
+        let rows = kinds(3).remove(0).1;
+        for spoilt in [f64::NAN, f64::INFINITY] {
+            let mut rule = build(entry, 4).expect("four tasks are enough");
+            play(&mut rule, &rows, &losses(4), 0..3);
+            let before = rule.state();
+            let mut bad: Rows = rows.clone();
+            let mut bad_losses = losses(4);
+            if entry.class == Class::Losses {
+                bad_losses[2] = spoilt
+            } else {
+                bad[2][5] = spoilt
+            }
+            let draws = vec![bad; rule.needs().draws];
+            let (outcome, direction) = step(&mut rule, &draws, &bad_losses, 3);
+            assert_eq!(outcome.status, Status::NonFinite(2), "{}", entry.name);
+            assert!(direction.iter().all(|d| !d.is_finite() || *d == 0.0), "{}", entry.name);
+            assert_eq!(rule.state(), before, "{}", entry.name);
+        }
+    }
+}
+
+#[test]
+fn a_restored_rule_goes_on_bit_for_bit() {
+    for entry in RULES {
+        for (kind, rows) in kinds(1).into_iter().filter(|(kind, _)| ["normal", "scaled", "zero"].contains(kind)) {
+            let mut whole = build(entry, 4).expect("four tasks are enough");
+            play(&mut whole, &rows, &losses(4), 0..30);
+            let mut resumed = build(entry, 4).expect("four tasks are enough");
+            resumed.restore(&whole.state()).expect("its own state");
+            assert_eq!(resumed.state(), whole.state(), "{}", entry.name);
+            let (there, here) =
+                (play(&mut whole, &rows, &losses(4), 30..60), play(&mut resumed, &rows, &losses(4), 30..60));
+            assert_eq!(there, here, "{} on {kind}", entry.name);
+            assert_eq!(resumed.state(), whole.state(), "{}", entry.name);
+            let mut other = build(entry, 5).expect("five tasks are enough");
+            if whole.state().values().any(|values| values.len() >= 4) {
+                assert!(other.restore(&whole.state()).is_err(), "{} takes the state of fewer tasks", entry.name);
+            }
+        }
+    }
+}
