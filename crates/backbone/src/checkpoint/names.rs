@@ -1,21 +1,11 @@
 //! One set of names for the encoder's tensors, whoever saved them.
 
 /// What wrappers and model classes put in front of an encoder's names, outermost first.
-const PREFIXES: &[&str] = &[
-    "module.",
-    "0.auto_model.",
-    "base_model.",
-    "model.",
-    "bert.",
-    "roberta.",
-    "distilbert.",
-    "electra.",
-    "deberta.",
-    "mpnet.",
-];
+const PREFIXES: &[&str] =
+    &["module.", "0.auto_model.", "base_model.", "model.", "bert.", "roberta.", "distilbert.", "electra."];
 
 /// First words of the tensors that make up an encoder; all others belong to poolers and heads.
-const ENCODERS: &[&str] = &["embeddings", "embeddings_project", "encoder", "transformer", "layers", "final_norm"];
+const ENCODERS: &[&str] = &["embeddings", "embeddings_project", "encoder", "transformer"];
 
 /// Last words of constants that old versions of transformers saved among the weights.
 const BUFFERS: &[&str] = &["position_ids", "token_type_ids"];
