@@ -37,9 +37,10 @@ pub(crate) fn solve(gram: &Gram, q: f64, settings: &Settings) -> Agreement {
     if let Some(status) = unfit(gram) {
         return refused(status);
     }
-    let Some(mut table) = Some(q).filter(|q| *q > 0.0 && q.is_finite()).map(|q| Table::new(gram, q)) else {
+    if !(q > 0.0 && q.is_finite()) {
         return refused(Status::OutOfIterations);
-    };
+    }
+    let mut table = Table::new(gram, q);
     let mut iterations = 0;
     let mut moved = f64::INFINITY;
     let opposed = loop {
@@ -69,17 +70,13 @@ pub(crate) fn solve(gram: &Gram, q: f64, settings: &Settings) -> Agreement {
 
 /// Why these are no gradients that can bargain.
 fn unfit(gram: &Gram) -> Option<Status> {
-    let broken = |i: usize| !gram.at(i, i).is_finite() || gram.at(i, i) < 0.0;
-    let tasks = 0..gram.tasks();
-    // A gradient that is not finite breaks its own norm; the products with it, in others' rows, come second.
-    let culprit = tasks
-        .clone()
-        .find(|&i| broken(i))
-        .or_else(|| tasks.clone().find(|&i| !gram.row(i).iter().all(|x| x.is_finite())));
-    // A squared norm that underflows has lost its digits.
-    culprit
-        .map(Status::NonFinite)
-        .or_else(|| tasks.clone().find(|&i| gram.at(i, i) < f64::MIN_POSITIVE).map(Status::ZeroGradient))
+    let first = |unfit: &dyn Fn(usize) -> bool| (0..gram.tasks()).find(|&i| unfit(i));
+    // A broken gradient breaks its own norm; its products, which break other rows too, come second.
+    let broken = first(&|i| !(gram.at(i, i) >= 0.0 && gram.at(i, i).is_finite()))
+        .or_else(|| first(&|i| !gram.row(i).iter().all(|product| product.is_finite())));
+    // A squared norm below the normal floats has lost its digits.
+    let vanished = || first(&|i| gram.at(i, i) < f64::MIN_POSITIVE);
+    broken.map(Status::NonFinite).or_else(|| vanished().map(Status::ZeroGradient))
 }
 
 /// The state of one bargaining, every vector `[K]`, every matrix `[K · K]`.
@@ -150,7 +147,8 @@ impl Table {
 
     /// Whether Σ vᵢĝᵢ, of unit gradients with v ≥ 0 and max vᵢ = 1, is at most threshold·√K long.
     ///
-    /// v is u. Conversely every task gains from an agreement that is not opposed: uᵢ‖gᵢ‖ = 1/⟨ĝᵢ, d⟩ for Nash's d.
+    /// v is u in units of 1/‖gᵢ‖. At Nash's solution, where ⟨ĝᵢ, d⟩ = 1/(αᵢ‖gᵢ‖) and ‖d‖² = K, this says that some task
+    /// gains no more than the threshold from d.
     fn opposed(&self, threshold: f64) -> bool {
         let tasks = self.u.len();
         let largest = (0..tasks).map(|i| self.u[i] * self.u[i] * self.matrix[i * tasks + i]).fold(0.0, f64::max);
