@@ -126,7 +126,8 @@ impl Params {
     pub fn tensors(&self) -> Result<Vec<(String, Tensor)>> {
         let mut tensors = Vec::new();
         for param in self.iter() {
-            let flat = param.tensor().detach().flatten_all()?.to_device(&Device::Cpu)?;
+            // A copy: on the host the tensors would otherwise follow every later step.
+            let flat = param.tensor().detach().flatten_all()?.copy()?.to_device(&Device::Cpu)?;
             for entry in param.layout.entries() {
                 let values = flat.narrow(0, entry.range.start, entry.range.len())?;
                 tensors.push((format!("{}/{}", param.owner(), entry.name), values.reshape(entry.shape.as_slice())?));
