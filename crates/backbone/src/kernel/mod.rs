@@ -1,0 +1,35 @@
+//! The CPU kernel of a post-LayerNorm transformer layer: pure functions on slices of f32 or f64, each with its
+//! hand-written backward.
+//!
+//! Tokens are packed, `[tokens, hidden]` row by row. A forward returns what its backward needs in buffers that go back
+//! to a pool when dropped; gradients of weights are *added* to the slices given, and `None` skips their computation.
+//! Work is cut into pieces of a fixed size and reductions run over those pieces in order, so the bits of a result do
+//! not depend on the number of threads.
+//!
+//! Loops are compiled twice on x86-64, for AVX2 and for any CPU, and chosen at run time; the matrix products are those
+//! of the `gemm` crate, which chooses likewise. `MTL_KERNEL=scalar` in the environment forces plain loops everywhere.
+#![allow(unsafe_code)]
+
+mod activation;
+mod attend;
+mod dropout;
+mod embed;
+mod feed;
+mod gather;
+mod norm;
+mod pool;
+mod product;
+mod real;
+mod simd;
+mod sums;
+pub mod vector;
+
+pub use attend::{AttendGradients, AttendSaved, AttendWeights, Attention, attend, attend_backward};
+pub use dropout::Dropout;
+pub use embed::{EmbedGradients, EmbedWeights, Places, embed, embed_backward};
+pub use feed::{FeedGradients, FeedSaved, FeedWeights, feed, feed_backward};
+pub use gather::{gather, scatter};
+pub use norm::{NormGradients, NormSaved, NormWeights, add_norm, add_norm_backward};
+pub use pool::Buffer;
+pub use product::{Matrix, MatrixMut, Threads, product};
+pub use real::Real;

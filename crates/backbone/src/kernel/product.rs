@@ -1,0 +1,195 @@
+//! Matrix products C ← γC + αAB over strided views.
+//!
+//! The `gemm` crate cuts the inner dimension by the matrices' shape alone, adds those cuts in order, and shares rows and
+//! columns among threads: an element's bits do not depend on their number (a test holds it to that).
+
+use std::marker::PhantomData;
+
+use gemm::Parallelism;
+use rayon::prelude::*;
+
+use super::{Real, simd};
+
+/// A matrix to read.
+#[derive(Clone, Copy, Debug)]
+pub struct Matrix<'a, T> {
+    values: &'a [T],
+    rows: usize,
+    columns: usize,
+    row_stride: usize,
+    column_stride: usize,
+}
+
+impl<'a, T> Matrix<'a, T> {
+    /// `values` as `[rows, columns]`, row by row.
+    ///
+    /// # Panics
+    /// If there are not `rows · columns` of them.
+    pub fn new(values: &'a [T], rows: usize, columns: usize) -> Self {
+        assert_eq!(values.len(), rows * columns, "a matrix of {rows}×{columns}");
+        Self { values, rows, columns, row_stride: columns, column_stride: 1 }
+    }
+
+    /// `rows` × `columns` of it, from `(row, column)` on.
+    ///
+    /// # Panics
+    /// If they reach beyond it.
+    #[must_use]
+    pub fn block(self, row: usize, column: usize, rows: usize, columns: usize) -> Self {
+        assert!(row + rows <= self.rows && column + columns <= self.columns, "a block beyond its matrix");
+        let start = (row * self.row_stride + column * self.column_stride).min(self.values.len());
+        Self { values: &self.values[start..], rows, columns, ..self }
+    }
+
+    /// Rows and columns exchanged.
+    #[must_use]
+    pub fn transposed(self) -> Self {
+        Self {
+            values: self.values,
+            rows: self.columns,
+            columns: self.rows,
+            row_stride: self.column_stride,
+            column_stride: self.row_stride,
+        }
+    }
+
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Number of columns.
+    pub fn columns(&self) -> usize {
+        self.columns
+    }
+
+    fn at(&self, row: usize, column: usize) -> &T {
+        &self.values[row * self.row_stride + column * self.column_stride]
+    }
+}
+
+/// A row-major matrix to write.
+#[derive(Debug)]
+pub struct MatrixMut<'a, T> {
+    start: *mut T,
+    rows: usize,
+    columns: usize,
+    stride: usize,
+    borrow: PhantomData<&'a mut [T]>,
+}
+
+// SAFETY: it stands for a `&mut [T]`; who makes overlapping blocks of it promises to keep them apart.
+unsafe impl<T: Send> Send for MatrixMut<'_, T> {}
+// SAFETY: a shared one can only be cut into blocks, under the same promise.
+unsafe impl<T: Sync> Sync for MatrixMut<'_, T> {}
+
+impl<'a, T> MatrixMut<'a, T> {
+    /// `values` as `[rows, columns]`, row by row.
+    ///
+    /// # Panics
+    /// If there are not `rows · columns` of them.
+    pub fn new(values: &'a mut [T], rows: usize, columns: usize) -> Self {
+        assert_eq!(values.len(), rows * columns, "a matrix of {rows}×{columns}");
+        Self { start: values.as_mut_ptr(), rows, columns, stride: columns, borrow: PhantomData }
+    }
+
+    /// `rows` × `columns` of it, from `(row, column)` on.
+    ///
+    /// # Safety
+    /// Blocks alive at one time must not overlap.
+    ///
+    /// # Panics
+    /// If they reach beyond it.
+    pub(super) unsafe fn block(&self, row: usize, column: usize, rows: usize, columns: usize) -> Self {
+        assert!(row + rows <= self.rows && column + columns <= self.columns, "a block beyond its matrix");
+        // SAFETY: the assertion keeps the start within the matrix.
+        let start = unsafe { self.start.add(row * self.stride + column) };
+        Self { start, rows, columns, stride: self.stride, borrow: PhantomData }
+    }
+
+    /// Row `index`.
+    fn row(&mut self, index: usize) -> &mut [T] {
+        assert!(index < self.rows, "a row beyond its matrix");
+        // SAFETY: the row lies within the matrix, and `self` is borrowed as long as the slice.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(index * self.stride), self.columns) }
+    }
+}
+
+/// How many threads a product may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Threads {
+    /// The calling one.
+    One,
+    /// All of the current pool.
+    All,
+}
+
+/// `c` ← α·`a`·`b`, or `c` + α·`a`·`b` if it `adds`.
+///
+/// # Panics
+/// If the shapes do not fit.
+pub fn product<T: Real>(mut c: MatrixMut<T>, a: Matrix<T>, b: Matrix<T>, alpha: T, adds: bool, threads: Threads) {
+    assert!(
+        a.rows == c.rows && a.columns == b.rows && b.columns == c.columns,
+        "a product of {}×{} and {}×{} into {}×{}",
+        a.rows,
+        a.columns,
+        b.rows,
+        b.columns,
+        c.rows,
+        c.columns
+    );
+    if c.rows == 0 || c.columns == 0 {
+        return;
+    }
+    if simd::forced_scalar() {
+        return scalar(&mut c, a, b, alpha, adds, threads);
+    }
+    let parallelism = match (threads, rayon::current_num_threads()) {
+        (Threads::One, _) | (_, 1) => Parallelism::None,
+        (Threads::All, threads) => Parallelism::Rayon(threads),
+    };
+    // SAFETY: views are made from slices long enough for their shapes, the shapes fit, and `c` is exclusively ours.
+    unsafe {
+        gemm::gemm(
+            c.rows,
+            c.columns,
+            a.columns,
+            c.start,
+            1,
+            c.stride as isize,
+            adds,
+            a.values.as_ptr(),
+            a.column_stride as isize,
+            a.row_stride as isize,
+            b.values.as_ptr(),
+            b.column_stride as isize,
+            b.row_stride as isize,
+            T::of(1.),
+            alpha,
+            false,
+            false,
+            false,
+            parallelism,
+        );
+    }
+}
+
+fn scalar<T: Real>(c: &mut MatrixMut<T>, a: Matrix<T>, b: Matrix<T>, alpha: T, adds: bool, threads: Threads) {
+    let row = |index: usize, c: &mut [T]| {
+        if !adds {
+            c.fill(T::default());
+        }
+        for inner in 0..a.columns {
+            let factor = alpha * *a.at(index, inner);
+            c.iter_mut().enumerate().for_each(|(column, c)| *c += factor * *b.at(inner, column));
+        }
+    };
+    match threads {
+        Threads::One => (0..c.rows).for_each(|index| row(index, c.row(index))),
+        // SAFETY: every row is a block of its own.
+        Threads::All => {
+            (0..c.rows).into_par_iter().for_each(|index| row(index, unsafe { c.block(index, 0, 1, c.columns) }.row(0)));
+        }
+    }
+}
