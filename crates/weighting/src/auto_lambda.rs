@@ -22,7 +22,7 @@ pub(crate) const ENTRY: Entry = Entry {
     paper: "Liu et al., TMLR 2022, arXiv:2202.03091",
     verified: false,
     class: Class::Gram,
-    properties: &[Property::PermutationEquivariant, Property::LinearUnderScaling],
+    properties: &[Property::PermutationEquivariant],
     build,
     defaults: settings::defaults::<Settings>,
 };

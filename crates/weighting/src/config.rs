@@ -21,7 +21,12 @@ pub(crate) const ENTRY: Entry = Entry {
     paper: "Liu et al., ICLR 2025, arXiv:2408.11104",
     verified: true,
     class: Class::Gram,
-    properties: &[Property::PermutationEquivariant, Property::ScaleInvariant, Property::EqualProjections],
+    properties: &[
+        Property::PermutationEquivariant,
+        Property::ScaleInvariant,
+        Property::LinearUnderScaling,
+        Property::EqualProjections,
+    ],
     build,
     defaults: settings::defaults::<Nothing>,
 };

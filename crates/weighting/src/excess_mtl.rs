@@ -22,7 +22,7 @@ pub(crate) const ENTRY: Entry = Entry {
     paper: "He et al., ICML 2024, arXiv:2402.02009",
     verified: true,
     class: Class::Jacobian,
-    properties: &[Property::PermutationEquivariant, Property::LinearUnderScaling],
+    properties: &[Property::PermutationEquivariant],
     build,
     defaults: settings::defaults::<Settings>,
 };

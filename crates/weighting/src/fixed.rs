@@ -14,7 +14,7 @@ pub(crate) const ENTRY: Entry = Entry {
     paper: "folklore",
     verified: true,
     class: Class::Losses,
-    properties: &[Property::LinearUnderScaling],
+    properties: &[Property::PermutationEquivariant, Property::LinearUnderScaling],
     build,
     defaults: settings::defaults::<Settings>,
 };

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::jacobian::chunks;
-use crate::{Class, Entry, Evidence, FromJacobian, Jacobian, Outcome, Rule, Weighting, settings};
+use crate::{Class, Entry, Evidence, FromJacobian, Jacobian, Outcome, Property, Rule, Weighting, settings};
 
 pub(crate) const ENTRY: Entry = Entry {
     name: "graddrop",
@@ -19,7 +19,7 @@ pub(crate) const ENTRY: Entry = Entry {
     paper: "Chen et al., NeurIPS 2020, arXiv:2010.06808",
     verified: true,
     class: Class::Jacobian,
-    properties: &[],
+    properties: &[Property::PermutationEquivariant],
     build,
     defaults: settings::defaults::<Settings>,
 };

@@ -22,7 +22,7 @@ pub(crate) const ENTRY: Entry = Entry {
     paper: "Chen et al., ICML 2018, arXiv:1711.02257",
     verified: false,
     class: Class::Gram,
-    properties: &[Property::PermutationEquivariant, Property::LinearUnderScaling],
+    properties: &[Property::PermutationEquivariant],
     build,
     defaults: settings::defaults::<Settings>,
 };

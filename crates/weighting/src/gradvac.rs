@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::state::take;
-use crate::{Class, Entry, Evidence, FromGram, Outcome, Rule, State, Weighting, settings};
+use crate::{Class, Entry, Evidence, FromGram, Outcome, Property, Rule, State, Weighting, settings};
 
 pub(crate) const ENTRY: Entry = Entry {
     name: "gradvac",
@@ -21,7 +21,7 @@ pub(crate) const ENTRY: Entry = Entry {
     paper: "Wang et al., ICLR 2021, arXiv:2010.05874",
     verified: true,
     class: Class::Gram,
-    properties: &[],
+    properties: &[Property::LinearUnderScaling],
     build,
     defaults: settings::defaults::<Settings>,
 };

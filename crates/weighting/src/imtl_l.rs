@@ -20,7 +20,7 @@ pub(crate) const ENTRY: Entry = Entry {
     paper: "Liu et al., ICLR 2021",
     verified: true,
     class: Class::Losses,
-    properties: &[Property::PermutationEquivariant, Property::LinearUnderScaling],
+    properties: &[Property::PermutationEquivariant],
     build,
     defaults: settings::defaults::<Settings>,
 };

@@ -4,13 +4,14 @@
 //! are averaged, f = `byzantine`. Distances follow from G: ‖gᵢ − gⱼ‖² = Gᵢᵢ + Gⱼⱼ − 2Gᵢⱼ.
 //!
 //! Blanchard et al., "Machine Learning with Adversaries: Byzantine Tolerant Gradient Descent", NeurIPS 2017, §4. The paper
-//! sums squared distances; as in TorchJD they are not squared here.
+//! sums squared distances; as in TorchJD they are not squared here. Of equal scores the first task's wins; with K − f − 2 = 1
+//! neighbour the closest pair always ties.
 
 use mtl_nash::Gram;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Class, Entry, Evidence, FromGram, Outcome, Property, Rule, Weighting, settings};
+use crate::{Class, Entry, Evidence, FromGram, Outcome, Rule, Weighting, settings};
 
 pub(crate) const ENTRY: Entry = Entry {
     name: "krum",
@@ -19,7 +20,7 @@ pub(crate) const ENTRY: Entry = Entry {
     paper: "Blanchard et al., NeurIPS 2017, arXiv:1703.02757",
     verified: true,
     class: Class::Gram,
-    properties: &[Property::PermutationEquivariant],
+    properties: &[],
     build,
     defaults: settings::defaults::<Settings>,
 };

@@ -10,7 +10,7 @@ use mtl_nash::Gram;
 use serde_json::Value;
 
 use crate::settings::{self, Nothing};
-use crate::{Class, Entry, Evidence, FromGram, Outcome, Rule, Weighting};
+use crate::{Class, Entry, Evidence, FromGram, Outcome, Property, Rule, Weighting};
 
 pub(crate) const ENTRY: Entry = Entry {
     name: "pcgrad",
@@ -19,7 +19,7 @@ pub(crate) const ENTRY: Entry = Entry {
     paper: "Yu et al., NeurIPS 2020, arXiv:2001.06782",
     verified: true,
     class: Class::Gram,
-    properties: &[],
+    properties: &[Property::LinearUnderScaling],
     build,
     defaults: settings::defaults::<Nothing>,
 };

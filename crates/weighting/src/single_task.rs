@@ -14,7 +14,7 @@ pub(crate) const ENTRY: Entry = Entry {
     paper: "Navon et al., ICML 2022 (baseline)",
     verified: true,
     class: Class::Losses,
-    properties: &[Property::LinearUnderScaling],
+    properties: &[Property::ScaleInvariant, Property::LinearUnderScaling],
     build,
     defaults: settings::defaults::<Settings>,
 };

@@ -23,7 +23,7 @@ pub(crate) const ENTRY: Entry = Entry {
     paper: "Kendall et al., CVPR 2018, arXiv:1705.07115",
     verified: true,
     class: Class::Losses,
-    properties: &[Property::PermutationEquivariant, Property::LinearUnderScaling],
+    properties: &[Property::PermutationEquivariant],
     build,
     defaults: settings::defaults::<Settings>,
 };

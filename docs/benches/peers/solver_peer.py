@@ -43,6 +43,8 @@ def jacobian(kind, tasks, draw):
     elif kind == "conflicting":
         for i in range(1, tasks, 2):
             rows[i] = 1e-2 * rows[i] - rows[i - 1]
+    elif kind == "unit":  # easy, with a Gram matrix of Frobenius norm 1
+        return rows / np.sqrt(np.linalg.norm(rows @ rows.T))
     return rows / np.sqrt(rows.shape[1])  # norms near 1 where nothing else is asked for
 
 
@@ -119,7 +121,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--binary", required=True, help="the built xtask")
     parser.add_argument("--tasks", default="2,3,8,16,64")
-    parser.add_argument("--classes", default="easy,scaled,collinear,conflicting")
+    parser.add_argument("--classes", default="unit,easy,scaled,collinear,conflicting")
     parser.add_argument("--matrices", type=int, default=5)
     parser.add_argument("--programs", default="ccp,ccp-dpp,torchjd")
     chosen = parser.parse_args()

@@ -7,6 +7,7 @@
 
 use mtl_nash::{Gram, Status};
 
+use super::dual_cone;
 use super::min_norm::min_norm;
 use crate::Outcome;
 
@@ -24,15 +25,27 @@ pub(crate) fn compromise(gram: &Gram, c: f64) -> Outcome {
     if kappa == 0.0 || centre <= largest * f64::EPSILON * f64::EPSILON {
         return Outcome::solved(mean, 0.0, 0, Status::ParetoStationary);
     }
+    // The hull contains 0: no direction serves the worst task, and the nearest to g₀ that harms none will do if the
+    // ball reaches it.
+    if min_norm(gram).status == Status::ParetoStationary {
+        let harmless = dual_cone::project(gram, &mean);
+        let away: Vec<f64> = harmless.weights.iter().map(|v| v - mean[0]).collect();
+        if gram.quadratic(&away) <= kappa * kappa {
+            return Outcome { status: Status::ParetoStationary, ..harmless };
+        }
+    }
     let at = |x: f64| {
         let t = x.sqrt();
         let pairs = (0..tasks).flat_map(|i| (0..tasks).map(move |j| (i, j)));
         let moved = pairs.map(|(i, j)| gram.at(i, j) + t * (h[i] + h[j]) + x * centre).collect();
         let point = min_norm(&Gram::new(tasks, moved));
-        (gram.quadratic(&point.weights).max(0.0) - kappa * kappa * x, point)
+        // Below what cancellation leaves of it, ‖g_w‖² is not known to be smaller than κ²x.
+        let noise: f64 = 4.0 * f64::EPSILON * (0..tasks).map(|i| point.weights[i] * gram.norm(i)).sum::<f64>().powi(2);
+        (gram.quadratic(&point.weights).max(noise) - kappa * kappa * x, point)
     };
     let mut high = largest / (kappa * kappa);
-    let floor = high * 1e-32;
+    // Gradients 25 decades apart put the root 50 decades below.
+    let floor = high * 1e-80;
     let (mut low, mut x) = (floor, floor);
     let (mut excess, mut point) = at(x);
     let mut older = (high, at(high).0);
@@ -57,7 +70,5 @@ pub(crate) fn compromise(gram: &Gram, c: f64) -> Outcome {
     let own = gram.quadratic(&point.weights).max(0.0).sqrt();
     let dual = point.weights.iter().zip(&h).map(|(w, h)| w * h).sum::<f64>() + kappa * own;
     let residual = (dual - worst).abs() / ((centre.sqrt() + kappa) * own.max(largest.sqrt() * f64::EPSILON));
-    // No root: the hull contains 0 and the ball reaches it, so d = 0.
-    let status = if low == floor { Status::ParetoStationary } else { Status::Agreed };
-    Outcome::solved(weights, residual, iterations, status)
+    Outcome::solved(weights, residual, iterations, Status::Agreed)
 }

@@ -70,8 +70,7 @@ pub(crate) fn kinds(seed: u64) -> Vec<(&'static str, Rows)> {
 /// One step of a rule: the outcome and the direction.
 pub(crate) fn step(rule: &mut Weighting, draws: &[Rows], losses: &[f64], number: usize) -> (Outcome, Vec<f64>) {
     let tasks = draws[0].len();
-    let likelihood: Vec<Likelihood> =
-        (0..tasks).map(|task| if task % 2 == 0 { Likelihood::Gaussian } else { Likelihood::Categorical }).collect();
+    let likelihood = vec![Likelihood::Gaussian; tasks];
     let seen = Evidence {
         losses,
         likelihood: &likelihood,
