@@ -126,11 +126,10 @@ pub struct Splits {
 
 /// Text made by a program of this crate.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Generator {
     /// A member of the generator registry, such as `planted`.
     pub name: String,
-    /// Its settings.
+    /// Its settings; the generator refuses those it does not know.
     #[serde(flatten)]
     pub settings: BTreeMap<String, toml::Value>,
 }

@@ -1,0 +1,93 @@
+//! Readers: files to records of named fields, each knowing where it stands.
+
+mod conll;
+mod delimited;
+mod json;
+#[cfg(feature = "parquet")]
+mod parquet;
+mod record;
+mod source;
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use mtl_task::Cell;
+
+pub use record::{At, Field, Place, Record};
+use source::Source;
+
+use crate::manifest::ReaderSpec;
+
+/// One entry of the registry.
+#[derive(Clone, Copy)]
+pub struct Reader {
+    /// The name a manifest uses.
+    pub name: &'static str,
+    /// One line for `list`.
+    pub about: &'static str,
+    /// File endings it reads without being asked.
+    pub endings: &'static [&'static str],
+    read: fn(&Source, &ReaderSpec) -> Result<Vec<Record>>,
+}
+
+/// Every reader, sorted by name.
+pub const READERS: &[Reader] = &[
+    conll::READER,
+    delimited::CSV,
+    json::JSON,
+    json::JSONL,
+    #[cfg(feature = "parquet")]
+    parquet::READER,
+    delimited::TSV,
+];
+
+/// The records of `path` as `spec` says; its ending decides where the manifest names no reader.
+///
+/// # Errors
+/// If the file cannot be read, is malformed, or holds no record: with file, line, what was found and what would be
+/// right.
+pub fn read(path: &Path, spec: &ReaderSpec) -> Result<Vec<Record>> {
+    let reader = match &spec.name {
+        Some(name) => crate::nearest::member("reader", name, READERS, |reader| reader.name)?,
+        None => {
+            let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default().to_lowercase();
+            READERS.iter().find(|reader| reader.endings.contains(&ending.as_str())).with_context(|| {
+                let names: Vec<&str> = READERS.iter().map(|reader| reader.name).collect();
+                format!(
+                    "{}: no reader for files that end in `.{ending}`; set name in the manifest's [reader] to one of {}",
+                    path.display(),
+                    names.join(", ")
+                )
+            })?
+        }
+    };
+    let source = Source::new(path);
+    let records = (reader.read)(&source, spec)?;
+    if records.is_empty() {
+        bail!("{}: no record in it, a header at most; is it the right file?", source.name);
+    }
+    Ok(records)
+}
+
+/// The text of a cell; nothing for a list.
+pub(crate) fn text(cell: &Cell) -> &str {
+    match cell {
+        Cell::Text(text) => text.trim(),
+        Cell::Many(_) => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn readers_are_sorted_and_claim_no_ending_twice() {
+        assert!(READERS.windows(2).all(|pair| pair[0].name < pair[1].name));
+        let mut endings: Vec<&str> = READERS.iter().flat_map(|reader| reader.endings).copied().collect();
+        let count = endings.len();
+        endings.sort_unstable();
+        endings.dedup();
+        assert_eq!(endings.len(), count);
+    }
+}

@@ -1,0 +1,78 @@
+//! A file that is being read, looked at with suspicion: downloads fail in ways that leave a file behind.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+
+use super::record::{At, Place};
+use crate::manifest::ReaderSpec;
+
+pub(super) struct Source<'a> {
+    /// What it is called in messages.
+    pub(super) name: Arc<str>,
+    path: &'a Path,
+}
+
+impl<'a> Source<'a> {
+    pub(super) fn new(path: &'a Path) -> Self {
+        Self { name: path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into(), path }
+    }
+
+    pub(super) fn line(&self, line: usize) -> Place {
+        Place { file: self.name.clone(), at: At::Line(line) }
+    }
+
+    pub(super) fn record(&self, record: usize) -> Place {
+        Place { file: self.name.clone(), at: At::Record(record) }
+    }
+
+    /// The file's bytes, unless they are plainly no data.
+    pub(super) fn bytes(&self) -> Result<Vec<u8>> {
+        let bytes = std::fs::read(self.path).with_context(|| format!("cannot read {}", self.path.display()))?;
+        if bytes.iter().all(u8::is_ascii_whitespace) {
+            bail!("{}: the file is empty; fetch it again", self.name);
+        }
+        let start = String::from_utf8_lossy(&bytes[..bytes.len().min(256)]).trim_start().to_lowercase();
+        if start.starts_with("<!doctype html") || start.starts_with("<html") {
+            bail!("{}: byte 0: an HTML page, not data; fetch it again, and check endpoint and login", self.name);
+        }
+        if start.starts_with("version https://git-lfs") {
+            bail!(
+                "{}: byte 0: a git-LFS pointer of {} bytes, not the data itself; run `git lfs pull`, or fetch it again",
+                self.name,
+                bytes.len()
+            );
+        }
+        Ok(bytes)
+    }
+
+    /// The file as text, in the encoding that the manifest names, without a byte order mark.
+    pub(super) fn text(&self, spec: &ReaderSpec) -> Result<String> {
+        let bytes = self.bytes()?;
+        let text = match spec.encoding.as_deref() {
+            None | Some("utf-8") => String::from_utf8(bytes).map_err(|error| {
+                let at = error.utf8_error().valid_up_to();
+                anyhow::anyhow!(
+                    "{}: byte {at} ({:#04x}) is not UTF-8; if the file is in an older encoding, set \
+                     encoding = \"latin-1\" in the manifest's [reader]",
+                    self.line(line_of(&error.as_bytes()[..at])),
+                    error.as_bytes()[at]
+                )
+            })?,
+            Some("latin-1") => bytes.into_iter().map(char::from).collect(),
+            Some(other) => bail!("[reader] encoding: unknown `{other}`; there are utf-8, latin-1"),
+        };
+        if let Some(at) = text.find('\0') {
+            bail!(
+                "{}: byte {at} is NUL; this is no text file, or it is in UTF-16",
+                self.line(line_of(&text.as_bytes()[..at]))
+            );
+        }
+        Ok(text.strip_prefix('\u{feff}').map(String::from).unwrap_or(text))
+    }
+}
+
+fn line_of(before: &[u8]) -> usize {
+    before.iter().filter(|&&byte| byte == b'\n').count() + 1
+}

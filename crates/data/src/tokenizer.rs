@@ -1,0 +1,211 @@
+//! The tokenizer of an encoder, read with distrust.
+//!
+//! A `tokenizer.json` is a program for a library that panics on some inputs and allocates what a file tells it to. The
+//! file is therefore parsed and checked here first, its `padding` and `truncation` sections are dropped (both are done
+//! here), and the library is called behind a guard.
+
+mod check;
+mod frame;
+mod guard;
+mod word_piece;
+
+use std::path::Path;
+use std::str::FromStr;
+
+use anyhow::{Context, Result, anyhow, bail};
+use mtl_task::Encoded;
+use serde_json::Value;
+
+use crate::Texts;
+use crate::manifest::Generator;
+use frame::Frame;
+use guard::guarded;
+
+/// Turns texts into ids.
+#[derive(Clone, Debug)]
+pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+    json: String,
+    vocabulary: usize,
+    unknown: u32,
+    single: Frame,
+    pair: Frame,
+}
+
+impl Tokenizer {
+    /// Reads `tokenizer.json` in `folder`, or makes a WordPiece tokenizer of its `vocab.txt` (with `do_lower_case` of
+    /// `tokenizer_config.json`; left out, letters are lowered). No other file is followed, whatever those two say.
+    ///
+    /// # Errors
+    /// If there is neither, or the file is malformed: with file and reason.
+    pub fn read(folder: &Path) -> Result<Self> {
+        let path = folder.join("tokenizer.json");
+        if path.exists() {
+            let text = text(&path)?;
+            return Self::from_json(&text).with_context(|| path.display().to_string());
+        }
+        let path = folder.join("vocab.txt");
+        if !path.exists() {
+            bail!("{}: neither tokenizer.json nor vocab.txt; fetch the model again", folder.display());
+        }
+        let vocabulary = text(&path)?;
+        let settings = folder.join("tokenizer_config.json");
+        let lowercase = match settings.exists() {
+            true => {
+                let value: Value = serde_json::from_str(&text(&settings)?)
+                    .with_context(|| format!("{}: no JSON", settings.display()))?;
+                value.get("do_lower_case").and_then(Value::as_bool).unwrap_or(true)
+            }
+            false => true,
+        };
+        let words: Vec<&str> = vocabulary.lines().collect();
+        word_piece::json(&words, lowercase)
+            .and_then(|json| Self::from_json(&json.to_string()))
+            .with_context(|| path.display().to_string())
+    }
+
+    /// The tokenizer of the words that generated tasks are made of.
+    ///
+    /// # Errors
+    /// If there is no generator, or an unknown one.
+    pub fn generated<'a>(generators: impl IntoIterator<Item = &'a Generator>) -> Result<Self> {
+        let mut words: Vec<String> = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"].map(String::from).to_vec();
+        for generator in generators {
+            for word in crate::generator::vocabulary(generator)? {
+                if !words.contains(&word) {
+                    words.push(word);
+                }
+            }
+        }
+        if words.len() == 4 {
+            bail!("there is no generated task whose words could be learnt");
+        }
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        Self::from_json(&word_piece::json(&words, true)?.to_string())
+    }
+
+    /// A tokenizer of the text of a `tokenizer.json`.
+    ///
+    /// # Errors
+    /// If it is malformed.
+    pub fn from_json(text: &str) -> Result<Self> {
+        let mut value: Value = serde_json::from_str(text).context("no JSON")?;
+        let Some(object) = value.as_object_mut() else { bail!("a JSON object was expected") };
+        object.insert("padding".into(), Value::Null);
+        object.insert("truncation".into(), Value::Null);
+        check::consistent(&value)?;
+        let json = value.to_string();
+        let inner =
+            guarded(|| tokenizers::Tokenizer::from_str(&json))?.map_err(|error| anyhow!("no tokenizer: {error}"))?;
+        let vocabulary = inner.get_vocab(true).values().max().map_or(0, |&id| id as usize + 1);
+        let unknown = ["[UNK]", "<unk>"].iter().find_map(|name| inner.token_to_id(name)).unwrap_or(0);
+        let (single, pair) = (Frame::single(&inner)?, Frame::pair(&inner)?);
+        let tokenizer = Self { inner, json, vocabulary, unknown, single, pair };
+        tokenizer.encode(&Texts::One("A text, to see whether it works.".into()), 16).context("it cannot encode")?;
+        Ok(tokenizer)
+    }
+
+    /// The text of a `tokenizer.json` that reads back as this tokenizer.
+    ///
+    /// # Errors
+    /// None: the text is what was read.
+    pub fn to_json(&self) -> Result<String> {
+        Ok(self.json.clone())
+    }
+
+    /// One more than the largest id: an encoder's word table needs as many rows.
+    pub fn vocabulary(&self) -> usize {
+        self.vocabulary
+    }
+
+    /// The ids of `texts`, special tokens included, cut to `max_tokens`: of a pair the longer text loses its end first,
+    /// of words those at the end are left out.
+    ///
+    /// # Errors
+    /// If the library refuses the text, or `max_tokens` leaves no room for it.
+    pub fn encode(&self, texts: &Texts, max_tokens: usize) -> Result<Encoded> {
+        let frame = if matches!(texts, Texts::Pair(..)) { &self.pair } else { &self.single };
+        let room = max_tokens.saturating_sub(frame.special());
+        if room == 0 {
+            bail!("at most {max_tokens} tokens leave no room for a text: {} are special ones", frame.special());
+        }
+        match texts {
+            Texts::One(text) => {
+                let mut ids = self.first_ids(text, room)?;
+                ids.truncate(room);
+                Ok(frame.around(&ids, &[]))
+            }
+            Texts::Pair(a, b) => {
+                let (mut a, mut b) = (self.first_ids(a, room)?, self.first_ids(b, room)?);
+                let (first, second) = longest_first(a.len(), b.len(), room);
+                a.truncate(first);
+                b.truncate(second);
+                Ok(frame.around(&a, &b))
+            }
+            Texts::Tokens(words) => {
+                let (mut ids, mut anchors) = (Vec::new(), Vec::new());
+                for word in words {
+                    let pieces = self.word(word)?;
+                    if ids.len() + pieces.len() > room {
+                        // A first word too long for the room is cut: the sentence needs one place to be read at.
+                        if !ids.is_empty() {
+                            break;
+                        }
+                        ids.extend(&pieces[..room]);
+                        anchors.push(frame.before() as u32);
+                        break;
+                    }
+                    anchors.push((frame.before() + ids.len()) as u32);
+                    ids.extend(pieces);
+                }
+                Ok(Encoded { anchors, words: words.len(), ..frame.around(&ids, &[]) })
+            }
+        }
+    }
+
+    /// The ids of a word in a sentence. Every word has one at least, whatever the normaliser leaves of it.
+    fn word(&self, word: &str) -> Result<Vec<u32>> {
+        let pieces = self.ids(word)?;
+        Ok(if pieces.is_empty() { vec![self.unknown] } else { pieces })
+    }
+
+    /// At least the first `room` ids of `text`, if it has as many. A long text is not read to its end: the part in front
+    /// of some white space is tokenised, and a longer one if that was too short.
+    fn first_ids(&self, text: &str, room: usize) -> Result<Vec<u32>> {
+        // Few texts have more than ten characters a token; the surplus keeps what is decided at the cut out of sight.
+        let (mut characters, enough) = (room.saturating_mul(10).saturating_add(200), room.saturating_add(8));
+        loop {
+            let cut = text.char_indices().map(|(at, _)| at).nth(characters);
+            let cut = cut.and_then(|at| text[..at].rfind(char::is_whitespace));
+            let Some(cut) = cut else { return self.ids(text) };
+            let ids = self.ids(&text[..cut])?;
+            if ids.len() >= enough {
+                return Ok(ids);
+            }
+            characters = characters.saturating_mul(4);
+        }
+    }
+
+    fn ids(&self, text: &str) -> Result<Vec<u32>> {
+        let encoding =
+            guarded(|| self.inner.encode_fast(text, false))?.map_err(|error| anyhow!("cannot tokenise: {error}"))?;
+        Ok(encoding.get_ids().to_vec())
+    }
+}
+
+/// Lengths that fit into `room` when the longer of two texts gives way first, the second one of equals.
+fn longest_first(a: usize, b: usize, room: usize) -> (usize, usize) {
+    if a + b <= room {
+        return (a, b);
+    }
+    let half = room / 2;
+    match (a.min(b) <= half, a <= b) {
+        (true, true) => (a, room - a),
+        (true, false) => (room - b, b),
+        (false, _) => (room - half, half),
+    }
+}
+
+fn text(path: &Path) -> Result<String> {
+    std::fs::read_to_string(path).with_context(|| format!("cannot read {} as text", path.display()))
+}

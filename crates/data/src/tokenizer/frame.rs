@@ -1,0 +1,81 @@
+//! Where special tokens stand around a text or a pair: learnt once from the tokenizer's own template.
+
+use anyhow::{Result, anyhow, bail};
+use mtl_task::Encoded;
+use tokenizers::{Encoding, Token};
+
+use super::guard::guarded;
+
+/// The ids, with their segments, that surround the texts.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Frame {
+    before: Vec<(u32, u32)>,
+    between: Vec<(u32, u32)>,
+    after: Vec<(u32, u32)>,
+    /// Segment of each text.
+    segments: [u32; 2],
+}
+
+/// Ids that no vocabulary has; they mark where the texts go.
+const MARKS: [u32; 2] = [u32::MAX, u32::MAX - 1];
+
+impl Frame {
+    pub(super) fn single(inner: &tokenizers::Tokenizer) -> Result<Self> {
+        let marked = framed(inner, None)?;
+        let Some(at) = place(&marked, MARKS[0]) else { bail!("its template leaves the text out") };
+        Ok(Self {
+            before: marked[..at].to_vec(),
+            after: marked[at + 1..].to_vec(),
+            segments: [marked[at].1; 2],
+            ..Self::default()
+        })
+    }
+
+    pub(super) fn pair(inner: &tokenizers::Tokenizer) -> Result<Self> {
+        let marked = framed(inner, Some(mark(MARKS[1])))?;
+        let (Some(a), Some(b)) = (place(&marked, MARKS[0]), place(&marked, MARKS[1])) else {
+            bail!("its template leaves a text of a pair out")
+        };
+        if a > b {
+            bail!("its template puts the second text of a pair first");
+        }
+        Ok(Self {
+            before: marked[..a].to_vec(),
+            between: marked[a + 1..b].to_vec(),
+            after: marked[b + 1..].to_vec(),
+            segments: [marked[a].1, marked[b].1],
+        })
+    }
+
+    /// How many special tokens there are.
+    pub(super) fn special(&self) -> usize {
+        self.before.len() + self.between.len() + self.after.len()
+    }
+
+    /// How many of them stand in front.
+    pub(super) fn before(&self) -> usize {
+        self.before.len()
+    }
+
+    /// The texts `a` and `b` with their special tokens.
+    pub(super) fn around(&self, a: &[u32], b: &[u32]) -> Encoded {
+        let text = |ids: &[u32], which: usize| ids.iter().map(|&id| (id, self.segments[which])).collect::<Vec<_>>();
+        let all = [&self.before, &text(a, 0), &self.between, &text(b, 1), &self.after];
+        let (ids, segments) = all.into_iter().flatten().copied().unzip();
+        Encoded { ids, segments, ..Encoded::default() }
+    }
+}
+
+fn mark(id: u32) -> Encoding {
+    Encoding::from_tokens(vec![Token::new(id, "x".into(), (0, 1))], 0)
+}
+
+fn framed(inner: &tokenizers::Tokenizer, second: Option<Encoding>) -> Result<Vec<(u32, u32)>> {
+    let framed = guarded(|| inner.post_process(mark(MARKS[0]), second, true))?
+        .map_err(|error| anyhow!("its template cannot be applied: {error}"))?;
+    Ok(framed.get_ids().iter().copied().zip(framed.get_type_ids().iter().copied()).collect())
+}
+
+fn place(marked: &[(u32, u32)], mark: u32) -> Option<usize> {
+    marked.iter().position(|(id, _)| *id == mark)
+}
