@@ -1,1 +1,42 @@
 //! The recipe and the training loop, where the crates meet.
+//!
+//! [`Recipe`] says what is trained, on what, and how; [`Run`] does it: it builds every part by its registry, loops over
+//! [`Trainer::step`], looks at dev, keeps checkpoints, and ends in a report. Nothing here prints or touches the
+//! network: who runs it watches through an [`Observer`].
+
+mod assemble;
+mod audit;
+mod bargain;
+mod evaluate;
+mod gradients;
+mod observer;
+pub mod optim;
+mod recipe;
+mod resume;
+mod run;
+pub mod schedule;
+mod step;
+mod store;
+mod trained;
+
+pub use assemble::{Assembled, Located, LocatedDataset, LocatedModel, assemble, audit_data};
+pub use audit::audit;
+pub use evaluate::{answers, headline, judged_truths};
+pub use gradients::{Rows, grams, total};
+pub use observer::{Observer, Plan, Silent};
+pub use recipe::{Dropped, Evaluation, Keep, Member, Over, Precision, Recipe, Schedule, StepKind, Test, Train, Word};
+pub use run::{Ended, Run, RunOptions};
+pub use step::{StepReport, Trainer};
+pub use store::{read_tensors, write_atomically, write_tensors};
+pub use trained::Trained;
+
+/// " (did you mean `x`?)" if some name is close to `found`, else nothing.
+pub(crate) fn nearest(found: &str, names: &[&str]) -> String {
+    names
+        .iter()
+        .map(|name| (strsim::jaro_winkler(found, name), name))
+        .filter(|(likeness, _)| *likeness > 0.75)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, name)| format!(" (did you mean `{name}`?)"))
+        .unwrap_or_default()
+}

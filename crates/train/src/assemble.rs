@@ -1,0 +1,185 @@
+//! From a checked recipe to the things it names.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use candle_core::{DType, Device};
+use mtl_backbone::checkpoint::Checkpoint;
+use mtl_backbone::{Encoder, Pretrained, pretrained, random};
+use mtl_data::manifest::{DatasetManifest, ModelManifest};
+use mtl_data::{Audit, Dataset, LoadOptions, Tokenizer};
+use mtl_sharing::{Model, TaskSite};
+use mtl_task::rng::Key;
+use mtl_task::{Task, TaskSpec};
+use serde_json::Value;
+
+use crate::recipe::{Precision, Recipe};
+use crate::step::Trainer;
+
+/// A dataset's manifest and files.
+#[derive(Clone, Debug)]
+pub struct LocatedDataset {
+    /// The task's name: the manifest's file stem.
+    pub name: String,
+    /// What it is.
+    pub manifest: DatasetManifest,
+    /// Where its files lie.
+    pub folder: PathBuf,
+}
+
+/// A model's manifest and files.
+#[derive(Clone, Debug)]
+pub struct LocatedModel {
+    /// The manifest's file stem.
+    pub name: String,
+    /// What it is.
+    pub manifest: ModelManifest,
+    /// Where its files lie; a model of random weights has none.
+    pub folder: Option<PathBuf>,
+}
+
+/// All files that a recipe needs, found or fetched.
+#[derive(Clone, Debug)]
+pub struct Located {
+    /// In the recipe's order.
+    pub datasets: Vec<LocatedDataset>,
+    /// The pretrained encoder.
+    pub model: LocatedModel,
+}
+
+/// Everything a run works with.
+pub struct Assembled {
+    /// The datasets, in the recipe's order.
+    pub datasets: Vec<Dataset>,
+    /// The tokenizer of the encoder.
+    pub tokenizer: Tokenizer,
+    /// The encoder as it was before training.
+    pub pretrained: Pretrained,
+    /// Model, rule and optimizer.
+    pub trainer: Trainer,
+}
+
+/// Builds everything that `recipe` names, on `device`.
+///
+/// # Errors
+/// If a file is missing or malformed, or the recipe does not fit encoder or tasks.
+pub fn assemble(recipe: &Recipe, located: &Located, device: &Device) -> Result<Assembled> {
+    let tokenizer = tokenizer(located)?;
+    let pretrained = encoder(recipe, &located.model, &tokenizer)?;
+    if tokenizer.vocabulary() > pretrained.encoder.vocabulary() {
+        bail!(
+            "{}: the tokenizer has ids up to {}, but the encoder's word table has {} rows; they are of different models",
+            located.model.name,
+            tokenizer.vocabulary() - 1,
+            pretrained.encoder.vocabulary()
+        );
+    }
+    if recipe.train.max_tokens > pretrained.encoder.max_tokens() {
+        bail!(
+            "train.max_tokens is {}, but `{}` reads at most {} tokens",
+            recipe.train.max_tokens,
+            located.model.name,
+            pretrained.encoder.max_tokens()
+        );
+    }
+    let options = LoadOptions {
+        max_tokens: recipe.train.max_tokens,
+        limit_train: recipe.train.limit,
+        limit_dev: recipe.evaluation.dev_limit(),
+        limit_test: recipe.evaluation.test_limit(),
+        seed: recipe.train.seed,
+    };
+    let datasets = datasets(located, &tokenizer, &options)?;
+    let specs: Vec<(String, TaskSpec)> = datasets.iter().map(|d| (d.name.clone(), d.spec.clone())).collect();
+    let trainer = trainer(recipe, &pretrained, &specs, device)?;
+    Ok(Assembled { datasets, tokenizer, pretrained, trainer })
+}
+
+/// Looks through the whole datasets of `recipe`, whatever its limits.
+///
+/// # Errors
+/// If a file is missing or malformed.
+pub fn audit_data(recipe: &Recipe, located: &Located) -> Result<Audit> {
+    let tokenizer = tokenizer(located)?;
+    let options = LoadOptions { max_tokens: recipe.train.max_tokens, ..LoadOptions::default() };
+    mtl_data::audit(&datasets(located, &tokenizer, &options)?, &tokenizer, recipe.train.max_tokens)
+}
+
+fn datasets(located: &Located, tokenizer: &Tokenizer, options: &LoadOptions) -> Result<Vec<Dataset>> {
+    let load = |dataset: &LocatedDataset| {
+        mtl_data::load(&dataset.name, &dataset.manifest, &dataset.folder, tokenizer, options)
+            .with_context(|| format!("dataset `{}`", dataset.name))
+    };
+    located.datasets.iter().map(load).collect()
+}
+
+/// The trainer of a recipe over an encoder and tasks.
+///
+/// # Errors
+/// If they do not fit each other.
+pub(crate) fn trainer(
+    recipe: &Recipe,
+    pretrained: &Pretrained,
+    specs: &[(String, TaskSpec)],
+    device: &Device,
+) -> Result<Trainer> {
+    let tasks = specs
+        .iter()
+        .map(|(name, spec)| mtl_task::build(spec).with_context(|| format!("task `{name}`")))
+        .collect::<Result<Vec<Box<dyn Task>>>>()?;
+    let sites = specs
+        .iter()
+        .zip(&tasks)
+        .map(|((name, _), task)| TaskSite { name: name.clone(), outputs: task.outputs(), reads: task.reads() })
+        .collect();
+    let dtype = match recipe.train.precision {
+        Precision::F32 => DType::F32,
+        Precision::F64 => DType::F64,
+    };
+    let model = Model::build(
+        &recipe.sharing.name,
+        &recipe.sharing.settings,
+        &recipe.head,
+        pretrained,
+        sites,
+        Key::new(recipe.train.seed).named("model"),
+        device,
+        dtype,
+    )?;
+    Trainer::new(recipe, model, tasks)
+}
+
+fn tokenizer(located: &Located) -> Result<Tokenizer> {
+    if let Some(folder) = &located.model.folder {
+        return Tokenizer::read(folder);
+    }
+    // An encoder of random weights reads the words that the generated tasks are made of.
+    let generators = located.datasets.iter().filter_map(|dataset| dataset.manifest.generator.as_ref());
+    Tokenizer::generated(generators).context("a model of random weights needs tasks of generated text")
+}
+
+fn encoder(recipe: &Recipe, model: &LocatedModel, tokenizer: &Tokenizer) -> Result<Pretrained> {
+    let mut pretrained = match (&model.folder, &model.manifest.random) {
+        (Some(folder), _) => from_folder(folder, &model.manifest.architecture)?,
+        (None, Some(table)) => {
+            let mut config: Value = serde_json::to_value(table)?;
+            config["vocab_size"] = tokenizer.vocabulary().into();
+            config["model_type"] = model.manifest.architecture.clone().into();
+            random(&model.manifest.architecture, &config, Key::new(recipe.train.seed).named("encoder"))?
+        }
+        (None, None) => bail!("model `{}` has neither files nor a [random] table", model.name),
+    };
+    if let Some(dropout) = recipe.train.dropout {
+        pretrained.encoder = pretrained.encoder.with_dropout(dropout, dropout);
+    }
+    Ok(pretrained)
+}
+
+fn from_folder(folder: &Path, architecture: &str) -> Result<Pretrained> {
+    let checkpoint = Checkpoint::read(folder)?;
+    let found = checkpoint.config.get("model_type").and_then(Value::as_str).unwrap_or(architecture);
+    if found != architecture {
+        bail!("{}/config.json says `{found}`, the manifest says `{architecture}`", folder.display());
+    }
+    pretrained(&checkpoint)
+}

@@ -1,0 +1,43 @@
+//! Before the first step: does every trainable parameter learn at all?
+
+use std::collections::BTreeSet;
+
+use anyhow::{Result, anyhow, bail};
+use mtl_backbone::{Row, Segment};
+use mtl_sharing::Model;
+use mtl_task::TaskId;
+
+/// The step-0 audit: every trainable parameter that some task reaches must have a finite gradient. Answers the names
+/// of those whose gradient is all zero, which is right for some (a LoRA matrix behind zeros) and worth a line.
+///
+/// # Errors
+/// Names the parameters without a gradient, or with one that is not finite.
+pub fn audit(model: &Model, rows: &[Row]) -> Result<Vec<String>> {
+    let reached: BTreeSet<String> = (0..model.tasks.len()).flat_map(|task| model.reach(TaskId(task))).collect();
+    let (mut missing, mut broken, mut zero) = (Vec::new(), Vec::new(), Vec::new());
+    for param in model.params.iter().filter(|param| param.trainable()) {
+        let name = param.name().to_string();
+        if !reached.contains(&name) {
+            return Err(anyhow!("parameter `{name}` is trainable, but no task reaches it"));
+        }
+        let segments: Vec<&Segment> = rows.iter().filter_map(|row| row.0.get(&name)).collect();
+        if segments.is_empty() {
+            missing.push(name);
+        } else if segments.iter().any(|segment| segment.values().first_non_finite().is_some()) {
+            broken.push(name);
+        } else if segments.iter().all(|segment| (0..segment.values().len()).all(|at| segment.values().at(at) == 0.)) {
+            zero.push(name);
+        }
+    }
+    if !missing.is_empty() || !broken.is_empty() {
+        let list = |what: &str, names: &[String]| {
+            if names.is_empty() { String::new() } else { format!("; {what}: {}", names.join(", ")) }
+        };
+        bail!(
+            "the audit before step 0 failed{}{}",
+            list("no gradient", &missing),
+            list("a gradient that is not finite", &broken)
+        );
+    }
+    Ok(zero)
+}

@@ -1,0 +1,51 @@
+//! Answers and scores of a model on a split.
+
+use anyhow::{Context, Result};
+use mtl_backbone::Pass;
+use mtl_data::Example;
+use mtl_eval::Judged;
+use mtl_sharing::{Model, Sharing};
+use mtl_task::{Answer, Label, Packed, Task, TaskId};
+
+/// The answers of `model` to `examples` of `task`, in their order. Texts of like length are answered together,
+/// `batch` at a time.
+///
+/// # Errors
+/// Those of the forward pass.
+pub fn answers(
+    model: &Model,
+    sharing: &dyn Sharing,
+    task: &dyn Task,
+    id: TaskId,
+    examples: &[Example],
+    batch: usize,
+) -> Result<Vec<Answer>> {
+    let mut order: Vec<usize> = (0..examples.len()).collect();
+    order.sort_by_key(|&index| examples[index].encoded.ids.len());
+    let mut answers: Vec<Option<Answer>> = vec![None; examples.len()];
+    for chunk in order.chunks(batch.max(1)) {
+        let texts = chunk.iter().map(|&index| &examples[index].encoded);
+        let tokens = if model.params.device().is_cpu() { Packed::new(texts) } else { Packed::padded(texts, 0) };
+        let mut pass = Pass::evaluation();
+        let logits = model.logits_under(sharing, id, &tokens, &mut pass)?;
+        for (&index, answer) in chunk.iter().zip(task.decode(&logits, &tokens)?) {
+            answers[index] = Some(answer);
+        }
+    }
+    answers.into_iter().collect::<Option<Vec<Answer>>>().context("a text was left without an answer")
+}
+
+/// The truths of `examples`.
+pub fn judged_truths(examples: &[Example]) -> Vec<Label> {
+    examples.iter().map(|example| example.label.clone()).collect()
+}
+
+/// The headline score of `answers`.
+///
+/// # Errors
+/// If the metric refuses them.
+pub fn headline(task: &dyn Task, answers: &[Answer], truth: &[Label]) -> Result<f64> {
+    let metric = task.metrics()[0];
+    let scores = mtl_eval::scores(&[metric], Judged { answers, truth, names: task.names() })?;
+    scores.get(metric).copied().context("a metric without a score")
+}

@@ -1,0 +1,42 @@
+//! Optimizers: from a gradient to a step, one parameter at a time, with explicit state.
+
+mod adamw;
+mod flat;
+mod registry;
+mod sgd;
+
+use std::collections::BTreeMap;
+
+use candle_core::{Result, Tensor};
+use mtl_backbone::{Param, Segment};
+use mtl_sharing::Bits;
+
+pub use registry::{Entry, OPTIMIZERS, find};
+
+/// The gradient of one parameter, Σ weight · segment, not yet added up: the optimizer does that on the way.
+#[derive(Clone, Debug, Default)]
+pub struct Blend<'a>(pub Vec<(f64, &'a Segment)>);
+
+/// Makes steps. What is frozen or masked feels neither gradient, momentum nor decay.
+pub trait Optimizer: Send {
+    /// Changes `param` by a step of learning rate `rate` against its gradient `blend`. Elements outside `mask` stay.
+    ///
+    /// # Errors
+    /// Those of candle.
+    fn step(&mut self, param: &Param, blend: &Blend, rate: f64, mask: Option<&Bits>) -> Result<()>;
+
+    /// Forgets all moments.
+    fn reset(&mut self);
+
+    /// All that the next step depends on, as named tensors.
+    ///
+    /// # Errors
+    /// Those of candle.
+    fn state(&self) -> Result<BTreeMap<String, Tensor>>;
+
+    /// Continues from a saved state.
+    ///
+    /// # Errors
+    /// If it is no state of this optimizer.
+    fn restore(&mut self, state: &BTreeMap<String, Tensor>) -> Result<()>;
+}

@@ -1,0 +1,281 @@
+//! The recipe: one TOML file that says what is trained, on what, and how.
+
+mod check;
+mod document;
+mod overrides;
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
+use mtl_sharing::HeadSettings;
+use mtl_weighting::Private;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+pub use overrides::Dropped;
+
+/// A member of a registry and its settings, such as `strategy = "hard"` with its keys.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Member {
+    /// The member's name.
+    pub name: String,
+    /// Its settings, an object with every default written out.
+    pub settings: Value,
+}
+
+/// A checked recipe: every key is known, every default written out.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recipe {
+    /// Dataset names, or paths of dataset manifests.
+    pub tasks: Vec<String>,
+    /// A model name, or the path of a model manifest.
+    pub checkpoint: String,
+    /// How tasks share the encoder.
+    pub sharing: Member,
+    /// What every task's head is.
+    pub head: HeadSettings,
+    /// How task gradients become one.
+    pub weighting: Member,
+    /// How tasks' own parameters are updated.
+    pub private: Private,
+    /// Which shared parameters the rule looks at.
+    pub over: Over,
+    /// The loop.
+    pub train: Train,
+    /// How a step's examples are divided over the tasks.
+    pub sampler: Member,
+    /// What makes a step of a gradient.
+    pub optimizer: Member,
+    /// The learning rate over time.
+    pub schedule: Schedule,
+    /// What is measured, and when.
+    pub evaluation: Evaluation,
+}
+
+/// `[weighting] over`: which shared parameters a rule looks at.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Over {
+    /// The word `all`: one decision over all of them. The word `layerwise`: one decision a parameter part.
+    Word(Word),
+    /// One decision by these parts alone (such as `layer.5`), applied to all.
+    Parts(Vec<String>),
+    #[doc(hidden)]
+    #[default]
+    #[serde(skip)]
+    Unset,
+}
+
+/// See [`Over`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Word {
+    /// One decision over all shared parameters.
+    All,
+    /// One decision for each part.
+    Layerwise,
+}
+
+/// `[train]`: the loop.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Train {
+    /// Optimizer steps in all.
+    pub steps: usize,
+    /// Examples a task and micro-batch: a joint step sees `batch` × tasks × `accumulate` examples.
+    pub batch: usize,
+    /// Micro-batches in a step; their gradients add up to the gradient of the whole window.
+    pub accumulate: usize,
+    /// Whether a step has every task (`joint`) or one (`one`).
+    pub step: StepKind,
+    /// Longest input in tokens; longer ones are cut.
+    pub max_tokens: usize,
+    /// Seed of every random choice.
+    pub seed: u64,
+    /// Largest norm of the combined gradient; 0 for no bound.
+    pub clip: f64,
+    /// Training examples a task, drawn by seed; 0 for all.
+    pub limit: usize,
+    /// Steps between two checkpoints; 0 for one at every evaluation.
+    pub save_every: usize,
+    /// `f32`, or `f64` for experiments with exactness.
+    pub precision: Precision,
+    /// Dropout of states and attention; left out, the checkpoint's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dropout: Option<f64>,
+    /// Threads; 0 for one a core. Results do not depend on it.
+    pub threads: usize,
+}
+
+/// How many tasks a step has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StepKind {
+    /// Every task.
+    Joint,
+    /// One, drawn by the sampler.
+    One,
+}
+
+/// Arithmetic of parameters and gradients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// Single.
+    F32,
+    /// Double.
+    F64,
+}
+
+impl Default for Train {
+    fn default() -> Self {
+        Self {
+            steps: 300,
+            batch: 16,
+            accumulate: 1,
+            step: StepKind::Joint,
+            max_tokens: 128,
+            seed: 0,
+            clip: 1.,
+            limit: 0,
+            save_every: 0,
+            precision: Precision::F32,
+            dropout: None,
+            threads: 0,
+        }
+    }
+}
+
+/// `[schedule]`: the learning rate over time, by the names that Hugging Face uses.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Schedule {
+    /// A member of the schedule registry.
+    pub name: String,
+    /// Steps of linear warm-up; takes the place of `warmup_ratio` if not 0.
+    pub warmup_steps: usize,
+    /// Share of the steps that warm up.
+    pub warmup_ratio: f64,
+}
+
+impl Default for Schedule {
+    fn default() -> Self {
+        Self { name: "linear".into(), warmup_steps: 0, warmup_ratio: 0.1 }
+    }
+}
+
+/// `[evaluation]`: what is measured, and when.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Evaluation {
+    /// Steps between two looks at dev; 0 for one look, at the end.
+    pub every: usize,
+    /// Looks at dev without a better aggregate before training stops; 0 to go on.
+    pub patience: usize,
+    /// `open`: the test split is opened once, at the end. `sealed`: not at all.
+    pub test: Test,
+    /// Dev examples a task, drawn by seed; 0 for all.
+    pub dev_limit: usize,
+    /// Test examples a task, drawn by seed; 0 for all.
+    pub test_limit: usize,
+    /// Overrides both limits if given; 0 uses everything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
+    /// Examples in a batch that only answers.
+    pub batch: usize,
+    /// Whether the test is taken by the best weights on dev, or by the last ones.
+    pub keep: Keep,
+}
+
+/// Whether the test split is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Test {
+    /// Once, at the end.
+    Open,
+    /// Not at all.
+    Sealed,
+}
+
+/// Which weights are reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Keep {
+    /// Those with the best mean headline score on dev.
+    Best,
+    /// The last ones.
+    Last,
+}
+
+impl Default for Evaluation {
+    fn default() -> Self {
+        Self {
+            every: 100,
+            patience: 0,
+            test: Test::Open,
+            dev_limit: 500,
+            test_limit: 1000,
+            limit: None,
+            batch: 64,
+            keep: Keep::Best,
+        }
+    }
+}
+
+impl Evaluation {
+    /// Dev examples a task; 0 for all.
+    pub fn dev_limit(&self) -> usize {
+        self.limit.unwrap_or(self.dev_limit)
+    }
+
+    /// Test examples a task; 0 for all.
+    pub fn test_limit(&self) -> usize {
+        self.limit.unwrap_or(self.test_limit)
+    }
+}
+
+impl Recipe {
+    /// Reads the recipe `text`, called `name` in messages, with `overrides` of the form `section.key=value` applied.
+    ///
+    /// # Errors
+    /// If it is no TOML, has an unknown key (named with line, column and the nearest known), a value of the wrong
+    /// type, or asks for something that cannot be (with reason and remedy).
+    pub fn parse(name: &str, text: &str, overrides: &[String]) -> Result<(Self, Vec<Dropped>)> {
+        let mut document = document::Document::parse(name, text)?;
+        let dropped = overrides::apply(&mut document, overrides)?;
+        let recipe = check::recipe(&document)?;
+        Ok((recipe, dropped))
+    }
+
+    /// The recipe as TOML with every default written out; parsing it gives the same recipe.
+    ///
+    /// # Errors
+    /// Never for a checked recipe.
+    pub fn to_toml(&self) -> Result<String> {
+        let mut table = BTreeMap::new();
+        let member = |key: &str, member: &Member| -> Value {
+            let mut object = member.settings.clone();
+            object[key] = member.name.clone().into();
+            object
+        };
+        let mut weighting = member("rule", &self.weighting);
+        weighting["private"] = serde_json::to_value(self.private)?;
+        weighting["over"] = serde_json::to_value(&self.over)?;
+        table.insert("tasks", serde_json::to_value(&self.tasks)?);
+        table.insert("checkpoint", self.checkpoint.clone().into());
+        table.insert("sharing", member("strategy", &self.sharing));
+        table.insert("head", serde_json::to_value(&self.head)?);
+        table.insert("weighting", weighting);
+        table.insert("train", serde_json::to_value(&self.train)?);
+        table.insert("sampler", member("name", &self.sampler));
+        table.insert("optimizer", member("name", &self.optimizer));
+        table.insert("schedule", serde_json::to_value(&self.schedule)?);
+        table.insert("evaluation", serde_json::to_value(&self.evaluation)?);
+        let (tables, plain): (BTreeMap<_, _>, BTreeMap<_, _>) = table.into_iter().partition(|(_, v)| v.is_object());
+        let text = |part: BTreeMap<&str, Value>| -> Result<String> {
+            let value = document::to_toml(&serde_json::to_value(part)?).context("an empty recipe")?;
+            Ok(toml::to_string(&value)?)
+        };
+        Ok(format!("{}\n{}", text(plain)?, text(tables)?))
+    }
+}

@@ -1,0 +1,276 @@
+//! From a document to a checked recipe: every key known, every value of its type, every cell of the grid that cannot
+//! be refused with reason and remedy.
+
+use anyhow::{Result, anyhow, bail};
+use mtl_sharing::HeadSettings;
+use mtl_weighting::{Class, Private};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
+
+use super::document::Document;
+use super::{Evaluation, Member, Over, Recipe, Schedule, StepKind, Train, Word};
+use crate::{optim, schedule};
+
+const KEYS: &[&str] =
+    &["checkpoint", "evaluation", "head", "optimizer", "sampler", "schedule", "sharing", "tasks", "train", "weighting"];
+
+pub(super) fn recipe(document: &Document) -> Result<Recipe> {
+    let Value::Object(fields) = &document.value else { bail!("{}: no table", document.name) };
+    for key in fields.keys() {
+        known(document, &[key], KEYS)?;
+    }
+    let tasks = tasks(document, fields.get("tasks"))?;
+    let checkpoint = match fields.get("checkpoint") {
+        Some(Value::String(name)) if !name.is_empty() => name.clone(),
+        Some(other) => bail!("{}: `checkpoint` must be a model's name, found {other}", document.place(&["checkpoint"])),
+        None => bail!("{}: `checkpoint` is missing: a name in models/, or a path", document.name),
+    };
+    let weighting_fields = section(document, "weighting")?;
+    let rule_name = member_name(document, &weighting_fields, "weighting", "rule", "equal")?;
+    let rule =
+        mtl_weighting::find(&rule_name).map_err(|e| anyhow!("{}: {e}", document.place(&["weighting", "rule"])))?;
+    let weighting =
+        member(document, "weighting", "rule", rule.name, &weighting_fields, &(rule.defaults)(), &["over", "private"])?;
+    let private: Private = field(document, &weighting_fields, "weighting", "private")?.unwrap_or_default();
+    let over = field(document, &weighting_fields, "weighting", "over")?.unwrap_or(Over::Word(Word::All));
+
+    let sharing_fields = section(document, "sharing")?;
+    let strategy_name = member_name(document, &sharing_fields, "sharing", "strategy", "hard")?;
+    let strategy =
+        mtl_sharing::find(&strategy_name).map_err(|e| anyhow!("{}: {e}", document.place(&["sharing", "strategy"])))?;
+    let sharing = member(document, "sharing", "strategy", strategy.name, &sharing_fields, &(strategy.defaults)(), &[])?;
+    (strategy.check)(&sharing.settings, tasks.len()).map_err(|e| anyhow!("{}: {e:#}", document.place(&["sharing"])))?;
+
+    let sampler_fields = section(document, "sampler")?;
+    let sampler_name = member_name(document, &sampler_fields, "sampler", "name", "uniform")?;
+    let sampler = mtl_data::sampler::find(&sampler_name)
+        .map_err(|e| anyhow!("{}: {e:#}", document.place(&["sampler", "name"])))?;
+    let sampler = member(document, "sampler", "name", sampler.name, &sampler_fields, &(sampler.defaults)(), &[])?;
+
+    let optimizer_fields = section(document, "optimizer")?;
+    let optimizer_name = member_name(document, &optimizer_fields, "optimizer", "name", "adamw")?;
+    let optimizer =
+        optim::find(&optimizer_name).map_err(|e| anyhow!("{}: {e:#}", document.place(&["optimizer", "name"])))?;
+    let optimizer =
+        member(document, "optimizer", "name", optimizer.name, &optimizer_fields, &(optimizer.defaults)(), &[])?;
+    (optim::find(&optimizer.name)?.check)(&optimizer.settings)
+        .map_err(|e| anyhow!("{}: {e:#}", document.place(&["optimizer"])))?;
+
+    let recipe = Recipe {
+        head: typed::<HeadSettings>(document, "head")?,
+        train: typed::<Train>(document, "train")?,
+        schedule: typed::<Schedule>(document, "schedule")?,
+        evaluation: typed::<Evaluation>(document, "evaluation")?,
+        tasks,
+        checkpoint,
+        sharing,
+        weighting,
+        private,
+        over,
+        sampler,
+        optimizer,
+    };
+    ranges(document, &recipe)?;
+    (rule.build)(recipe.tasks.len(), &recipe.weighting.settings)
+        .map_err(|e| anyhow!("{}: {e}", document.place(&["weighting"])))?;
+    grid(document, &recipe, rule.class, strategy.shares)?;
+    Ok(recipe)
+}
+
+/// Cells of the grid that cannot run.
+fn grid(document: &Document, recipe: &Recipe, class: Class, shares: bool) -> Result<()> {
+    let rule = &recipe.weighting.name;
+    if class == Class::Losses {
+        if recipe.over != Over::Word(Word::All) {
+            bail!(
+                "{}: rule `{rule}` sees losses alone, so `over` cannot narrow what it looks at; leave it out, or take a \
+                 rule over gradients such as nash",
+                document.place(&["weighting", "over"])
+            );
+        }
+        return Ok(());
+    }
+    let place = document.place(&["weighting", "rule"]);
+    if !shares {
+        bail!(
+            "{place}: rule `{rule}` weighs task gradients over shared parameters, but strategy `{}` shares none; take a \
+             rule over losses (equal, uncertainty), or a strategy that shares (hard)",
+            recipe.sharing.name
+        );
+    }
+    if recipe.train.step == StepKind::One {
+        bail!(
+            "{place}: rule `{rule}` needs the gradient of every task in every step, but `train.step = \"one\"` draws \
+             one task a step; set train.step = \"joint\", or take a rule over losses (equal, uncertainty)"
+        );
+    }
+    if class == Class::Jacobian && recipe.over != Over::Word(Word::All) {
+        bail!("{place}: rule `{rule}` works coordinate by coordinate; `over` must be \"all\"");
+    }
+    Ok(())
+}
+
+fn ranges(document: &Document, recipe: &Recipe) -> Result<()> {
+    let train = &recipe.train;
+    let at = |section: &str, key: &str| document.place(&[section, key]);
+    let positive = [("steps", train.steps), ("batch", train.batch), ("accumulate", train.accumulate)];
+    for (key, value) in positive {
+        if value == 0 {
+            bail!("{}: `{key}` must be at least 1", at("train", key));
+        }
+    }
+    if train.max_tokens < 3 {
+        bail!("{}: `max_tokens` must be at least 3, two of which are special", at("train", "max_tokens"));
+    }
+    if !train.clip.is_finite() || train.clip < 0. {
+        bail!("{}: `clip` must be at least 0, found {}", at("train", "clip"), train.clip);
+    }
+    if let Some(dropout) = train.dropout
+        && !(0. ..1.).contains(&dropout)
+    {
+        bail!("{}: `dropout` must lie in [0, 1), found {dropout}", at("train", "dropout"));
+    }
+    if !(0. ..1.).contains(&recipe.head.dropout) {
+        bail!("{}: `dropout` must lie in [0, 1), found {}", at("head", "dropout"), recipe.head.dropout);
+    }
+    schedule::check(&recipe.schedule, train.steps).map_err(|e| anyhow!("{}: {e:#}", document.place(&["schedule"])))?;
+    if recipe.evaluation.batch == 0 {
+        bail!("{}: `batch` must be at least 1", at("evaluation", "batch"));
+    }
+    if recipe.evaluation.patience > 0 && recipe.evaluation.every == 0 {
+        bail!("{}: `patience` counts looks at dev, but `every = 0` has only one", at("evaluation", "patience"));
+    }
+    Ok(())
+}
+
+fn tasks(document: &Document, found: Option<&Value>) -> Result<Vec<String>> {
+    let place = document.place(&["tasks"]);
+    let Some(Value::Array(items)) = found else {
+        bail!("{place}: `tasks` must be a list of dataset names, such as [\"spam-assassin\", \"reuters-r8\"]")
+    };
+    let mut tasks = Vec::new();
+    for item in items {
+        let Some(name) = item.as_str() else { bail!("{place}: `tasks` holds {item}, which is no name") };
+        if tasks.iter().any(|known| known == name) {
+            bail!("{place}: two tasks are called `{name}`; every task needs a name of its own");
+        }
+        tasks.push(name.to_string());
+    }
+    if tasks.is_empty() {
+        bail!("{place}: `tasks` is empty; name at least one dataset");
+    }
+    Ok(tasks)
+}
+
+fn section(document: &Document, name: &str) -> Result<Map<String, Value>> {
+    match document.value.get(name) {
+        None => Ok(Map::new()),
+        Some(Value::Object(fields)) => Ok(fields.clone()),
+        Some(other) => bail!("{}: `{name}` must be a section, found {other}", document.place(&[name])),
+    }
+}
+
+fn member_name(
+    document: &Document,
+    fields: &Map<String, Value>,
+    section: &str,
+    key: &str,
+    default: &str,
+) -> Result<String> {
+    match fields.get(key) {
+        None => Ok(default.to_string()),
+        Some(Value::String(name)) => Ok(name.clone()),
+        Some(other) => bail!("{}: `{key}` must be a name, found {other}", document.place(&[section, key])),
+    }
+}
+
+/// A member's settings: the defaults with the given ones over them, each of its default's type.
+fn member(
+    document: &Document,
+    section: &str,
+    key: &str,
+    name: &str,
+    given: &Map<String, Value>,
+    defaults: &Value,
+    common: &[&str],
+) -> Result<Member> {
+    let mut settings = defaults.as_object().cloned().unwrap_or_default();
+    let mut keys: Vec<&str> = defaults.as_object().into_iter().flat_map(|o| o.keys().map(String::as_str)).collect();
+    keys.push(key);
+    keys.extend(common);
+    for (found, value) in given {
+        if found == key || common.contains(&found.as_str()) {
+            continue;
+        }
+        known(document, &[section, found], &keys)?;
+        let place = document.place(&[section, found]);
+        settings.insert(found.clone(), like(value, &defaults[found]).map_err(|e| anyhow!("{place}: `{found}` {e}"))?);
+    }
+    Ok(Member { name: name.to_string(), settings: Value::Object(settings) })
+}
+
+/// `value` if it is of the type that `default` shows; whole numbers pass for numbers.
+fn like(value: &Value, default: &Value) -> Result<Value, String> {
+    match (value, default) {
+        (_, Value::Null)
+        | (Value::Bool(_), Value::Bool(_))
+        | (Value::String(_), Value::String(_))
+        | (Value::Array(_), _)
+        | (_, Value::Array(_) | Value::Object(_)) => Ok(value.clone()),
+        (Value::Number(number), Value::Number(usual)) if usual.is_f64() => Ok(json!(number.as_f64())),
+        (Value::Number(number), Value::Number(_)) if number.is_u64() => Ok(value.clone()),
+        (Value::Number(_), Value::Number(_)) => Err(format!("must be a whole number like {default}, found {value}")),
+        // Names stand for special values of some numbers and flags; the member itself has the last word.
+        (Value::String(_), _) | (_, Value::String(_)) => Ok(value.clone()),
+        _ => Err(format!("must be like {default}, found {value}")),
+    }
+}
+
+fn field<T: DeserializeOwned>(
+    document: &Document,
+    fields: &Map<String, Value>,
+    section: &str,
+    key: &str,
+) -> Result<Option<T>> {
+    let Some(value) = fields.get(key) else { return Ok(None) };
+    serde_json::from_value(value.clone())
+        .map(Some)
+        .map_err(|error| anyhow!("{}: `{key}` cannot be {value}: {error}", document.place(&[section, key])))
+}
+
+/// A section with keys of its own.
+fn typed<T: DeserializeOwned + Serialize + Default>(document: &Document, name: &str) -> Result<T> {
+    let fields = section(document, name)?;
+    let mut object = serde_json::to_value(T::default())?;
+    for (key, value) in &fields {
+        let place = document.place(&[name, key]);
+        let mut keys: Vec<&str> = object.as_object().into_iter().flat_map(|o| o.keys().map(String::as_str)).collect();
+        keys.extend(OPTIONAL.iter().filter(|(section, _)| *section == name).map(|(_, key)| *key));
+        known(document, &[name, key], &keys)?;
+        object[key] = value.clone();
+        if let Err(error) = serde_json::from_value::<T>(object.clone()) {
+            bail!("{place}: `{key}` cannot be {value}: {error}");
+        }
+    }
+    Ok(serde_json::from_value(object)?)
+}
+
+/// Keys that have no default to be seen by.
+const OPTIONAL: &[(&str, &str)] = &[("evaluation", "limit"), ("train", "dropout")];
+
+fn known(document: &Document, path: &[&str], keys: &[&str]) -> Result<()> {
+    let Some(key) = path.last() else { return Ok(()) };
+    if keys.contains(key) {
+        return Ok(());
+    }
+    let mut sorted = keys.to_vec();
+    sorted.sort_unstable();
+    let section = if path.len() > 1 { format!(" in [{}]", path[0]) } else { String::new() };
+    bail!(
+        "{}: unknown key `{key}`{section}{}; known are {}",
+        document.place(path),
+        crate::nearest(key, &sorted),
+        sorted.join(", ")
+    )
+}

@@ -1,0 +1,69 @@
+//! A TOML text that can say where its keys stand.
+
+use anyhow::{Result, bail};
+use serde_json::Value;
+
+/// A parsed recipe before it is checked.
+pub(super) struct Document {
+    pub(super) name: String,
+    pub(super) value: Value,
+    places: toml_edit::Document<String>,
+    /// Keys that an override set, as `section.key`.
+    pub(super) overridden: Vec<String>,
+}
+
+impl Document {
+    pub(super) fn parse(name: &str, text: &str) -> Result<Self> {
+        let places = match toml_edit::Document::parse(text.to_string()) {
+            Ok(places) => places,
+            // The parser's message carries line, column and the line itself.
+            Err(error) => bail!("{name}: {error}"),
+        };
+        let table: toml::Table = match toml::from_str(text) {
+            Ok(table) => table,
+            Err(error) => bail!("{name}: {error}"),
+        };
+        Ok(Self { name: name.to_string(), value: serde_json::to_value(table)?, places, overridden: Vec::new() })
+    }
+
+    /// `name:line:column` of a key, or of the override that set it.
+    pub(super) fn place(&self, path: &[&str]) -> String {
+        let joined = path.join(".");
+        if self.overridden.contains(&joined) {
+            return format!("--set {joined}");
+        }
+        let Some(start) = self.offset(path) else { return self.name.clone() };
+        let before = &self.places.raw()[..start];
+        let line = before.matches('\n').count() + 1;
+        let column = before.chars().rev().take_while(|&c| c != '\n').count() + 1;
+        format!("{}:{line}:{column}", self.name)
+    }
+
+    fn offset(&self, path: &[&str]) -> Option<usize> {
+        let mut item = self.places.as_item();
+        let mut start = None;
+        for name in path {
+            let (key, next) = item.as_table_like()?.get_key_value(name)?;
+            start = key.span().or_else(|| next.span()).map(|span| span.start).or(start);
+            item = next;
+        }
+        start
+    }
+}
+
+/// A JSON value as TOML; nulls, which TOML does not have, are left out.
+pub(super) fn to_toml(value: &Value) -> Option<toml::Value> {
+    Some(match value {
+        Value::Null => return None,
+        Value::Bool(flag) => toml::Value::Boolean(*flag),
+        Value::Number(number) => match number.as_i64() {
+            Some(whole) => toml::Value::Integer(whole),
+            None => toml::Value::Float(number.as_f64()?),
+        },
+        Value::String(text) => toml::Value::String(text.clone()),
+        Value::Array(items) => toml::Value::Array(items.iter().filter_map(to_toml).collect()),
+        Value::Object(fields) => {
+            toml::Value::Table(fields.iter().filter_map(|(key, value)| Some((key.clone(), to_toml(value)?))).collect())
+        }
+    })
+}

@@ -1,0 +1,86 @@
+//! `--set section.key=value`.
+
+use std::fmt;
+
+use anyhow::{Result, bail};
+use serde_json::{Map, Value};
+
+use super::document::Document;
+
+/// Keys that went with the member they belonged to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dropped {
+    section: String,
+    old: String,
+    keys: Vec<String>,
+}
+
+impl fmt::Display for Dropped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "[{}] keys of `{}` dropped: {}", self.section, self.old, self.keys.join(", "))
+    }
+}
+
+/// Sections whose one key names a registry member, and their keys that belong to no member.
+const MEMBERS: &[(&str, &str, &[&str])] = &[
+    ("optimizer", "name", &[]),
+    ("sampler", "name", &[]),
+    ("sharing", "strategy", &[]),
+    ("weighting", "rule", &["over", "private"]),
+];
+
+/// Applies `overrides` in order. A value that is not TOML is a string. Choosing another member drops the old one's
+/// keys, which are answered.
+pub(super) fn apply(document: &mut Document, overrides: &[String]) -> Result<Vec<Dropped>> {
+    let mut dropped = Vec::new();
+    for text in overrides {
+        let Some((path, value)) = text.split_once('=') else { bail!("--set {text}: write it as section.key=value") };
+        let path = path.trim();
+        let value = parse(value.trim());
+        let keys: Vec<&str> = path.split('.').collect();
+        match keys.as_slice() {
+            [key] if !key.is_empty() => {
+                document.value[*key] = value;
+            }
+            [section, key] if !section.is_empty() && !key.is_empty() => {
+                let fields = section_of(&mut document.value, section)?;
+                if let Some((_, member, common)) = MEMBERS.iter().find(|(name, _, _)| name == section)
+                    && member == key
+                    && fields.get(*key) != Some(&value)
+                {
+                    let own = |name: &String| name != member && !common.contains(&name.as_str());
+                    let keys: Vec<String> = fields.keys().filter(|name| own(name)).cloned().collect();
+                    let old = fields.get(*member).and_then(Value::as_str).unwrap_or("the default").to_string();
+                    keys.iter().for_each(|name| {
+                        fields.remove(name);
+                    });
+                    if !keys.is_empty() {
+                        dropped.push(Dropped { section: (*section).to_string(), old, keys });
+                    }
+                }
+                fields.insert((*key).to_string(), value);
+            }
+            _ => bail!("--set {text}: `{path}` is neither a key nor section.key"),
+        }
+        document.overridden.push(path.to_string());
+    }
+    Ok(dropped)
+}
+
+fn section_of<'a>(recipe: &'a mut Value, section: &str) -> Result<&'a mut Map<String, Value>> {
+    if recipe.get(section).is_none() {
+        recipe[section] = Value::Object(Map::new());
+    }
+    match &mut recipe[section] {
+        Value::Object(fields) => Ok(fields),
+        other => bail!("--set {section}.…: `{section}` is {other}, not a section"),
+    }
+}
+
+fn parse(text: &str) -> Value {
+    let parsed = format!("value = {text}").parse::<toml::Table>().ok();
+    parsed
+        .and_then(|mut table| table.remove("value"))
+        .and_then(|value| serde_json::to_value(value).ok())
+        .unwrap_or_else(|| Value::String(text.to_string()))
+}

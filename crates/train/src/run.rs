@@ -1,0 +1,267 @@
+//! A run: from a recipe to a folder with checkpoints, metrics and a report.
+
+mod dev;
+mod feed;
+mod log;
+mod report;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+use candle_core::Device;
+use mtl_eval::Report;
+use mtl_sharing::Phase;
+use mtl_task::{Progress, TaskId};
+use sha2::{Digest, Sha256};
+
+use crate::assemble::{Assembled, Located, assemble};
+use crate::observer::{Observer, Plan};
+use crate::recipe::{Keep, Recipe};
+use crate::resume::{self, Standing};
+use crate::store::write_atomically;
+use crate::{audit, schedule};
+use feed::Feed;
+
+/// Where a run goes, and what it says of itself.
+#[derive(Clone, Debug)]
+pub struct RunOptions {
+    /// The run folder.
+    pub out: PathBuf,
+    /// Whether to go on from the last checkpoint in it.
+    pub resume: bool,
+    /// The recipe's name, for the report.
+    pub recipe_name: String,
+    /// Whether the embedded recipe stands in for another one.
+    pub fallback: bool,
+    /// The source's commit, if known.
+    pub commit: Option<String>,
+    /// The device, in words.
+    pub device_name: String,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug)]
+pub enum Ended {
+    /// It is done.
+    Finished(Box<Report>),
+    /// It was interrupted behind this step; the checkpoint there goes on.
+    Interrupted(usize),
+}
+
+/// A run in progress.
+pub struct Run {
+    recipe: Recipe,
+    options: RunOptions,
+    checkpoint_name: String,
+    assembled: Assembled,
+    feed: Feed,
+    phases: Vec<Phase>,
+    standing: Standing,
+}
+
+impl Run {
+    /// Builds everything a recipe names, and goes on from a checkpoint if asked.
+    ///
+    /// # Errors
+    /// If something does not fit, or the run folder holds another run.
+    pub fn new(recipe: Recipe, located: &Located, options: RunOptions, device: &Device) -> Result<Self> {
+        let resolved = recipe.to_toml()?;
+        let fingerprint = resume::hex(&Sha256::digest(resolved.as_bytes()));
+        let mut assembled = assemble(&recipe, located, device)?;
+        let feed = Feed::new(&recipe, &assembled, device)?;
+        let phases = assembled.trainer.model.sharing.phases(recipe.train.steps);
+        let checkpoints = options.out.join("checkpoints");
+        let standing = match (options.resume, resume::find(&checkpoints, "last")) {
+            (true, Some(checkpoint)) => {
+                let standing = resume::restore(&checkpoint, &mut assembled.trainer)?;
+                if standing.recipe != fingerprint {
+                    bail!(
+                        "{}: the checkpoint is of another recipe; resume with the recipe in {}, or choose another --out",
+                        checkpoint.display(),
+                        options.out.join("recipe.toml").display()
+                    );
+                }
+                standing
+            }
+            (true, None) => bail!("{}: no checkpoint to resume from", checkpoints.display()),
+            (false, Some(_)) => bail!(
+                "{}: already holds a run; add --resume to go on with it, or choose another --out",
+                options.out.display()
+            ),
+            (false, None) => Standing { recipe: fingerprint, ..Standing::default() },
+        };
+        let run =
+            Self { checkpoint_name: located.model.name.clone(), recipe, options, assembled, feed, phases, standing };
+        run.describe(&resolved)?;
+        Ok(run)
+    }
+
+    /// Everything the run works with.
+    pub fn assembled(&self) -> &Assembled {
+        &self.assembled
+    }
+
+    /// Writes what the folder needs to be understood without this run: recipe, tasks, encoder and tokenizer.
+    fn describe(&self, resolved: &str) -> Result<()> {
+        let out = &self.options.out;
+        write_atomically(&out.join("recipe.toml"), resolved.as_bytes())?;
+        let tasks: Vec<_> = self.assembled.datasets.iter().map(|d| (d.name.clone(), d.spec.clone())).collect();
+        write_atomically(&out.join("tasks.json"), &serde_json::to_vec_pretty(&tasks)?)?;
+        let pretrained = &self.assembled.pretrained;
+        let mut config = pretrained.config.clone();
+        config["model_type"] = pretrained.architecture.clone().into();
+        write_atomically(&out.join("encoder/config.json"), &serde_json::to_vec_pretty(&config)?)?;
+        write_atomically(&out.join("encoder/tokenizer.json"), self.assembled.tokenizer.to_json()?.as_bytes())
+    }
+
+    /// Trains to the end, or until the observer interrupts.
+    ///
+    /// # Errors
+    /// If a loss or gradient is not finite, a file cannot be written, or those of candle.
+    pub fn execute(mut self, observer: &mut dyn Observer) -> Result<Ended> {
+        let steps: usize = self.phases.iter().map(|phase| phase.steps).sum();
+        let mut log = log::Log::open(&self.options.out.join("metrics.jsonl"), self.standing.step)?;
+        observer.begin(&Plan {
+            tasks: self.assembled.datasets.iter().map(|dataset| dataset.name.clone()).collect(),
+            steps,
+            from: self.standing.step,
+            notes: self.notes(),
+        });
+        if self.standing.step == 0 {
+            for name in self.audit()? {
+                observer.note(&format!("the gradient of `{name}` is all zero before the first step"));
+            }
+        }
+        let mut stopped = false;
+        while self.standing.phase < self.phases.len() && !stopped {
+            let phase = self.phases[self.standing.phase].clone();
+            if self.standing.phase_step == 0 {
+                self.enter(self.standing.phase)?;
+                if phase.reset_optimizer {
+                    self.assembled.trainer.optimizer.reset();
+                }
+            }
+            while self.standing.phase_step < phase.steps && !stopped {
+                self.advance(&phase, steps, &mut log, observer)?;
+                stopped = self.look(&phase, observer)?;
+                let saving = match self.recipe.train.save_every {
+                    0 => self.recipe.evaluation.every,
+                    every => every,
+                };
+                let interrupted = observer.interrupted();
+                if interrupted || (saving > 0 && self.standing.step.is_multiple_of(saving)) {
+                    log.flush()?;
+                    self.save("last")?;
+                }
+                if interrupted && self.standing.step < steps && !stopped {
+                    return Ok(Ended::Interrupted(self.standing.step));
+                }
+            }
+            self.standing.phase += 1;
+            self.standing.phase_step = 0;
+        }
+        log.flush()?;
+        self.enter(self.phases.len())?;
+        self.save("last")?;
+        let report = self.finish()?;
+        Ok(Ended::Finished(Box::new(report)))
+    }
+
+    /// One step of `phase`.
+    fn advance(&mut self, phase: &Phase, steps: usize, log: &mut log::Log, observer: &mut dyn Observer) -> Result<()> {
+        let started = Instant::now();
+        let (at, of) = match phase.reset_optimizer {
+            true => (self.standing.phase_step, phase.steps),
+            false => (self.standing.step, steps),
+        };
+        let rate = self.base_rate() * schedule::factor(&self.recipe.schedule, at, of);
+        let progress = Progress { step: self.standing.step, of: steps };
+        let batches = self.feed.draws(&self.assembled, self.standing.step, phase)?;
+        let report = self.assembled.trainer.step(&batches, progress, rate)?;
+        self.standing.seconds += started.elapsed().as_secs_f64();
+        self.standing.tokens += report.tokens as u64;
+        report.outcomes.iter().for_each(|(status, _)| *self.standing.outcomes.entry(status.clone()).or_default() += 1);
+        log.step(self.standing.step, &phase.name, rate, started.elapsed().as_secs_f64(), &report)?;
+        self.standing.step += 1;
+        self.standing.phase_step += 1;
+        observer.step(self.standing.step, steps, rate, &report);
+        Ok(())
+    }
+
+    fn base_rate(&self) -> f64 {
+        self.recipe.optimizer.settings["rate"].as_f64().unwrap_or_default()
+    }
+
+    /// Every trainable parameter must have a gradient before the first step.
+    fn audit(&self) -> Result<Vec<String>> {
+        let batches = self.feed.first(&self.assembled);
+        audit(&self.assembled.trainer.model, &self.assembled.trainer.gradients(&batches)?)
+    }
+
+    /// Looks at dev where it is due; answers whether to stop.
+    fn look(&mut self, phase: &Phase, observer: &mut dyn Observer) -> Result<bool> {
+        let every = self.recipe.evaluation.every;
+        let last = self.standing.phase_step == phase.steps;
+        let final_phase = self.standing.phase + 1 == self.phases.len();
+        if !final_phase || !(last || (every > 0 && self.standing.phase_step.is_multiple_of(every))) {
+            return Ok(false);
+        }
+        let scores = self.dev_scores()?;
+        let mean = scores.values().sum::<f64>() / scores.len().max(1) as f64;
+        let better = self.standing.best.is_none_or(|(best, _)| mean > best);
+        observer.evaluated(self.standing.step, &scores, better);
+        if better {
+            self.standing.best = Some((mean, self.standing.step));
+            self.standing.stale = 0;
+            self.save("best")?;
+        } else {
+            self.standing.stale += 1;
+        }
+        let patience = self.recipe.evaluation.patience;
+        Ok(patience > 0 && self.standing.stale >= patience)
+    }
+
+    fn save(&self, name: &str) -> Result<()> {
+        resume::save(&self.options.out.join("checkpoints"), name, &self.assembled.trainer, &self.standing)
+    }
+
+    /// Scores the kept weights on dev, and on test if it is to be opened, and writes the report.
+    fn finish(mut self) -> Result<Report> {
+        let (last, best) = (self.standing.clone(), resume::find(&self.options.out.join("checkpoints"), "best"));
+        let mut best_step = None;
+        if let (Keep::Best, Some(best)) = (self.recipe.evaluation.keep, best) {
+            best_step = Some(resume::restore(&best, &mut self.assembled.trainer)?.step);
+        }
+        self.standing = last;
+        let report = self.report(best_step)?;
+        let out: &Path = &self.options.out;
+        write_atomically(&out.join("report.json"), &serde_json::to_vec_pretty(&report)?)?;
+        write_atomically(&out.join("report.md"), report.to_markdown().as_bytes())?;
+        Ok(report)
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let sizes = |dataset: &mtl_data::Dataset| {
+            format!(
+                "{}: {} to train on, {} dev",
+                dataset.name,
+                dataset.train.examples.len(),
+                dataset.dev.examples.len()
+            )
+        };
+        self.assembled.datasets.iter().flat_map(|d| std::iter::once(sizes(d)).chain(d.notes.iter().cloned())).collect()
+    }
+
+    /// Headline scores on dev by task.
+    fn dev_scores(&self) -> Result<BTreeMap<String, f64>> {
+        let sharing = self.assembled.trainer.model.sharing.as_ref();
+        (0..self.assembled.datasets.len())
+            .map(|task| {
+                let score = dev::score(&self.assembled, sharing, TaskId(task), self.recipe.evaluation.batch)?;
+                Ok((self.assembled.datasets[task].name.clone(), score))
+            })
+            .collect()
+    }
+}

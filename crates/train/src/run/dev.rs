@@ -1,0 +1,58 @@
+//! Scores on dev, for looks at training and for strategies that choose between candidates.
+
+use candle_core::Error;
+use mtl_sharing::{DevScores, Sharing};
+use mtl_task::TaskId;
+
+use super::Run;
+use crate::assemble::Assembled;
+use crate::evaluate::{answers, headline, judged_truths};
+
+/// The headline score of `task` on dev under `sharing`.
+pub(super) fn score(assembled: &Assembled, sharing: &dyn Sharing, task: TaskId, batch: usize) -> anyhow::Result<f64> {
+    let (trainer, dataset) = (&assembled.trainer, &assembled.datasets[task.0]);
+    let kind = trainer.tasks[task.0].as_ref();
+    let answers = answers(&trainer.model, sharing, kind, task, &dataset.dev.examples, batch)?;
+    headline(kind, &answers, &judged_truths(&dataset.dev.examples))
+}
+
+struct Dev<'a> {
+    assembled: &'a Assembled,
+    batch: usize,
+}
+
+impl DevScores for Dev<'_> {
+    fn score(&mut self, sharing: &dyn Sharing, task: TaskId) -> candle_core::Result<f64> {
+        score(self.assembled, sharing, task, self.batch).map_err(|error| Error::Msg(format!("{error:#}")))
+    }
+}
+
+/// Stands in while the strategy itself is out for [`Sharing::enter`].
+struct Away;
+
+impl Sharing for Away {
+    fn represent(
+        &self,
+        _task: TaskId,
+        _tokens: &mtl_task::Packed,
+        _pass: &mut mtl_backbone::Pass,
+    ) -> candle_core::Result<candle_core::Tensor> {
+        candle_core::bail!("the strategy is choosing; score it, not the model")
+    }
+
+    fn reach(&self, _task: TaskId) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+impl Run {
+    /// Tells the strategy that a phase begins (or, with the number of phases, that training is over).
+    pub(super) fn enter(&mut self, phase: usize) -> anyhow::Result<()> {
+        // The strategy is taken out of the model, so that it may change itself while the model answers for it.
+        let mut sharing = std::mem::replace(&mut self.assembled.trainer.model.sharing, Box::new(Away));
+        let mut dev = Dev { assembled: &self.assembled, batch: self.recipe.evaluation.batch };
+        let entered = sharing.enter(phase, &mut dev);
+        self.assembled.trainer.model.sharing = sharing;
+        Ok(entered?)
+    }
+}

@@ -1,0 +1,115 @@
+//! Which examples a step learns from: the sampler's choice as batches, a function of (seed, step).
+
+use anyhow::{Context, Result};
+use candle_core::Device;
+use mtl_data::Sampler;
+use mtl_sharing::Phase;
+use mtl_task::rng::Key;
+use mtl_task::{TaskBatch, TaskId};
+
+use crate::assemble::Assembled;
+use crate::recipe::{Recipe, StepKind};
+
+/// Share of a task's training examples that a rule with a validation draw validates on.
+const HELD_OUT: f64 = 0.1;
+
+pub(super) struct Feed {
+    /// What is learnt.
+    learnt: Pool,
+    /// What a rule that asks for it validates on, taken out of the training examples.
+    held_out: Option<Pool>,
+    draws: usize,
+    kind: StepKind,
+    /// Examples a task in a step, accumulation included.
+    size: usize,
+    batch: usize,
+    packed: bool,
+}
+
+/// Some of each task's training examples, and the order in which they come.
+struct Pool {
+    sampler: Sampler,
+    examples: Vec<Vec<usize>>,
+}
+
+impl Pool {
+    fn new(recipe: &Recipe, examples: Vec<Vec<usize>>, seed: u64) -> Result<Self> {
+        let sizes: Vec<usize> = examples.iter().map(Vec::len).collect();
+        Ok(Self { sampler: Sampler::new(&recipe.sampler.name, &recipe.sampler.settings, &sizes, seed)?, examples })
+    }
+
+    fn batch(&self, assembled: &Assembled, task: TaskId, chosen: &[usize], packed: bool) -> TaskBatch {
+        let split = &assembled.datasets[task.0].train;
+        let examples = &self.examples[task.0];
+        mtl_data::collate(task, chosen.iter().map(|&at| &split.examples[examples[at]]), packed)
+    }
+}
+
+impl Feed {
+    /// # Errors
+    /// If a task has no example, or none is left beside those held out.
+    pub(super) fn new(recipe: &Recipe, assembled: &Assembled, device: &Device) -> Result<Self> {
+        let sizes = assembled.datasets.iter().map(|dataset| dataset.train.examples.len());
+        let key = Key::new(recipe.train.seed).named("held out");
+        let divided = sizes.enumerate().map(|(task, size)| match assembled.trainer.validates() {
+            false => ((0..size).collect(), Vec::new()),
+            true => {
+                let mut order: Vec<usize> = key.with(task as u64).stream().permutation(size);
+                let learnt = order.split_off(((size as f64 * HELD_OUT).ceil() as usize).min(size));
+                (learnt, order)
+            }
+        });
+        let (learnt, held_out): (Vec<Vec<usize>>, Vec<Vec<usize>>) = divided.unzip();
+        let held_out = match assembled.trainer.validates() {
+            true => Some(Pool::new(recipe, held_out, recipe.train.seed.wrapping_add(1))?),
+            false => None,
+        };
+        Ok(Self {
+            learnt: Pool::new(recipe, learnt, recipe.train.seed)?,
+            held_out,
+            draws: assembled.trainer.draws(),
+            kind: recipe.train.step,
+            size: recipe.train.batch * recipe.train.accumulate,
+            batch: recipe.train.batch,
+            packed: device.is_cpu(),
+        })
+    }
+
+    /// The draws of step `step`, one batch per task of `phase` each.
+    pub(super) fn draws(&self, assembled: &Assembled, step: usize, phase: &Phase) -> Result<Vec<Vec<TaskBatch>>> {
+        let learnt = self.draws - usize::from(self.held_out.is_some());
+        let ordinary = (0..learnt).map(|draw| self.batches(&self.learnt, assembled, step * learnt + draw, phase));
+        ordinary.chain(self.held_out.iter().map(|pool| self.batches(pool, assembled, step, phase))).collect()
+    }
+
+    /// A batch of every task, for the audit before the first step.
+    pub(super) fn first(&self, assembled: &Assembled) -> Vec<TaskBatch> {
+        (0..assembled.datasets.len())
+            .map(|task| {
+                let chosen = self.learnt.sampler.examples(TaskId(task), 0, self.batch);
+                self.learnt.batch(assembled, TaskId(task), &chosen, self.packed)
+            })
+            .collect()
+    }
+
+    fn batches(&self, pool: &Pool, assembled: &Assembled, index: usize, phase: &Phase) -> Result<Vec<TaskBatch>> {
+        let allowed = |task: TaskId| phase.tasks.as_ref().is_none_or(|tasks| tasks.contains(&task));
+        let chosen = match self.kind {
+            StepKind::Joint => pool.sampler.joint(index, self.size),
+            StepKind::One => pool.sampler.one(index, self.size),
+        };
+        let batches: Vec<TaskBatch> = chosen
+            .into_iter()
+            .filter(|(task, _)| allowed(*task))
+            .map(|(task, chosen)| pool.batch(assembled, task, &chosen, self.packed))
+            .collect();
+        if !batches.is_empty() {
+            return Ok(batches);
+        }
+        // A phase of few tasks under one-task steps: the drawn task sits out, and the allowed ones take turns.
+        let tasks = phase.tasks.as_deref().filter(|tasks| !tasks.is_empty()).context("a phase without tasks")?;
+        let task = tasks[index % tasks.len()];
+        let chosen = pool.sampler.examples(task, index, self.size);
+        Ok(vec![pool.batch(assembled, task, &chosen, self.packed)])
+    }
+}

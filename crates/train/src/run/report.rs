@@ -1,0 +1,84 @@
+//! The report at the end: the one place where the test split is opened.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use mtl_data::TestKey;
+use mtl_eval::{Judged, Parameters, Report, Splits, TaskReport};
+use mtl_task::{Label, TaskId};
+
+use super::Run;
+use crate::evaluate::{answers, judged_truths};
+use crate::recipe::Test;
+
+impl Run {
+    /// Scores the model as it is now.
+    pub(super) fn report(&self, best_step: Option<usize>) -> Result<Report> {
+        let trainer = &self.assembled.trainer;
+        let batch = self.recipe.evaluation.batch;
+        let key = match self.recipe.evaluation.test {
+            Test::Open => Some(TestKey::final_evaluation()),
+            Test::Sealed => None,
+        };
+        let mut tasks = BTreeMap::new();
+        for (index, dataset) in self.assembled.datasets.iter().enumerate() {
+            let (id, kind) = (TaskId(index), trainer.tasks[index].as_ref());
+            let answer = |examples: &[mtl_data::Example]| {
+                answers(&trainer.model, trainer.model.sharing.as_ref(), kind, id, examples, batch)
+            };
+            let sample = &dataset.train.examples[..dataset.train.examples.len().min(dataset.dev.examples.len())];
+            let test = key.as_ref().map(|key| dataset.test.open(key).examples.as_slice());
+            let truths: Vec<Label> = judged_truths(&dataset.train.examples);
+            let (train_truth, dev_truth) = (judged_truths(sample), judged_truths(&dataset.dev.examples));
+            let test_truth = test.map(judged_truths);
+            let (train_answers, dev_answers) = (answer(sample)?, answer(&dataset.dev.examples)?);
+            let test_answers = test.map(answer).transpose()?;
+            let names = kind.names();
+            let splits = Splits {
+                train: Some(Judged { answers: &train_answers, truth: &train_truth, names }),
+                dev: Judged { answers: &dev_answers, truth: &dev_truth, names },
+                test: test_answers.as_deref().zip(test_truth.as_deref()).map(|(answers, truth)| Judged {
+                    answers,
+                    truth,
+                    names,
+                }),
+                trained_on: dataset.train.examples.len(),
+            };
+            let report = TaskReport::judge(&dataset.spec.kind, &kind.metrics(), &kind.trivial(&truths), splits)?;
+            tasks.insert(dataset.name.clone(), report);
+        }
+        let accounting = trainer.model.accounting(self.assembled.pretrained.count());
+        let names = self.assembled.datasets.iter().map(|dataset| dataset.name.clone());
+        Ok(Report {
+            recipe: self.options.recipe_name.clone(),
+            fallback: self.options.fallback,
+            checkpoint: self.checkpoint_name.clone(),
+            strategy: self.recipe.sharing.name.clone(),
+            rule: self.recipe.weighting.name.clone(),
+            seed: self.recipe.train.seed,
+            device: self.options.device_name.clone(),
+            commit: self.options.commit.clone(),
+            steps: self.standing.step,
+            best_step,
+            seconds: self.standing.seconds,
+            tokens_per_second: self.standing.tokens as f64 / self.standing.seconds.max(1e-9),
+            test_opened_at: self.test_opened_at(),
+            parameters: Parameters {
+                total: accounting.total,
+                trainable: accounting.trainable,
+                per_task: names.zip(accounting.per_task).collect(),
+                shared_fraction: accounting.shared_fraction,
+                single_task_total: accounting.single_task_total,
+                stored_bytes: accounting.stored_bytes,
+            },
+            outcomes: self.standing.outcomes.clone(),
+            tasks,
+        })
+    }
+
+    /// When the first test split was opened, if one was.
+    fn test_opened_at(&self) -> Option<String> {
+        let opened = self.assembled.datasets.iter().filter_map(|dataset| dataset.test.opened_at()).min()?;
+        Some(chrono::DateTime::<chrono::Utc>::from(opened).to_rfc3339_opts(chrono::SecondsFormat::Secs, true))
+    }
+}

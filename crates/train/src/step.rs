@@ -1,0 +1,292 @@
+//! One training step: reads like the papers' algorithm, and is the same for every rule and strategy.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context, Result, bail};
+use mtl_backbone::{Pass, Row, Segment, gather};
+use mtl_nash::{Gram, Status};
+use mtl_sharing::Model;
+use mtl_task::rng::Key;
+use mtl_task::{Likelihood, Progress, Reads, Task, TaskBatch, TaskId};
+use mtl_weighting::{Evidence, Private};
+
+use crate::bargain::{Bargain, Decision, Look, private_weights};
+use crate::gradients::{grams, total};
+use crate::optim::{Blend, Optimizer};
+use crate::recipe::Recipe;
+
+/// Everything that a step changes.
+pub struct Trainer {
+    /// The model.
+    pub model: Model,
+    pub(crate) tasks: Vec<Box<dyn Task>>,
+    pub(crate) bargains: Vec<Bargain>,
+    pub(crate) optimizer: Box<dyn Optimizer>,
+    private: Private,
+    clip: f64,
+    accumulate: usize,
+    key: Key,
+}
+
+/// What a step did.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StepReport {
+    /// The tasks that took part.
+    pub tasks: Vec<usize>,
+    /// Their losses.
+    pub losses: Vec<f64>,
+    /// Their weights on the shared parameters, clipping applied; those of the first decision if there are several,
+    /// and empty for a rule that has none.
+    pub weights: Vec<f64>,
+    /// The norms of their gradients on the shared parameters.
+    pub norms: Vec<f64>,
+    /// The cosines between those, pair after pair: (1,0), (2,0), (2,1), …
+    pub cosines: Vec<f64>,
+    /// How each decision ended, and how exact it is.
+    pub outcomes: Vec<(String, f64)>,
+    /// Warnings of the rule.
+    pub warnings: Vec<String>,
+    /// Norm of the combined gradient before clipping.
+    pub gradient_norm: f64,
+    /// Tokens that carried text.
+    pub tokens: usize,
+}
+
+/// Each task's loss and gradient.
+struct Seen {
+    losses: Vec<f64>,
+    rows: Vec<Row>,
+}
+
+impl Trainer {
+    /// A trainer of `model` on `tasks` as `recipe` says.
+    ///
+    /// # Errors
+    /// If the recipe's rule or optimizer cannot be built.
+    pub fn new(recipe: &Recipe, model: Model, tasks: Vec<Box<dyn Task>>) -> Result<Self> {
+        let bargains = Bargain::all(recipe, &model, tasks.len())?;
+        let optimizer = (crate::optim::find(&recipe.optimizer.name)?.build)(&recipe.optimizer.settings)?;
+        Ok(Self {
+            model,
+            tasks,
+            bargains,
+            optimizer,
+            private: recipe.private,
+            clip: recipe.train.clip,
+            accumulate: recipe.train.accumulate,
+            key: Key::new(recipe.train.seed),
+        })
+    }
+
+    /// How many independent batches of every task a step wants.
+    pub fn draws(&self) -> usize {
+        self.bargains.iter().map(|bargain| bargain.rule.needs().draws).max().unwrap_or(1)
+    }
+
+    /// Whether the last of those comes from a held-out part of the training data.
+    pub fn validates(&self) -> bool {
+        self.bargains.iter().any(|bargain| bargain.rule.needs().validation_draw)
+    }
+
+    /// One step on `draws` (one [`TaskBatch`] per task each; the first is the one that is learnt), at learning rate
+    /// `rate`. `progress` counts over the whole run.
+    ///
+    /// # Errors
+    /// If a loss or gradient is not finite (naming step and task), or those of candle.
+    pub fn step(&mut self, draws: &[Vec<TaskBatch>], progress: Progress, rate: f64) -> Result<StepReport> {
+        let seen: Vec<Seen> = draws
+            .iter()
+            .enumerate()
+            .map(|(draw, batches)| self.differentiate(batches, progress.step, draw))
+            .collect::<Result<_>>()?;
+        let learnt = draws.first().context("a step without a batch")?;
+        let mut report = self.descend(learnt, &seen, progress, rate)?;
+        self.model.sharing.adapt(progress, rate)?;
+        if self.bargains.iter().any(|bargain| bargain.rule.needs().losses_after_step) {
+            let losses = self.losses(learnt, progress.step)?;
+            self.bargains.iter_mut().for_each(|bargain| bargain.rule.hindsight(&losses));
+        }
+        report.tokens = learnt.iter().map(|batch| batch.tokens.real_tokens()).sum();
+        Ok(report)
+    }
+
+    /// The gradient of every task on its own, for the audit before the first step.
+    ///
+    /// # Errors
+    /// Those of candle.
+    pub fn gradients(&self, batches: &[TaskBatch]) -> Result<Vec<Row>> {
+        Ok(self.differentiate(batches, 0, 0)?.rows)
+    }
+
+    /// Forward, loss and backward of every task, one graph alive at a time.
+    fn differentiate(&self, batches: &[TaskBatch], step: usize, draw: usize) -> Result<Seen> {
+        let (mut losses, mut rows) = (Vec::new(), Vec::new());
+        for batch in batches {
+            let (mut loss, mut row) = (0., Row::default());
+            let pieces = pieces(batch, self.accumulate);
+            let whole: usize = pieces.iter().map(|piece| self.units(piece)).sum();
+            for (index, piece) in pieces.iter().enumerate() {
+                let share = self.units(piece) as f64 / whole.max(1) as f64;
+                let mut pass = self.pass(step, draw, batch.task, index);
+                let value = self.loss(piece, &mut pass)?;
+                loss += share * value.to_dtype(candle_core::DType::F64)?.to_scalar::<f64>()?;
+                let scaled = if share == 1. { value } else { (value * share)? };
+                row.add(pass.backward(&scaled, &self.model.params)?);
+            }
+            if !loss.is_finite() {
+                bail!("step {step}: the loss of task `{}` is {loss}", self.model.tasks[batch.task.0].name);
+            }
+            losses.push(loss);
+            rows.push(row);
+        }
+        Ok(Seen { losses, rows })
+    }
+
+    fn pass(&self, step: usize, draw: usize, task: TaskId, piece: usize) -> Pass {
+        let key = self.key.named("pass").with(step as u64).with(draw as u64).with(task.0 as u64).with(piece as u64);
+        Pass::training(key)
+    }
+
+    fn loss(&self, batch: &TaskBatch, pass: &mut Pass) -> Result<candle_core::Tensor> {
+        let task = &self.tasks[batch.task.0];
+        let logits = self.model.logits(batch.task, &batch.tokens, pass)?;
+        let truth = task.collate(&batch.labels, &batch.tokens, logits.device())?;
+        Ok(task.loss(&logits, &truth)?)
+    }
+
+    /// What a task's loss is a mean over: sequences or words.
+    fn units(&self, batch: &TaskBatch) -> usize {
+        match self.tasks[batch.task.0].reads() {
+            Reads::Text => batch.tokens.sequences(),
+            Reads::Tokens => batch.tokens.anchors.len(),
+        }
+    }
+
+    /// The losses of the same batches, by the same dropout, with the weights as they are now.
+    fn losses(&self, batches: &[TaskBatch], step: usize) -> Result<Vec<f64>> {
+        batches
+            .iter()
+            .map(|batch| {
+                let mut pass = self.pass(step, 0, batch.task, 0);
+                let value = self.loss(batch, &mut pass)?.to_dtype(candle_core::DType::F64)?;
+                Ok(value.to_scalar::<f64>()?)
+            })
+            .collect()
+    }
+
+    /// Weighs the gradients and takes the step.
+    fn descend(&mut self, batches: &[TaskBatch], seen: &[Seen], progress: Progress, rate: f64) -> Result<StepReport> {
+        let tasks: Vec<TaskId> = batches.iter().map(|batch| batch.task).collect();
+        let likelihood: Vec<Likelihood> = tasks.iter().map(|task| self.tasks[task.0].likelihood()).collect();
+        let Some(first) = seen.first() else { bail!("a step without a batch") };
+        let evidence = Evidence {
+            losses: &first.losses,
+            likelihood: &likelihood,
+            progress,
+            key: self.key.named("weighting").with(progress.step as u64),
+        };
+        let shared: BTreeSet<String> =
+            self.bargains.iter().flat_map(|bargain| bargain.applied.iter().cloned()).collect();
+        let rows: Vec<&Row> = seen.iter().flat_map(|seen| &seen.rows).collect();
+        let parts = grams(&rows, &shared);
+        let lengths: BTreeMap<String, usize> = (shared.iter())
+            .map(|name| (name.clone(), self.model.params.get(name).map_or(0, |param| param.layout().len())))
+            .collect();
+        let dtype = self.model.params.dtype();
+        let look = Look { rows: &rows, draws: seen.len(), parts: &parts, lengths: &lengths, dtype };
+        let decisions: Vec<Decision> =
+            self.bargains.iter_mut().map(|bargain| bargain.decide(&look, &evidence)).collect::<Result<_>>()?;
+        for Decision { outcome, .. } in &decisions {
+            if let Status::NonFinite(task) = outcome.status {
+                let name = &self.model.tasks[tasks[task % tasks.len()].0].name;
+                bail!("step {}: the gradient of task `{name}` is not finite", progress.step);
+            }
+        }
+        let penalty = self.penalty()?;
+        let private = private_weights(self.private, &decisions[0].outcome, self.bargains[0].rule.class(), tasks.len());
+        let mut blends: BTreeMap<&str, Blend> = BTreeMap::new();
+        for (task, row) in first.rows.iter().enumerate() {
+            for (name, segment) in &row.0 {
+                let weight = match self.bargains.iter().position(|bargain| bargain.applied.contains(name)) {
+                    None => private[task],
+                    Some(at) if decisions[at].direction.is_some() => continue,
+                    Some(at) => decisions[at].outcome.weights[task],
+                };
+                if weight != 0. {
+                    blends.entry(name).or_default().0.push((weight, segment));
+                } else {
+                    blends.entry(name).or_default();
+                }
+            }
+        }
+        let directions = decisions.iter().filter_map(|decision| decision.direction.as_ref());
+        for row in directions.chain([&penalty]) {
+            row.0.iter().for_each(|(name, segment)| blends.entry(name).or_default().0.push((1., segment)));
+        }
+        let norm = blends.values().map(squared_norm).sum::<f64>().sqrt();
+        if !norm.is_finite() {
+            bail!("step {}: the combined gradient is not finite", progress.step);
+        }
+        let factor = if self.clip > 0. && norm > self.clip { self.clip / norm } else { 1. };
+        for (name, mut blend) in blends {
+            let param = self.model.params.get(name).with_context(|| format!("no parameter `{name}`"))?;
+            blend.0.iter_mut().for_each(|(weight, _)| *weight *= factor);
+            let mask = self.model.sharing.update_mask(name, &tasks);
+            self.optimizer.step(param, &blend, rate, mask.as_deref())?;
+        }
+        let gram = total(rows.len(), parts.values());
+        Ok(report(&tasks, &first.losses, &gram, &decisions, norm))
+    }
+
+    /// The gradient of the strategy's own price.
+    fn penalty(&self) -> Result<Row> {
+        let mut row = Row::default();
+        if let Some(price) = self.model.sharing.penalty()? {
+            gather(&self.model.params, &price.backward()?, &mut row)?;
+        }
+        Ok(row)
+    }
+}
+
+fn squared_norm(blend: &Blend) -> f64 {
+    let segments: Vec<Option<&Segment>> = blend.0.iter().map(|(_, segment)| Some(*segment)).collect();
+    let weights: Vec<f64> = blend.0.iter().map(|(weight, _)| *weight).collect();
+    crate::gradients::gram(&segments).quadratic(&weights).max(0.)
+}
+
+fn report(tasks: &[TaskId], losses: &[f64], gram: &Gram, decisions: &[Decision], norm: f64) -> StepReport {
+    let count = tasks.len();
+    let norms: Vec<f64> = (0..count).map(|task| gram.norm(task)).collect();
+    let cosines = (0..count).flat_map(|i| (0..i).map(move |j| (i, j))).map(|(i, j)| gram.cosine(i, j)).collect();
+    StepReport {
+        tasks: tasks.iter().map(|task| task.0).collect(),
+        losses: losses.to_vec(),
+        weights: decisions[0].outcome.weights.clone(),
+        norms,
+        cosines,
+        outcomes: decisions.iter().map(|d| (d.outcome.status.to_string(), d.outcome.residual)).collect(),
+        warnings: decisions.iter().filter_map(|d| d.outcome.warning.map(|w| w.to_string())).collect(),
+        gradient_norm: norm,
+        tokens: 0,
+    }
+}
+
+/// `batch` in at most `count` pieces of whole sequences, for accumulation.
+fn pieces(batch: &TaskBatch, count: usize) -> Vec<TaskBatch> {
+    if count <= 1 {
+        return vec![batch.clone()];
+    }
+    let sequences = batch.tokens.sequences();
+    let size = sequences.div_ceil(count).max(1);
+    (0..sequences)
+        .step_by(size)
+        .map(|start| {
+            let range = start..(start + size).min(sequences);
+            TaskBatch {
+                task: batch.task,
+                tokens: batch.tokens.select(range.clone()),
+                labels: batch.labels[range].to_vec(),
+            }
+        })
+        .collect()
+}
