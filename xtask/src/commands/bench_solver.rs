@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 /// Time the Nash solver over easy, scaled, collinear and conflicting Gram matrices.
 #[derive(Clone, Debug, clap::Args)]
-pub struct BenchSolver {
+pub(super) struct BenchSolver {
     /// Numbers of tasks
     #[arg(long, value_delimiter = ',', default_value = "2,3,5,8,16,32,64,128")]
     pub tasks: Vec<usize>,
@@ -46,7 +46,7 @@ struct Given {
 
 /// One cell of the table.
 #[derive(Clone, Debug, Serialize)]
-pub struct Cell {
+pub(super) struct Cell {
     /// The kind of matrix.
     pub class: String,
     /// K.
@@ -70,7 +70,7 @@ impl BenchSolver {
     ///
     /// # Errors
     /// If the file of matrices cannot be read or holds a matrix that is not square.
-    pub fn run(self) -> anyhow::Result<()> {
+    pub(super) fn run(self) -> anyhow::Result<()> {
         let budget = Duration::from_millis(self.budget);
         let cells: Vec<Cell> = self.cells()?.into_iter().map(|(class, grams)| measure(class, &grams, budget)).collect();
         if self.json {

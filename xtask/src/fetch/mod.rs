@@ -261,7 +261,9 @@ fn from_archive(archive: &Path, files: &[WantedFile], known: &Entry, folder: &Pa
 /// Gives checked files their names, so that a crash leaves the old bytes or the new ones.
 fn install(files: &[Arrived], folder: &Path) -> Result<()> {
     for file in files {
-        File::open(&file.at)?.sync_all().with_context(|| format!("cannot sync {}", file.at.display()))?;
+        // Some systems sync only what is open for writing.
+        let open = File::options().write(true).open(&file.at);
+        open.and_then(|open| open.sync_all()).with_context(|| format!("cannot sync {}", file.at.display()))?;
     }
     for file in files {
         let target = folder.join(file.file.local_name());

@@ -117,7 +117,8 @@ fn a_server_that_is_no_hub_or_has_no_such_file_is_named() {
     let portal = Pair::start(|_, _| Reply::of(b"<html>"), |_, reply| reply);
     assert!(refused(&portal).contains("HF_ENDPOINT"));
     let circle = Pair::start(|request, _| Reply::status(302).with("Location", &request.path), |_, reply| reply);
-    assert!(refused(&circle).contains("redirects"));
+    assert!(refused(&circle).contains("more than 5 redirects"));
+    assert_eq!(circle.hub.seen().len(), 6);
 
     let nobody = tempfile::tempdir().expect("a folder");
     let fetcher = crate::hub::fetcher("http://127.0.0.1:9", nobody.path());

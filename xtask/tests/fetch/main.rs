@@ -4,5 +4,6 @@ mod faults;
 mod hub;
 mod manifests;
 mod order;
+mod packages;
 mod server;
 mod whole;

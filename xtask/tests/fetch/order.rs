@@ -1,11 +1,8 @@
-//! Sources are tried in order, and folders and packages are sources too.
+//! Sources are tried in order, and folders and packages are sources too (packages: see `packages`).
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
 
-use mtl_data::manifest::{DatasetManifest, Source, WantedFile};
-use xtask::fetch::Fetcher;
+use mtl_data::manifest::{Source, WantedFile};
 
 use crate::hub::{Pair, assert_right, fetch, fetcher, files, hub_source, manifest, sha256, visible};
 use crate::server::Reply;
@@ -115,83 +112,4 @@ fn names_that_leave_the_cache_are_refused() {
         assert!(fetch(&fetcher, &manifest).is_err(), "{from} as {to:?}");
     }
     assert_eq!(pair.hub.seen().len(), 0);
-}
-
-/// Writes a wheel that pip accepts, with one file of data, into `folder`. Returns its hash and that of the data.
-fn wheel(folder: &Path) -> (String, String) {
-    let data = b"id\ttext\n1\thello\n";
-    let about = "mtl_test_data-1.0.dist-info";
-    let members: [(String, &[u8]); 4] = [
-        ("mtl_test_data/corpus.tsv".to_owned(), data),
-        (format!("{about}/METADATA"), b"Metadata-Version: 2.1\nName: mtl-test-data\nVersion: 1.0\n"),
-        (
-            format!("{about}/WHEEL"),
-            b"Wheel-Version: 1.0\nGenerator: a test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-        ),
-        (format!("{about}/RECORD"), b""),
-    ];
-    let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
-    for (name, bytes) in members {
-        zip.start_file(name, zip::write::SimpleFileOptions::default()).expect("started");
-        zip.write_all(bytes).expect("written");
-    }
-    let bytes = zip.finish().expect("finished").into_inner();
-    std::fs::write(folder.join("mtl_test_data-1.0-py3-none-any.whl"), &bytes).expect("written");
-    (sha256(&bytes), sha256(data))
-}
-
-fn dataset(package: &str, file: &str) -> DatasetManifest {
-    let text = format!(
-        "about = \"a test\"\nlicence = \"none\"\n[task]\nkind = \"classification\"\n[[source]]\nkind = \"pip\"\n\
-         package = \"mtl-test-data\"\nversion = \"1.0\"\nsha256 = \"{package}\"\n\
-         files = [{{ path = \"mtl_test_data/corpus.tsv\", sha256 = \"{file}\" }}]\n"
-    );
-    toml::from_str(&text).expect("a manifest")
-}
-
-fn fetch_dataset(fetcher: &Fetcher, manifest: &DatasetManifest) -> Result<PathBuf, String> {
-    fetcher.dataset("corpus", manifest, Path::new("datasets/corpus.toml")).map_err(|error| format!("{error:#}"))
-}
-
-/// pip takes its packages from a folder if its environment says so; the child is this test again, with that environment.
-#[test]
-fn files_come_out_of_python_packages() {
-    if let Ok(told) = std::env::var("MTL_TEST_PIP") {
-        let [package, file] = [0, 1].map(|index| told.split(' ').nth(index).expect("a hash").to_owned());
-        let root = tempfile::tempdir().expect("a folder");
-        let mut fetcher = fetcher("http://127.0.0.1:9", root.path());
-        fetcher.offline = true;
-        let error = fetch_dataset(&fetcher, &dataset(&package, &file)).expect_err("offline");
-        assert!(error.contains("offline no package client is started"), "{error}");
-        fetcher.offline = false;
-        let wrong = "0".repeat(64);
-        let error = fetch_dataset(&fetcher, &dataset(&package, &wrong)).expect_err("another file");
-        assert!(error.contains("corpus.tsv") && error.contains("as expected"), "{error}");
-        let folder = fetch_dataset(&fetcher, &dataset(&package, &file)).expect("fetched");
-        assert_eq!(std::fs::read_to_string(folder.join("corpus.tsv")).expect("read"), "id\ttext\n1\thello\n");
-        assert_eq!(visible(&folder), ["corpus.tsv"]);
-        fetcher.offline = true;
-        assert_eq!(fetch_dataset(&fetcher, &dataset(&package, &file)).expect("present"), folder);
-        let other = tempfile::tempdir().expect("a folder");
-        let fetcher = crate::hub::fetcher("http://127.0.0.1:9", other.path());
-        let error = fetch_dataset(&fetcher, &dataset(&wrong, &file)).expect_err("another archive");
-        assert!(error.contains("pip mtl-test-data==1.0"), "{error}");
-        return;
-    }
-    let pip =
-        Command::new("python3").args(["-m", "pip", "--version"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
-    if !pip.is_ok_and(|status| status.success()) {
-        println!("skipped: there is no pip here");
-        return;
-    }
-    let index = tempfile::tempdir().expect("a folder");
-    let (package, file) = wheel(index.path());
-    let child = Command::new(std::env::current_exe().expect("this test"))
-        .args(["--exact", "order::files_come_out_of_python_packages", "--nocapture"])
-        .env("MTL_TEST_PIP", format!("{package} {file}"))
-        .env("PIP_NO_INDEX", "1")
-        .env("PIP_FIND_LINKS", index.path())
-        .output()
-        .expect("started");
-    assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stderr));
 }

@@ -15,6 +15,7 @@ pub(crate) struct Request {
     /// The first byte wanted.
     pub(crate) from: Option<usize>,
     pub(crate) token: Option<String>,
+    pub(crate) host: Option<String>,
     /// Requests before this one.
     pub(crate) before: usize,
 }
@@ -109,6 +110,7 @@ fn serve(mut stream: TcpStream, seen: &Mutex<Vec<(Request, usize)>>, answer: &dy
         path: rest.split(' ').next()?.to_owned(),
         from: None,
         token: None,
+        host: None,
         before: 0,
     };
     for line in lines {
@@ -116,6 +118,7 @@ fn serve(mut stream: TcpStream, seen: &Mutex<Vec<(Request, usize)>>, answer: &dy
         let Some((name, value)) = line.split_once(':') else { break };
         match name.to_lowercase().as_str() {
             "range" => request.from = value.trim().strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok(),
+            "host" => request.host = Some(value.trim().to_owned()),
             "authorization" => request.token = Some(value.trim().to_owned()),
             _ => {}
         }

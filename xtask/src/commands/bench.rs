@@ -1,0 +1,30 @@
+//! `cargo xtask bench`: what the project claims of its speed, measured.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+
+use super::bench_solver::BenchSolver;
+
+/// Measure what the project claims of its speed.
+#[derive(Debug, Args)]
+pub struct Bench {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// The Nash solver, by number of tasks and kind of Gram matrix
+    Solver(BenchSolver),
+}
+
+impl Bench {
+    pub(super) fn run(self) -> Result<ExitCode> {
+        match self.what {
+            What::Solver(command) => command.run()?,
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}

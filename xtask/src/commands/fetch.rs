@@ -1,0 +1,52 @@
+//! `cargo xtask fetch`.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Args;
+use mtl_data::manifest::{DatasetManifest, ModelManifest};
+use mtl_train::Recipe;
+
+use crate::fetch::Fetcher;
+use crate::locate;
+
+/// Fetch the model and datasets of a recipe, or a single one.
+#[derive(Debug, Args)]
+pub struct Fetch {
+    /// A recipe: a path, or the name of a shipped one
+    #[arg(conflicts_with_all = ["model", "dataset"])]
+    recipe: Option<String>,
+    /// A model of models/, or the path of a manifest
+    #[arg(long)]
+    model: Option<String>,
+    /// A dataset of datasets/, or the path of a manifest
+    #[arg(long)]
+    dataset: Option<String>,
+    /// Open no socket: only check what is here
+    #[arg(long)]
+    offline: bool,
+}
+
+impl Fetch {
+    pub(super) fn run(self) -> Result<ExitCode> {
+        let fetcher = Fetcher::from_environment(self.offline);
+        if let Some(model) = &self.model {
+            let path = locate::file(model, "models", "model")?;
+            let folder = fetcher.model(model, &ModelManifest::read(&path)?, &path)?;
+            println!("{}", folder.display());
+        }
+        if let Some(dataset) = &self.dataset {
+            let path = locate::file(dataset, "datasets", "dataset")?;
+            let folder = fetcher.dataset(dataset, &DatasetManifest::read(&path)?, &path)?;
+            println!("{}", folder.display());
+        }
+        if self.model.is_none() && self.dataset.is_none() {
+            let text = locate::recipe(self.recipe.as_deref().unwrap_or("default"))?;
+            let (recipe, _) = Recipe::parse(&text.place, &text.text, &[])?;
+            let located = locate::everything(&recipe, &fetcher)?;
+            located.model.folder.iter().for_each(|folder| println!("{}", folder.display()));
+            located.datasets.iter().for_each(|dataset| println!("{}", dataset.folder.display()));
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}

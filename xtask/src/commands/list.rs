@@ -1,0 +1,110 @@
+//! `cargo xtask list`.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Args, ValueEnum};
+use mtl_data::manifest::{DatasetManifest, ModelManifest};
+
+use crate::locate;
+
+/// List what there is.
+#[derive(Debug, Args)]
+pub struct List {
+    /// Of which kind; everything if left out
+    #[arg(value_enum)]
+    kind: Option<Kind>,
+    /// With `rules`: which properties each rule has
+    #[arg(long)]
+    properties: bool,
+}
+
+/// A registry, or a folder of TOML files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Kind {
+    Architectures,
+    Datasets,
+    Metrics,
+    Models,
+    Optimizers,
+    Recipes,
+    Rules,
+    Samplers,
+    Schedules,
+    Strategies,
+    Tasks,
+}
+
+impl List {
+    pub(super) fn run(self) -> Result<ExitCode> {
+        if self.properties {
+            println!("{}", mtl_weighting::matrix());
+            return Ok(ExitCode::SUCCESS);
+        }
+        match self.kind {
+            Some(kind) => table(&rows(kind)?),
+            None => {
+                for kind in Kind::value_variants() {
+                    let name = kind.to_possible_value().map(|value| value.get_name().to_string()).unwrap_or_default();
+                    println!("{name}:");
+                    table(&rows(*kind)?);
+                    println!();
+                }
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn rows(kind: Kind) -> Result<Vec<Vec<String>>> {
+    let row = |cells: &[&str]| cells.iter().map(|cell| (*cell).to_string()).collect::<Vec<String>>();
+    let unverified = |verified: bool| if verified { "" } else { "unverified" };
+    Ok(match kind {
+        Kind::Architectures => mtl_backbone::ARCHITECTURES.iter().map(|a| row(&[a.name, a.about])).collect(),
+        Kind::Metrics => mtl_eval::METRICS.iter().map(|metric| row(&[metric.name(), metric.about()])).collect(),
+        Kind::Optimizers => mtl_train::optim::OPTIMIZERS.iter().map(|o| row(&[o.name, o.about])).collect(),
+        Kind::Recipes => locate::names("xtask/recipes").iter().map(|name| row(&[name])).collect(),
+        Kind::Rules => mtl_weighting::RULES
+            .iter()
+            .map(|rule| row(&[rule.name, rule.class.name(), unverified(rule.verified), rule.about, rule.paper]))
+            .collect(),
+        Kind::Samplers => mtl_data::sampler::SAMPLERS.iter().map(|s| row(&[s.name, s.about])).collect(),
+        Kind::Schedules => mtl_train::schedule::SCHEDULES.iter().map(|(name, _)| row(&[name])).collect(),
+        Kind::Strategies => mtl_sharing::STRATEGIES.iter().map(|s| row(&[s.name, s.about, s.cost, s.paper])).collect(),
+        Kind::Tasks => mtl_task::KINDS.iter().map(|kind| row(&[kind.name, kind.about])).collect(),
+        Kind::Datasets => locate::names("datasets")
+            .iter()
+            .map(|name| {
+                let manifest = DatasetManifest::read(&locate::file(name, "datasets", "dataset")?)?;
+                Ok(row(&[name, &manifest.task.kind, unverified(manifest.verified), &manifest.about]))
+            })
+            .collect::<Result<_>>()?,
+        Kind::Models => locate::names("models")
+            .iter()
+            .map(|name| {
+                let manifest = ModelManifest::read(&locate::file(name, "models", "model")?)?;
+                Ok(row(&[name, &manifest.architecture, unverified(manifest.verified), &manifest.about]))
+            })
+            .collect::<Result<_>>()?,
+    })
+}
+
+/// Prints columns as wide as their widest cell, the last one as it is.
+fn table(rows: &[Vec<String>]) {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width =
+        |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|c| c.chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    for row in rows {
+        let cells: Vec<String> = row
+            .iter()
+            .enumerate()
+            .map(
+                |(column, cell)| {
+                    if column + 1 == row.len() { cell.clone() } else { format!("{cell:<0$}", widths[column]) }
+                },
+            )
+            .collect();
+        println!("  {}", cells.join("  ").trim_end());
+    }
+}
