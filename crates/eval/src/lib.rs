@@ -21,6 +21,7 @@
 
 mod accuracy;
 mod calibration;
+pub mod comparison;
 mod correlation;
 mod error;
 mod f1;
