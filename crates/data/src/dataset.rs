@@ -105,6 +105,18 @@ pub fn load(
     Ok(Dataset { name: name.to_string(), spec, task, train, dev, test, notes })
 }
 
+/// What a fetched dataset holds, in words: the sizes of its splits, and how many rows repeat a text.
+///
+/// # Errors
+/// As [`load`].
+pub fn survey(manifest: &DatasetManifest, folder: &Path) -> Result<Vec<String>> {
+    let rows = rows(manifest, folder)?;
+    let sizes = format!("{} rows to train on, {} dev, {} test", rows.train.len(), rows.dev.len(), rows.test.len());
+    let repeats = check::duplicates(&rows);
+    let none = repeats.is_empty().then(|| "no text stands there twice".to_string());
+    Ok(std::iter::once(sizes).chain(repeats).chain(none).collect())
+}
+
 /// The rows of every split.
 fn rows(manifest: &DatasetManifest, folder: &Path) -> Result<Rows> {
     let splits = &manifest.splits;

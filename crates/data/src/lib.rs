@@ -24,7 +24,7 @@ mod tokenizer;
 
 pub use audit::{Audit, Balance, Overlap, SplitAudit, TaskAudit, audit};
 pub use collate::collate;
-pub use dataset::{Dataset, Example, LoadOptions, Split, load};
+pub use dataset::{Dataset, Example, LoadOptions, Split, load, survey};
 pub use sampler::Sampler;
 pub use seal::{Sealed, TestKey};
 pub use texts::{Row, Texts};

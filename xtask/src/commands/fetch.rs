@@ -1,8 +1,9 @@
 //! `cargo xtask fetch`.
 
+use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Args;
 use mtl_data::manifest::{DatasetManifest, ModelManifest};
 use mtl_train::Recipe;
@@ -37,7 +38,9 @@ impl Fetch {
         }
         if let Some(dataset) = &self.dataset {
             let path = locate::file(dataset, "datasets", "dataset")?;
-            let folder = fetcher.dataset(dataset, &DatasetManifest::read(&path)?, &path)?;
+            let manifest = DatasetManifest::read(&path)?;
+            let folder = fetcher.dataset(dataset, &manifest, &path)?;
+            tell(dataset, &manifest, &folder)?;
             println!("{}", folder.display());
         }
         if self.model.is_none() && self.dataset.is_none() {
@@ -45,8 +48,19 @@ impl Fetch {
             let (recipe, _) = Recipe::parse(&text.place, &text.text, &[])?;
             let located = locate::everything(&recipe, &fetcher)?;
             located.model.folder.iter().for_each(|folder| println!("{}", folder.display()));
-            located.datasets.iter().for_each(|dataset| println!("{}", dataset.folder.display()));
+            for dataset in &located.datasets {
+                tell(&dataset.name, &dataset.manifest, &dataset.folder)?;
+                println!("{}", dataset.folder.display());
+            }
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Reads the dataset once, so that a file which arrived but does not fit its manifest is found now, and says what is in
+/// it.
+fn tell(name: &str, manifest: &DatasetManifest, folder: &Path) -> Result<()> {
+    let lines = mtl_data::survey(manifest, folder).with_context(|| format!("dataset `{name}`"))?;
+    eprintln!("{name}: {}", lines.join("; "));
+    Ok(())
 }
