@@ -113,11 +113,11 @@ fn datasets(located: &Located, tokenizer: &Tokenizer, options: &LoadOptions) -> 
     located.datasets.iter().map(load).collect()
 }
 
-/// The trainer of a recipe over an encoder and tasks.
+/// The trainer of a recipe over an encoder and named tasks, without any data.
 ///
 /// # Errors
 /// If they do not fit each other.
-pub(crate) fn trainer(
+pub fn trainer(
     recipe: &Recipe,
     pretrained: &Pretrained,
     specs: &[(String, TaskSpec)],

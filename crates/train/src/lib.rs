@@ -19,7 +19,7 @@ mod step;
 mod store;
 mod trained;
 
-pub use assemble::{Assembled, Located, LocatedDataset, LocatedModel, assemble, audit_data};
+pub use assemble::{Assembled, Located, LocatedDataset, LocatedModel, assemble, audit_data, trainer};
 pub use audit::audit;
 pub use evaluate::{answers, headline, judged_truths};
 pub use gradients::{Rows, grams, total};

@@ -6,6 +6,7 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 
 use super::bench_solver::BenchSolver;
+use super::bench_step::BenchStep;
 
 /// Measure what the project claims of its speed.
 #[derive(Debug, Args)]
@@ -18,12 +19,15 @@ pub struct Bench {
 enum What {
     /// The Nash solver, by number of tasks and kind of Gram matrix
     Solver(BenchSolver),
+    /// The training step, by case, mode, strategy and threads
+    Step(BenchStep),
 }
 
 impl Bench {
     pub(super) fn run(self) -> Result<ExitCode> {
         match self.what {
             What::Solver(command) => command.run()?,
+            What::Step(command) => command.run()?,
         }
         Ok(ExitCode::SUCCESS)
     }

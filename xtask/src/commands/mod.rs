@@ -2,6 +2,7 @@
 
 mod bench;
 mod bench_solver;
+mod bench_step;
 mod check;
 mod data;
 mod evaluate;

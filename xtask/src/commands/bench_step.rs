@@ -1,0 +1,281 @@
+//! `bench step`: what one training step costs, on the batches, heads and settings of the PyTorch peer in
+//! `docs/benches/peers`.
+//!
+//! Three tasks of 2, 3 and 5 classes, each forward, loss and backward on a batch of its own, then the bargain if there
+//! is one, and one AdamW update of every parameter. Step i uses set i mod 4 of its case.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, Write};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use candle_core::{DType, Device, Tensor};
+use clap::Args;
+use mtl_backbone::checkpoint::Checkpoint;
+use mtl_backbone::{Family, Path as Route, Pretrained, pretrained, random};
+use mtl_task::rng::Key;
+use mtl_task::{Encoded, Label, Packed, Progress, TaskBatch, TaskId, TaskSpec};
+use mtl_train::{Recipe, Trainer, trainer};
+use serde_json::{Value, json};
+
+use super::train::set_threads;
+
+/// Classes of each task.
+const CLASSES: [usize; 3] = [2, 3, 5];
+/// Sets of batches a case.
+const SETS: usize = 4;
+/// Learning rate of the peer.
+const RATE: f64 = 2e-5;
+
+/// Time the training step on MiniLM's shape, three tasks at a time.
+#[derive(Debug, Args)]
+pub(super) struct BenchStep {
+    /// ragged (16 texts of 8 to 64 tokens), f64 (16 × 64), f128 (16 × 128)
+    #[arg(long, default_value = "f64")]
+    case: String,
+    /// ew (equal weights), nash, or forward (no gradient); any other word is a weighting rule
+    #[arg(long, default_value = "ew")]
+    mode: String,
+    /// The sharing strategy
+    #[arg(long, default_value = "hard")]
+    strategy: String,
+    /// Timed steps, behind one that warms up
+    #[arg(long, default_value_t = 5)]
+    steps: usize,
+    /// Threads; 0 for one a core
+    #[arg(long, default_value_t = 0)]
+    threads: usize,
+    /// auto (the fused kernel) or reference (candle's own operations)
+    #[arg(long, default_value = "auto")]
+    path: String,
+    /// A folder with config.json and model.safetensors; random weights of MiniLM's shape if left out
+    #[arg(long, value_name = "DIR")]
+    model: Option<PathBuf>,
+    /// The peers' batches and heads, safetensors; drawn by seed if left out
+    #[arg(long, value_name = "FILE")]
+    batches: Option<PathBuf>,
+    /// Answer lines `CASE MODE STEPS` on standard input, see docs/benches/peers/README.md
+    #[arg(long)]
+    serve: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl BenchStep {
+    pub(super) fn run(self) -> Result<()> {
+        set_threads(self.threads)?;
+        let mut bench = Bench {
+            pretrained: self.encoder()?,
+            batches: self.batches.as_deref().map(read).transpose()?,
+            strategy: self.strategy.clone(),
+            trainers: BTreeMap::new(),
+            steps: 0,
+        };
+        if self.serve {
+            return serve(&mut bench);
+        }
+        bench.time(&self.case, &self.mode, 1)?;
+        let answer = bench.time(&self.case, &self.mode, self.steps)?;
+        if self.json {
+            println!("{answer}");
+        } else {
+            let mut times: Vec<f64> = answer["ms"].as_array().into_iter().flatten().filter_map(Value::as_f64).collect();
+            times.sort_by(f64::total_cmp);
+            println!(
+                "{} {} {}: median {:.0} ms a step of {} ({:.0} to {:.0}), peak memory {:.0} MB",
+                self.case,
+                self.mode,
+                self.strategy,
+                times[times.len() / 2],
+                times.len(),
+                times[0],
+                times[times.len() - 1],
+                answer["rss_mb"].as_f64().unwrap_or_default()
+            );
+        }
+        Ok(())
+    }
+
+    fn encoder(&self) -> Result<Pretrained> {
+        let mut pretrained = match &self.model {
+            Some(folder) => pretrained(&Checkpoint::read(folder)?)?,
+            None => random("bert", &minilm(), Key::new(0))?,
+        };
+        let route = match self.path.as_str() {
+            "auto" => Route::Auto,
+            "reference" => Route::Reference,
+            other => bail!("--path {other}: there are auto, reference"),
+        };
+        let plain: Family = pretrained.encoder.clone();
+        pretrained.encoder = plain.with_path(route).with_dropout(0.1, 0.1);
+        Ok(pretrained)
+    }
+}
+
+/// The shape of all-MiniLM-L6-v2.
+fn minilm() -> Value {
+    json!({
+        "model_type": "bert", "vocab_size": 30522, "hidden_size": 384, "num_hidden_layers": 6,
+        "num_attention_heads": 12, "intermediate_size": 1536, "max_position_embeddings": 512, "type_vocab_size": 2,
+        "hidden_act": "gelu", "layer_norm_eps": 1e-12,
+    })
+}
+
+struct Bench {
+    pretrained: Pretrained,
+    batches: Option<BTreeMap<String, Tensor>>,
+    strategy: String,
+    /// By rule.
+    trainers: BTreeMap<String, Trainer>,
+    /// Steps of the whole life.
+    steps: usize,
+}
+
+impl Bench {
+    /// Runs `count` steps; answers their times and the peak memory.
+    fn time(&mut self, case: &str, mode: &str, count: usize) -> Result<Value> {
+        let rule = match mode {
+            "ew" | "ewacc" | "forward" => "equal",
+            "nash" | "nash_flat" => "nash",
+            other => other,
+        };
+        if !self.trainers.contains_key(rule) {
+            let built = self.trainer(rule)?;
+            self.trainers.insert(rule.to_string(), built);
+        }
+        let mut times = Vec::with_capacity(count);
+        for _ in 0..count {
+            let batches = self.set(case, self.steps % SETS)?;
+            let trainer = self.trainers.get_mut(rule).context("a trainer")?;
+            let draws = vec![batches; trainer.draws()];
+            let progress = Progress { step: self.steps, of: usize::MAX };
+            let start = Instant::now();
+            if mode == "forward" {
+                for batch in &draws[0] {
+                    let mut pass = mtl_backbone::Pass::evaluation();
+                    trainer.model.logits(batch.task, &batch.tokens, &mut pass)?;
+                }
+            } else {
+                trainer.step(&draws, progress, RATE)?;
+            }
+            times.push((start.elapsed().as_secs_f64() * 1e6).round() / 1e3);
+            self.steps += 1;
+        }
+        Ok(json!({ "case": case, "mode": mode, "ms": times, "rss_mb": peak_memory() }))
+    }
+
+    fn trainer(&self, rule: &str) -> Result<Trainer> {
+        let text = format!(
+            "tasks = [\"a\", \"b\", \"c\"]\ncheckpoint = \"bench\"\n[sharing]\nstrategy = \"{}\"\n\
+             [weighting]\nrule = \"{rule}\"\n[train]\nclip = 0.0\n[optimizer]\nrate = {RATE}\n",
+            self.strategy
+        );
+        let (recipe, _) = Recipe::parse("bench", &text, &[])?;
+        let specs: Vec<(String, TaskSpec)> = ["a", "b", "c"]
+            .iter()
+            .zip(CLASSES)
+            .map(|(name, classes)| {
+                let labels = (0..classes).map(|class| class.to_string()).collect();
+                (name.to_string(), TaskSpec { kind: "classification".into(), labels, ..TaskSpec::default() })
+            })
+            .collect();
+        let built = trainer(&recipe, &self.pretrained, &specs, &Device::Cpu)?;
+        if let Some(tensors) = &self.batches {
+            for (index, (name, _)) in specs.iter().enumerate() {
+                for (ours, theirs) in [("weight", "w"), ("bias", "b")] {
+                    let key = format!("head.{index}.{theirs}");
+                    let value = tensors.get(&key).with_context(|| format!("the batch file has no `{key}`"))?;
+                    let name = format!("task.{name}/head.{ours}");
+                    let param = built.model.params.get(&name).with_context(|| format!("no parameter `{name}`"))?;
+                    param.var().set(&value.reshape(param.tensor().shape())?)?;
+                }
+            }
+        }
+        Ok(built)
+    }
+
+    /// One batch for every task.
+    fn set(&self, case: &str, set: usize) -> Result<Vec<TaskBatch>> {
+        (0..CLASSES.len())
+            .map(|task| {
+                let (texts, labels) = match &self.batches {
+                    Some(tensors) => given(tensors, &format!("{case}.{set}.{task}"))?,
+                    None => drawn(case, set, task)?,
+                };
+                Ok(TaskBatch { task: TaskId(task), tokens: Packed::new(&texts), labels })
+            })
+            .collect()
+    }
+}
+
+type Texts = (Vec<Encoded>, Vec<Label>);
+
+fn given(tensors: &BTreeMap<String, Tensor>, key: &str) -> Result<Texts> {
+    let numbers = |what: &str| -> Result<Tensor> {
+        let name = format!("{key}.{what}");
+        Ok(tensors.get(&name).with_context(|| format!("the batch file has no `{name}`"))?.to_dtype(DType::I64)?)
+    };
+    let (rows, lengths) = (numbers("ids")?.to_vec2::<i64>()?, numbers("len")?.to_vec1::<i64>()?);
+    let texts = rows
+        .iter()
+        .zip(&lengths)
+        .map(|(row, &length)| text(row[..length as usize].iter().map(|&id| id as u32).collect()));
+    let labels = numbers("lab")?.to_vec1::<i64>()?.into_iter().map(|label| Label::Class(label as u32));
+    Ok((texts.collect(), labels.collect()))
+}
+
+/// Texts of the case's lengths, ids and labels drawn by seed.
+fn drawn(case: &str, set: usize, task: usize) -> Result<Texts> {
+    let mut stream = Key::new(7).named(case).with(set as u64).with(task as u64).stream();
+    let (texts, shortest, longest) = match case {
+        "ragged" => (16, 8, 64),
+        "f64" => (16, 64, 64),
+        "f128" => (16, 128, 128),
+        other => bail!("--case {other}: there are ragged, f64, f128"),
+    };
+    let mut draw = || {
+        let length = shortest + stream.below(longest - shortest + 1);
+        let ids = (0..length).map(|_| 1000 + stream.below(29_000) as u32).collect();
+        (text(ids), Label::Class(stream.below(CLASSES[task]) as u32))
+    };
+    Ok((0..texts).map(|_| draw()).unzip())
+}
+
+fn text(ids: Vec<u32>) -> Encoded {
+    Encoded { segments: vec![0; ids.len()], ids, ..Encoded::default() }
+}
+
+fn read(path: &Path) -> Result<BTreeMap<String, Tensor>> {
+    mtl_train::read_tensors(path).with_context(|| format!("{}: the batches", path.display()))
+}
+
+fn serve(bench: &mut Bench) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{}", json!({ "ready": true }))?;
+    out.flush()?;
+    for line in std::io::stdin().lock().lines() {
+        let line = line?;
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let answer = match words.as_slice() {
+            [] => continue,
+            [case, mode, steps] => steps
+                .parse()
+                .context("STEPS must be a whole number")
+                .and_then(|steps| bench.time(case, mode, steps))
+                .unwrap_or_else(|error| json!({ "error": format!("{error:#}") })),
+            _ => json!({ "error": "a line is CASE MODE STEPS" }),
+        };
+        writeln!(out, "{answer}")?;
+        out.flush()?;
+    }
+    Ok(())
+}
+
+/// The process's peak resident memory in megabytes, where the system tells it.
+fn peak_memory() -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    line.split_whitespace().nth(1)?.parse::<f64>().ok().map(|kilobytes| kilobytes / 1024.)
+}
