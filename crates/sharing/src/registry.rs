@@ -18,6 +18,8 @@ pub struct Entry {
     pub cost: &'static str,
     /// Whether tasks can reach a common trained parameter with the default section; rules over gradients need one.
     pub shares: bool,
+    /// Whether they can with this section.
+    pub shares_with: fn(&Value) -> Result<bool>,
     /// Its section with every default written out.
     pub defaults: fn() -> Value,
     /// What is wrong with a section, before anything is built.
@@ -39,7 +41,18 @@ const fn entry<S: Strategy>(
     cost: &'static str,
     shares: bool,
 ) -> Entry {
-    Entry { name, about, paper, cost, shares, defaults: defaults::<S>, check: check::<S>, build: build::<S> }
+    let shares_with = if shares { shares_with::<S, true> } else { shares_with::<S, false> };
+    Entry {
+        name,
+        about,
+        paper,
+        cost,
+        shares,
+        shares_with,
+        defaults: defaults::<S>,
+        check: check::<S>,
+        build: build::<S>,
+    }
 }
 
 fn defaults<S: Strategy>() -> Value {
@@ -48,6 +61,10 @@ fn defaults<S: Strategy>() -> Value {
 
 fn read<S: Strategy>(section: &Value) -> Result<S> {
     serde_json::from_value(section.clone()).context("in the section [sharing]")
+}
+
+fn shares_with<S: Strategy, const DEFAULT: bool>(section: &Value) -> Result<bool> {
+    Ok(read::<S>(section)?.shares().unwrap_or(DEFAULT))
 }
 
 fn check<S: Strategy>(section: &Value, tasks: usize) -> Result<()> {
@@ -86,5 +103,14 @@ mod tests {
         assert!(STRATEGIES.windows(2).all(|pair| pair[0].name < pair[1].name));
         let error = find("hrad").err().expect("no such strategy").to_string();
         assert!(error.contains("did you mean `hard`?"), "{error}");
+    }
+
+    #[test]
+    fn what_the_entry_says_of_sharing_holds_for_the_default_section() -> Result<()> {
+        for entry in STRATEGIES {
+            assert_eq!((entry.shares_with)(&(entry.defaults)())?, entry.shares, "{}", entry.name);
+            assert!((entry.shares_with)(&serde_json::json!({ "no such key": 1 })).is_err(), "{}", entry.name);
+        }
+        Ok(())
     }
 }

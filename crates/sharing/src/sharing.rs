@@ -97,6 +97,12 @@ pub trait Strategy: serde::de::DeserializeOwned + serde::Serialize + Default {
         Ok(())
     }
 
+    /// Whether tasks can reach a common trained parameter with these settings, where that depends on them; `None`
+    /// where the registry's word holds for every section.
+    fn shares(&self) -> Option<bool> {
+        None
+    }
+
     /// Puts the strategy's parameters into `site` and answers how they are used.
     ///
     /// # Errors
