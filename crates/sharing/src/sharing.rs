@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use candle_core::{Result, Tensor};
-use mtl_backbone::{Family, Params, Pass, Pretrained};
+use mtl_backbone::{Family, Params, Part, Pass, Pretrained};
 use mtl_task::rng::Key;
 use mtl_task::{Packed, Progress, TaskId};
 
@@ -63,6 +63,15 @@ pub trait Sharing: Send {
     /// Those of candle.
     fn findings(&self) -> Result<serde_json::Value> {
         Ok(serde_json::Value::Null)
+    }
+
+    /// The whole encoder as `task` sees it, every part's flat vector `[layout.len()]`, bottom up, as copies: for
+    /// export as a plain encoder. `None` where the strategy is more than a change of one encoder's weights.
+    ///
+    /// # Errors
+    /// Those of candle.
+    fn merged(&self, _task: TaskId) -> Result<Option<Vec<(Part, Tensor)>>> {
+        Ok(None)
     }
 
     /// What the strategy knows beyond its parameters (masks, candidates), for resuming and for stored models.
