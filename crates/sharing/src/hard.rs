@@ -5,15 +5,16 @@
 //!
 //! Parameters: encoder + K·(private layers + heads), private LayerNorms 4·hidden a layer and task.
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use anyhow::bail;
 use candle_core::{Result, Tensor};
-use mtl_backbone::{Encoder, Family, Flat, Layout, Param, Part, Pass, Ports, Row, Segment, Slot, Wants};
+use mtl_backbone::{Encoder, Family, Param, Part, Pass, Ports, Slot};
 use mtl_task::{Packed, TaskId};
 use serde::{Deserialize, Serialize};
 
+use crate::additions::merged;
+use crate::overlay::{self, Over, Overlay};
 use crate::{Mix, Sharing, Site, Strategy, Weights, walk};
 
 /// The `[sharing]` section of `strategy = "hard"`.
@@ -47,9 +48,18 @@ impl Strategy for Hard {
                     parts.push(Weights::insert_part(site.pretrained, &owner, part, site.params)?);
                 }
                 let norms = if self.private_norms {
-                    (0..shared_layers)
-                        .map(|index| Norms::insert(&owner, index, &parts[index + 2], site.params))
-                        .collect::<Result<_>>()?
+                    let mut own = Vec::new();
+                    for index in 0..shared_layers {
+                        let name = format!("{owner}/layer.{index}.norms");
+                        own.extend(Overlay::insert(
+                            &name,
+                            &parts[index + 2],
+                            Over::Replace,
+                            overlay::norms,
+                            site.params,
+                        )?);
+                    }
+                    own
                 } else {
                     Vec::new()
                 };
@@ -71,7 +81,7 @@ struct Seen {
     /// Words, embeddings, then the layers.
     parts: Vec<Param>,
     /// Own LayerNorms of the shared layers, if they are private.
-    norms: Vec<Norms>,
+    norms: Vec<Overlay>,
     mix: Option<Mix>,
 }
 
@@ -83,14 +93,19 @@ impl Weights {
 }
 
 impl Seen {
-    fn slot(&self, part: Part, pass: &mut Pass) -> Result<Slot> {
+    /// The parameter of `part`, and the own LayerNorms over it.
+    fn part(&self, part: Part) -> (&Param, Option<&Overlay>) {
         match part {
-            Part::Words => pass.slot(&self.parts[0]),
-            Part::Embeddings => pass.slot(&self.parts[1]),
-            Part::Layer(index) => match self.norms.get(index) {
-                Some(norms) => norms.slot(&self.parts[index + 2], pass),
-                None => pass.slot(&self.parts[index + 2]),
-            },
+            Part::Words => (&self.parts[0], None),
+            Part::Embeddings => (&self.parts[1], None),
+            Part::Layer(index) => (&self.parts[index + 2], self.norms.get(index)),
+        }
+    }
+
+    fn slot(&self, part: Part, pass: &mut Pass) -> Result<Slot> {
+        match self.part(part) {
+            (param, Some(norms)) => norms.slot(param, pass),
+            (param, None) => pass.slot(param),
         }
     }
 }
@@ -107,66 +122,21 @@ impl Sharing for HardSharing {
         }
     }
 
+    fn merged(&self, task: TaskId) -> Result<Option<Vec<(Part, Tensor)>>> {
+        let seen = &self.tasks[task.0];
+        if seen.mix.is_some() {
+            return Ok(None);
+        }
+        merged(&self.encoder, |part| match seen.part(part) {
+            (param, Some(norms)) => norms.theta(param),
+            (param, None) => Ok(param.tensor().clone()),
+        })
+    }
+
     fn reach(&self, task: TaskId) -> Vec<String> {
         let seen = &self.tasks[task.0];
         let parts = seen.parts.iter().map(|param| param.name().to_string());
-        let norms = seen.norms.iter().map(|norms| norms.own.name().to_string());
+        let norms = seen.norms.iter().map(|norms| norms.name().to_string());
         parts.chain(norms).chain(seen.mix.iter().flat_map(Mix::names)).collect()
-    }
-}
-
-/// One layer's LayerNorms as one task has them: all one-dimensional tensors named `…LayerNorm…` or `…layer_norm…`.
-struct Norms {
-    own: Param,
-    /// Where they lie in the layer.
-    ranges: Arc<[Range<usize>]>,
-}
-
-impl Norms {
-    fn insert(owner: &str, index: usize, layer: &Param, params: &mut mtl_backbone::Params) -> Result<Self> {
-        let norms = |name: &str| name.contains("LayerNorm") || name.contains("layer_norm");
-        let entries: Vec<_> = layer.layout().entries().iter().filter(|entry| norms(&entry.name)).collect();
-        let layout = Layout::new(entries.iter().map(|entry| (entry.name.clone(), entry.shape.clone(), false)));
-        let ranges: Arc<[Range<usize>]> = entries.iter().map(|entry| entry.range.clone()).collect();
-        let values = layer.tensor().detach();
-        let values = ranges.iter().map(|r| values.narrow(0, r.start, r.len())).collect::<Result<Vec<Tensor>>>()?;
-        let own =
-            params.insert(&format!("{owner}/layer.{index}.norms"), &layout, &Flat::of(&Tensor::cat(&values, 0)?)?)?;
-        Ok(Self { own, ranges })
-    }
-
-    /// θ_shared with the private ranges overwritten; dθ goes to the shared vector but for those ranges, which go to
-    /// the private one.
-    fn slot(&self, layer: &Param, pass: &mut Pass) -> Result<Slot> {
-        let (shared, own) = (layer.tensor().detach(), self.own.tensor().detach());
-        let mut pieces = Vec::new();
-        let (mut at, mut taken) = (0, 0);
-        for range in self.ranges.iter() {
-            pieces.push(shared.narrow(0, at, range.start - at)?);
-            pieces.push(own.narrow(0, taken, range.len())?);
-            (at, taken) = (range.end, taken + range.len());
-        }
-        let length = layer.layout().len();
-        if at < length {
-            pieces.push(shared.narrow(0, at, length - at)?);
-        }
-        let theta = Tensor::cat(&pieces, 0)?;
-        let (ranges, names) = (self.ranges.clone(), (layer.name().to_string(), self.own.name().to_string()));
-        pass.materialise_with(&theta, layer.layout(), Wants::All, move |gradient: Segment, row: &mut Row| {
-            let mut shared = gradient.dense(length)?;
-            let taken: Vec<Tensor> = {
-                let all = shared.tensor(&candle_core::Device::Cpu)?;
-                ranges.iter().map(|range| all.narrow(0, range.start, range.len())).collect::<Result<_>>()?
-            };
-            let own = Flat::of(&Tensor::cat(&taken, 0)?)?;
-            for range in ranges.iter() {
-                match &mut shared {
-                    Flat::F32(values) => values[range.clone()].fill(0.),
-                    Flat::F64(values) => values[range.clone()].fill(0.),
-                }
-            }
-            row.add(Row([(names.0, Segment::Dense(shared)), (names.1, Segment::Dense(own))].into()));
-            Ok(())
-        })
     }
 }

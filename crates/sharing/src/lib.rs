@@ -5,12 +5,16 @@
 //! [`STRATEGIES`] for the list.
 
 mod accounting;
+mod additions;
 mod head;
 mod model;
+mod overlay;
 mod registry;
 mod sharing;
+mod target;
 mod walk;
 
+mod bitfit;
 mod hard;
 mod single;
 

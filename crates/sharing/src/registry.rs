@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use crate::{Sharing, Site, Strategy, hard, single};
+use crate::{Sharing, Site, Strategy, bitfit, hard, single};
 
 /// One entry of the registry.
 #[derive(Clone, Copy)]
@@ -30,6 +30,13 @@ pub struct Entry {
 
 /// Every strategy.
 pub const STRATEGIES: &[Entry] = &[
+    entry::<bitfit::BitFit>(
+        "bitfit",
+        "a frozen encoder, each task's own biases",
+        "Ben-Zaken et al. 2022",
+        "P + K·(7·H·L + I·L + H), I the feed-forward width",
+        false,
+    ),
     entry::<hard::Hard>("hard", "one encoder, one head per task", "Caruana 1997", "P", true),
     entry::<single::Single>("single", "an encoder per task: the baseline", "-", "K·P", false),
 ];

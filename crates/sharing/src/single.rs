@@ -5,10 +5,11 @@
 use std::sync::Arc;
 
 use candle_core::{Result, Tensor};
-use mtl_backbone::{Encoder, Family, Pass};
+use mtl_backbone::{Encoder, Family, Part, Pass};
 use mtl_task::{Packed, TaskId};
 use serde::{Deserialize, Serialize};
 
+use crate::additions::merged;
 use crate::{Sharing, Site, Strategy, Weights};
 
 /// The `[sharing]` section of `strategy = "single"`.
@@ -36,6 +37,10 @@ impl Sharing for SingleTask {
     fn represent(&self, task: TaskId, tokens: &Packed, pass: &mut Pass) -> Result<Tensor> {
         let depth = self.encoder.layers();
         Ok(self.own[task.0].states(&self.encoder, tokens, depth, pass)?.swap_remove(depth))
+    }
+
+    fn merged(&self, task: TaskId) -> Result<Option<Vec<(Part, Tensor)>>> {
+        merged(&self.encoder, |part| Ok(self.own[task.0].part(part).tensor().clone()))
     }
 
     fn reach(&self, task: TaskId) -> Vec<String> {

@@ -58,6 +58,11 @@ impl Weights {
         }
     }
 
+    /// Number of layers.
+    pub fn layers(&self) -> usize {
+        self.layers.len()
+    }
+
     /// All of them, bottom up.
     pub fn iter(&self) -> impl Iterator<Item = &Param> {
         [&self.words, &self.embeddings].into_iter().chain(&self.layers)

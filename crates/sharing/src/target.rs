@@ -1,0 +1,70 @@
+//! The six linear maps of a transformer layer, by what they do; every architecture keeps them in this order.
+
+use anyhow::{Context, bail};
+use mtl_backbone::{Entry, Layout};
+use serde::{Deserialize, Serialize};
+
+use crate::overlay::is_norm;
+
+/// One linear map of a layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Target {
+    /// What a token asks for.
+    Query,
+    /// What a token is found by.
+    Key,
+    /// What a token gives.
+    Value,
+    /// From what attention gathered to the state.
+    Attended,
+    /// Into the feed-forward block.
+    Widen,
+    /// Out of the feed-forward block.
+    Narrow,
+}
+
+impl Target {
+    /// As recipes call it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Query => "query",
+            Self::Key => "key",
+            Self::Value => "value",
+            Self::Attended => "attended",
+            Self::Widen => "widen",
+            Self::Narrow => "narrow",
+        }
+    }
+
+    /// Its weight `[outputs, inputs]` in a layer.
+    ///
+    /// # Errors
+    /// If the layer has no such map.
+    pub(crate) fn weight(self, layer: &Layout) -> anyhow::Result<&Entry> {
+        let mut matrices = layer.entries().iter().filter(|entry| entry.shape.len() == 2);
+        matrices.nth(self as usize).with_context(|| format!("this encoder's layers have no map `{}`", self.name()))
+    }
+
+    /// Its bias `[outputs]` in a layer, if it has one.
+    pub(crate) fn bias(self, layer: &Layout) -> Option<&Entry> {
+        let mut biases = layer.entries().iter().filter(|entry| entry.shape.len() == 1 && !is_norm(entry));
+        biases.nth(self as usize)
+    }
+}
+
+/// `targets`, in the order in which they lie.
+///
+/// # Errors
+/// If there are none, or one is named twice.
+pub(crate) fn in_order(targets: &[Target]) -> anyhow::Result<Vec<Target>> {
+    let mut sorted = targets.to_vec();
+    sorted.sort_unstable();
+    if let Some(pair) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
+        bail!("`targets` names `{}` twice", pair[0].name());
+    }
+    if sorted.is_empty() {
+        bail!("`targets` is empty; name at least one of query, key, value, attended, widen, narrow");
+    }
+    Ok(sorted)
+}
