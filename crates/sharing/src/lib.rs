@@ -16,6 +16,7 @@ mod walk;
 
 mod bitfit;
 mod hard;
+mod lora;
 mod single;
 
 pub use accounting::Accounting;

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use crate::{Sharing, Site, Strategy, bitfit, hard, single};
+use crate::{Sharing, Site, Strategy, bitfit, hard, lora, single};
 
 /// One entry of the registry.
 #[derive(Clone, Copy)]
@@ -38,6 +38,13 @@ pub const STRATEGIES: &[Entry] = &[
         false,
     ),
     entry::<hard::Hard>("hard", "one encoder, one head per task", "Caruana 1997", "P", true),
+    entry::<lora::Lora>(
+        "lora",
+        "a frozen encoder, each task's own low-rank changes of its matrices",
+        "Hu et al. 2022",
+        "P + K·L·4·r·H, r the rank (8)",
+        false,
+    ),
     entry::<single::Single>("single", "an encoder per task: the baseline", "-", "K·P", false),
 ];
 

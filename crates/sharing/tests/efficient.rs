@@ -86,6 +86,9 @@ fn sections() -> Vec<(&'static str, Value, usize)> {
         ("bitfit", json!({}), TASKS * (L * (7 * H + I) + H)),
         ("bitfit", json!({ "biases": "query-and-widen", "share": true }), L * (H + I)),
         ("bitfit", json!({ "train_base": true }), TASKS * (L * (7 * H + I) + H)),
+        ("lora", json!({ "rank": 3 }), TASKS * L * 3 * 4 * H),
+        ("lora", json!({ "rank": 2, "targets": ["narrow", "key"], "share": true }), L * 2 * (2 * H + H + I)),
+        ("lora", json!({ "rank": 2, "train_base": true }), TASKS * L * 2 * 4 * H),
     ]
 }
 
@@ -221,7 +224,7 @@ fn unknown_keys_and_impossible_settings_are_refused() {
         let error = (entry.check)(&section, TASKS).expect_err(strategy);
         assert!(format!("{error:#}").contains(reason), "{strategy}: {error:#}");
     }
-    for strategy in ["bitfit"] {
+    for strategy in ["bitfit", "lora"] {
         let entry = find(strategy).expect("registered");
         let error = (entry.check)(&json!({ "rnak": 3 }), TASKS).expect_err(strategy);
         assert!(format!("{error:#}").contains("unknown field `rnak`"), "{strategy}: {error:#}");
