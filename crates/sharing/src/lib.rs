@@ -17,6 +17,7 @@ mod walk;
 mod bitfit;
 mod hard;
 mod lora;
+mod mtl_lora;
 mod single;
 
 pub use accounting::Accounting;

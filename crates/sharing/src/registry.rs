@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use crate::{Sharing, Site, Strategy, bitfit, hard, lora, single};
+use crate::{Sharing, Site, Strategy, bitfit, hard, lora, mtl_lora, single};
 
 /// One entry of the registry.
 #[derive(Clone, Copy)]
@@ -44,6 +44,13 @@ pub const STRATEGIES: &[Entry] = &[
         "Hu et al. 2022",
         "P + K·L·4·r·H, r the rank (8)",
         false,
+    ),
+    entry::<mtl_lora::MtlLora>(
+        "mtl-lora",
+        "a frozen encoder, low-rank changes with shared factors and each task's own core and mix",
+        "Yang et al. 2025",
+        "P + 4·L·(r·H + n·r·H) + 4·K·L·(r² + n), r the rank (8), n the ups (3)",
+        true,
     ),
     entry::<single::Single>("single", "an encoder per task: the baseline", "-", "K·P", false),
 ];

@@ -89,6 +89,12 @@ fn sections() -> Vec<(&'static str, Value, usize)> {
         ("lora", json!({ "rank": 3 }), TASKS * L * 3 * 4 * H),
         ("lora", json!({ "rank": 2, "targets": ["narrow", "key"], "share": true }), L * 2 * (2 * H + H + I)),
         ("lora", json!({ "rank": 2, "train_base": true }), TASKS * L * 2 * 4 * H),
+        ("mtl-lora", json!({ "rank": 3, "temperature": 0.7 }), L * 4 * (3 * H + 3 * H * 3) + TASKS * L * 4 * (9 + 3)),
+        (
+            "mtl-lora",
+            json!({ "rank": 2, "ups": 2, "targets": ["widen"], "train_base": true, "temperature": 0.7 }),
+            L * (2 * H + 2 * I * 2) + TASKS * L * (4 + 2),
+        ),
     ]
 }
 
@@ -224,7 +230,7 @@ fn unknown_keys_and_impossible_settings_are_refused() {
         let error = (entry.check)(&section, TASKS).expect_err(strategy);
         assert!(format!("{error:#}").contains(reason), "{strategy}: {error:#}");
     }
-    for strategy in ["bitfit", "lora"] {
+    for strategy in ["bitfit", "lora", "mtl-lora"] {
         let entry = find(strategy).expect("registered");
         let error = (entry.check)(&json!({ "rnak": 3 }), TASKS).expect_err(strategy);
         assert!(format!("{error:#}").contains("unknown field `rnak`"), "{strategy}: {error:#}");
