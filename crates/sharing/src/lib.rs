@@ -19,6 +19,7 @@ mod hard;
 mod lora;
 mod mtl_lora;
 mod single;
+mod task_norm;
 
 pub use accounting::Accounting;
 pub use head::{Head, HeadSettings};

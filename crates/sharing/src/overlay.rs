@@ -119,6 +119,11 @@ impl Overlay {
         self.own.name()
     }
 
+    /// Where they lie in the part.
+    pub(crate) fn ranges(&self) -> &Arc<[Range<usize>]> {
+        &self.ranges
+    }
+
     /// The task's own values.
     pub(crate) fn own(&self) -> &Param {
         &self.own
@@ -152,12 +157,17 @@ impl Overlays {
         Ok(Self(overlays))
     }
 
+    /// The overlay of `part`, if it has one.
+    pub(crate) fn of(&self, part: Part) -> Option<&Overlay> {
+        self.0.get(&part)
+    }
+
     /// The slot of `part` of `base` as the task sees it.
     ///
     /// # Errors
     /// Those of candle.
     pub(crate) fn slot(&self, base: &Weights, part: Part, pass: &mut Pass) -> Result<Slot> {
-        match self.0.get(&part) {
+        match self.of(part) {
             Some(overlay) => overlay.slot(base.part(part), pass),
             None => pass.slot(base.part(part)),
         }
@@ -168,7 +178,7 @@ impl Overlays {
     /// # Errors
     /// Those of candle.
     pub(crate) fn theta(&self, base: &Weights, part: Part) -> Result<Tensor> {
-        match self.0.get(&part) {
+        match self.of(part) {
             Some(overlay) => overlay.theta(base.part(part)),
             None => Ok(base.part(part).tensor().detach()),
         }

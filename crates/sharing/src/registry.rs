@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use crate::{Sharing, Site, Strategy, bitfit, hard, lora, mtl_lora, single};
+use crate::{Sharing, Site, Strategy, bitfit, hard, lora, mtl_lora, single, task_norm};
 
 /// One entry of the registry.
 #[derive(Clone, Copy)]
@@ -53,6 +53,13 @@ pub const STRATEGIES: &[Entry] = &[
         true,
     ),
     entry::<single::Single>("single", "an encoder per task: the baseline", "-", "K·P", false),
+    entry::<task_norm::TaskNorm>(
+        "task-norm",
+        "one encoder told of its task by LayerNorm offsets and an embedding",
+        "Pilault et al. 2021; Sileo 2023",
+        "P + K·(4·H·L + 3·H)",
+        true,
+    ),
 ];
 
 const fn entry<S: Strategy>(

@@ -95,6 +95,10 @@ fn sections() -> Vec<(&'static str, Value, usize)> {
             json!({ "rank": 2, "ups": 2, "targets": ["widen"], "train_base": true, "temperature": 0.7 }),
             L * (2 * H + 2 * I * 2) + TASKS * L * (4 + 2),
         ),
+        ("task-norm", json!({}), TASKS * (4 * H * L + 3 * H)),
+        ("task-norm", json!({ "embedding": "none", "train_base": false }), TASKS * (4 * H * L + 2 * H)),
+        ("task-norm", json!({ "norms": false, "embedding": "all" }), TASKS * H),
+        ("task-norm", json!({ "embedding": "all", "train_base": false }), TASKS * (4 * H * L + 3 * H)),
     ]
 }
 
@@ -117,11 +121,10 @@ fn parameters_cost_what_the_documentation_says() {
         let model = model(strategy, &section);
         assert_eq!(model.params.count(), tiny(0.).count() + heads + added, "{strategy} {section}");
         let accounting = model.accounting(tiny(0.).count());
-        let base = section.get("train_base").is_some_and(|trained| trained == true);
+        let defaults = (find(strategy).expect("registered").defaults)();
+        let base = section.get("train_base").unwrap_or(&defaults["train_base"]) == true;
         let trainable = added + heads + if base { tiny(0.).count() } else { 0 };
-        if strategy != "task-norm" && strategy != "pal" {
-            assert_eq!(accounting.trainable, trainable, "{strategy} {section}");
-        }
+        assert_eq!(accounting.trainable, trainable, "{strategy} {section}");
     }
 }
 
@@ -230,7 +233,7 @@ fn unknown_keys_and_impossible_settings_are_refused() {
         let error = (entry.check)(&section, TASKS).expect_err(strategy);
         assert!(format!("{error:#}").contains(reason), "{strategy}: {error:#}");
     }
-    for strategy in ["bitfit", "lora", "mtl-lora"] {
+    for strategy in ["bitfit", "lora", "mtl-lora", "task-norm"] {
         let entry = find(strategy).expect("registered");
         let error = (entry.check)(&json!({ "rnak": 3 }), TASKS).expect_err(strategy);
         assert!(format!("{error:#}").contains("unknown field `rnak`"), "{strategy}: {error:#}");
