@@ -14,6 +14,7 @@ mod sharing;
 mod target;
 mod walk;
 
+mod adapter;
 mod bitfit;
 mod hard;
 mod lora;

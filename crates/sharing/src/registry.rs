@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use crate::{Sharing, Site, Strategy, bitfit, hard, lora, mtl_lora, single, task_norm};
+use crate::{Sharing, Site, Strategy, adapter, bitfit, hard, lora, mtl_lora, single, task_norm};
 
 /// One entry of the registry.
 #[derive(Clone, Copy)]
@@ -30,6 +30,13 @@ pub struct Entry {
 
 /// Every strategy.
 pub const STRATEGIES: &[Entry] = &[
+    entry::<adapter::Adapter>(
+        "adapter",
+        "a frozen encoder, each task's own bottlenecks between its blocks",
+        "Houlsby et al. 2019; Pfeiffer et al. 2021",
+        "P + K·(2·L·(2·H·m + m + H) + 4·H·L + 2·H), m the width (64)",
+        false,
+    ),
     entry::<bitfit::BitFit>(
         "bitfit",
         "a frozen encoder, each task's own biases",

@@ -99,6 +99,14 @@ fn sections() -> Vec<(&'static str, Value, usize)> {
         ("task-norm", json!({ "embedding": "none", "train_base": false }), TASKS * (4 * H * L + 2 * H)),
         ("task-norm", json!({ "norms": false, "embedding": "all" }), TASKS * H),
         ("task-norm", json!({ "embedding": "all", "train_base": false }), TASKS * (4 * H * L + 3 * H)),
+        ("adapter", json!({ "width": 5 }), TASKS * (L * 2 * (2 * H * 5 + 5 + H) + 4 * H * L + 2 * H)),
+        ("adapter", json!({ "placement": "pfeiffer", "width": 4 }), TASKS * L * (2 * H * 4 + 4 + H)),
+        (
+            "adapter",
+            json!({ "placement": "pfeiffer", "width": 4, "share": true, "norms": "own" }),
+            L * (2 * H * 4 + 4 + H) + 4 * H * L + 2 * H,
+        ),
+        ("adapter", json!({ "width": 3, "share": true, "train_base": true }), L * 2 * (2 * H * 3 + 3 + H)),
     ]
 }
 
@@ -233,7 +241,7 @@ fn unknown_keys_and_impossible_settings_are_refused() {
         let error = (entry.check)(&section, TASKS).expect_err(strategy);
         assert!(format!("{error:#}").contains(reason), "{strategy}: {error:#}");
     }
-    for strategy in ["bitfit", "lora", "mtl-lora", "task-norm"] {
+    for strategy in ["adapter", "bitfit", "lora", "mtl-lora", "task-norm"] {
         let entry = find(strategy).expect("registered");
         let error = (entry.check)(&json!({ "rnak": 3 }), TASKS).expect_err(strategy);
         assert!(format!("{error:#}").contains("unknown field `rnak`"), "{strategy}: {error:#}");
