@@ -19,6 +19,8 @@ mod bitfit;
 mod hard;
 mod lora;
 mod mtl_lora;
+mod pal;
+mod prefix;
 mod single;
 mod task_norm;
 

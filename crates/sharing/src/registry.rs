@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use crate::{Sharing, Site, Strategy, adapter, bitfit, hard, lora, mtl_lora, single, task_norm};
+use crate::{Sharing, Site, Strategy, adapter, bitfit, hard, lora, mtl_lora, pal, prefix, single, task_norm};
 
 /// One entry of the registry.
 #[derive(Clone, Copy)]
@@ -58,6 +58,20 @@ pub const STRATEGIES: &[Entry] = &[
         "Yang et al. 2025",
         "P + 4·L·(r·H + n·r·H) + 4·K·L·(r² + n), r the rank (8), n the ups (3)",
         true,
+    ),
+    entry::<pal::Pal>(
+        "pal",
+        "one encoder, each task's own small attention layers beside its layers",
+        "Stickland and Murray 2019",
+        "P + K·(2·H·m + m + H + 3·L·(m² + m)), m the width (204)",
+        true,
+    ),
+    entry::<prefix::Prefix>(
+        "prefix",
+        "a frozen encoder, each task's own keys and values in front of every text",
+        "Li and Liang 2021; Liu et al. 2022",
+        "P + 2·K·L·n·H, n the length (10)",
+        false,
     ),
     entry::<single::Single>("single", "an encoder per task: the baseline", "-", "K·P", false),
     entry::<task_norm::TaskNorm>(
