@@ -6,6 +6,7 @@
 
 mod accounting;
 mod additions;
+mod delta;
 mod head;
 mod model;
 mod overlay;

@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::additions::{base, merged, uniform};
-use crate::lora::{Matrix, changed, changed_slot, check, sizes};
+use crate::delta::{Matrix, changed, changed_slot, check, sizes};
 use crate::target::Target;
 use crate::{Sharing, Site, Strategy, Weights, walk};
 

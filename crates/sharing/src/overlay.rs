@@ -1,7 +1,7 @@
 //! Ranges of a flat vector θ that a task has for itself, such as its biases or its LayerNorms.
 //!
-//! Either the task's values stand in the place of θ's, θ_t[r] = φ_t, starting from θ[r], or they are offsets from
-//! them, θ_t[r] = θ[r] + δ_t, starting from 0. The pull-back is a copy of those ranges of dθ_t.
+//! There either the task's values stand in the place of θ's, θ_t = φ_t, starting from θ, or they are offsets from
+//! them, θ_t = θ + δ_t, starting from 0. The pull-back is a copy of those ranges of dθ_t.
 
 use std::collections::BTreeMap;
 use std::ops::Range;

@@ -73,49 +73,40 @@ impl Strategy for Prefix {
             };
             if self.reparameterise == 0 {
                 let layer = |index: usize| table(format!("layer.{index}.prefix"), &[2, self.length, hidden]);
-                return Ok(Own::Tables((0..layers).map(layer).collect::<Result<_>>()?));
+                return Ok(Own { tables: (0..layers).map(layer).collect::<Result<_>>()?, network: None });
             }
-            let table = table("prefix".into(), &[self.length, hidden])?;
+            let tables = vec![table("prefix".into(), &[self.length, hidden])?];
             let down = Map::insert(site, owner, "prefix.down", (self.reparameterise, hidden), DEVIATION)?;
             let up = Map::insert(site, owner, "prefix.up", (layers * 2 * hidden, self.reparameterise), DEVIATION)?;
-            Ok(Own::Network { table, down, up })
+            Ok(Own { tables, network: Some((down, up)) })
         })?;
         Ok(Box::new(Prefixed { encoder: site.encoder.clone(), base, own }))
     }
 }
 
 /// What a prefix is made of.
-enum Own {
-    /// Keys and values of each layer, `[2, length, hidden]`.
-    Tables(Vec<Param>),
-    /// One table `[length, hidden]`, and the network that makes every layer's keys and values of it.
-    Network { table: Param, down: Map, up: Map },
+struct Own {
+    /// Keys and values of each layer, `[2, length, hidden]`; with a network the one table `[length, hidden]`.
+    tables: Vec<Param>,
+    /// Down and up: makes every layer's keys and values of the one table.
+    network: Option<(Map, Map)>,
 }
 
 impl Own {
     /// The keys and values of every one of `layers` layers.
     fn prefixes(&self, layers: usize) -> Result<Vec<Keys>> {
-        match self {
-            Self::Tables(tables) => tables
-                .iter()
-                .map(|table| Ok(Keys { keys: table.tensor().get(0)?, values: table.tensor().get(1)? }))
-                .collect(),
-            Self::Network { table, down, up } => {
-                let all = up.apply(&down.apply(table.tensor())?.tanh()?)?;
-                let pieces = all.chunk(2 * layers, 1)?;
-                let layer = |pair: &[Tensor]| Ok(Keys { keys: pair[0].contiguous()?, values: pair[1].contiguous()? });
-                pieces.chunks(2).map(layer).collect()
-            }
-        }
+        let Some((down, up)) = &self.network else {
+            let layer = |table: &Param| Ok(Keys { keys: table.tensor().get(0)?, values: table.tensor().get(1)? });
+            return self.tables.iter().map(layer).collect();
+        };
+        let all = up.apply(&down.apply(self.tables[0].tensor())?.tanh()?)?;
+        let layer = |pair: &[Tensor]| Ok(Keys { keys: pair[0].contiguous()?, values: pair[1].contiguous()? });
+        all.chunk(2 * layers, 1)?.chunks(2).map(layer).collect()
     }
 
-    fn names(&self) -> Vec<String> {
-        match self {
-            Self::Tables(tables) => tables.iter().map(|table| table.name().to_string()).collect(),
-            Self::Network { table, down, up } => {
-                [table.name().to_string()].into_iter().chain(down.names()).chain(up.names()).collect()
-            }
-        }
+    fn names(&self) -> impl Iterator<Item = String> {
+        let maps = self.network.iter().flat_map(|(down, up)| down.names().into_iter().chain(up.names()));
+        self.tables.iter().map(|table| table.name().to_string()).chain(maps)
     }
 }
 

@@ -68,3 +68,35 @@ pub(crate) fn in_order(targets: &[Target]) -> anyhow::Result<Vec<Target>> {
     }
     Ok(sorted)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mtl_backbone::{Encoder, Part, random};
+    use mtl_task::rng::Key;
+
+    #[test]
+    fn every_architecture_keeps_its_maps_in_this_order() -> anyhow::Result<()> {
+        let config = serde_json::json!({
+            "vocab_size": 23, "hidden_size": 12, "num_hidden_layers": 1, "num_attention_heads": 3,
+            "intermediate_size": 20, "max_position_embeddings": 16, "embedding_size": 8, "dim": 12, "n_layers": 1,
+            "n_heads": 3, "hidden_dim": 20, "pad_token_id": 0,
+        });
+        let bert = ["query", "key", "value", "attention.output.dense", "intermediate.dense", "0.output.dense"];
+        let distilbert = ["q_lin", "k_lin", "v_lin", "out_lin", "lin1", "lin2"];
+        for (architecture, expected) in
+            [("bert", bert), ("roberta", bert), ("electra", bert), ("distilbert", distilbert)]
+        {
+            let encoder = random(architecture, &config, Key::new(1))?.encoder;
+            let layer = encoder.layout(Part::Layer(0));
+            let targets = [Target::Query, Target::Key, Target::Value, Target::Attended, Target::Widen, Target::Narrow];
+            for (target, part) in targets.into_iter().zip(expected) {
+                let weight = &target.weight(layer)?.name;
+                assert!(weight.ends_with(&format!("{part}.weight")), "{architecture}: {target:?} is {weight}");
+                let bias = target.bias(layer).map(|entry| entry.name.as_str());
+                assert_eq!(bias, Some(weight.replace("weight", "bias").as_str()), "{architecture}");
+            }
+        }
+        Ok(())
+    }
+}

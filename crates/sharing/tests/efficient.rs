@@ -116,6 +116,8 @@ fn sections() -> Vec<(&'static str, Value, usize)> {
             TASKS * (2 * H + 5 * (H + 1) + 2 * L * H * (5 + 1)),
         ),
         ("prefix", json!({ "length": 2, "share": true }), 2 * L * 2 * H),
+        // Its private LayerNorms are ranges of a vector like those of the strategies above.
+        ("hard", json!({ "private_norms": true }), TASKS * L * 4 * H),
     ]
 }
 
@@ -143,7 +145,7 @@ fn parameters_cost_what_the_documentation_says() {
         assert_eq!(model.params.count(), tiny(0.).count() + heads + added, "{strategy} {section}");
         let accounting = model.accounting(tiny(0.).count());
         let defaults = (find(strategy).expect("registered").defaults)();
-        let base = section.get("train_base").unwrap_or(&defaults["train_base"]) == true;
+        let base = strategy == "hard" || section.get("train_base").unwrap_or(&defaults["train_base"]) == true;
         let trainable = added + heads + if base { tiny(0.).count() } else { 0 };
         assert_eq!(accounting.trainable, trainable, "{strategy} {section}");
     }
@@ -275,6 +277,72 @@ fn bitfit_changes_biases_only() -> Result<()> {
             assert_eq!(changed, expected, "{}", entry.0);
         }
     }
+    Ok(())
+}
+
+#[test]
+fn padding_changes_no_answer() -> Result<()> {
+    let text = |ids: &[u32]| Encoded { ids: ids.to_vec(), segments: vec![0; ids.len()], ..Encoded::default() };
+    let (a, b) = (text(&[1, 5, 7, 2]), text(&[1, 2]));
+    for (strategy, section) in [
+        ("pal", json!({ "width": 6, "heads": 2 })),
+        ("prefix", json!({ "length": 3 })),
+        ("adapter", json!({ "placement": "pfeiffer" })),
+    ] {
+        let model = model(strategy, &section);
+        shake(&model, 0.1)?;
+        let logits = |tokens: &Packed| -> Result<Vec<f64>> {
+            model.logits(TaskId(0), tokens, &mut Pass::evaluation())?.flatten_all()?.to_vec1()
+        };
+        let (packed, padded) = (logits(&Packed::new([&a, &b]))?, logits(&Packed::padded([&a, &b], 0))?);
+        for (x, y) in packed.iter().zip(&padded) {
+            assert!((x - y).abs() < 1e-12, "{strategy}: {x} packed, {y} padded");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_task_embedding_on_the_first_token_finds_the_row_that_positions_begin_with() -> Result<()> {
+    let config = json!({
+        "vocab_size": 23, "hidden_size": H, "num_hidden_layers": 0, "num_attention_heads": 3, "intermediate_size": I,
+        "max_position_embeddings": 16, "type_vocab_size": 1, "pad_token_id": 1,
+    });
+    let pretrained = random("roberta", &config, Key::new(5)).expect("a valid configuration");
+    let section = json!({ "norms": false });
+    let (start, moved) = (
+        model_over(&pretrained, "task-norm", &section, DType::F64, 1),
+        model_over(&pretrained, "task-norm", &section, DType::F64, 1),
+    );
+    element(moved.params.get("task.a/task_embedding").expect("inserted"), 0, 1.)?;
+    let (before, after) = (states(&start, TaskId(0))?, states(&moved, TaskId(0))?);
+    let firsts = &texts().offsets[..3];
+    for (token, (before, after)) in before.iter().zip(&after).enumerate() {
+        assert_eq!(before != after, firsts.contains(&token), "token {token}");
+    }
+    assert_eq!(states(&moved, TaskId(1))?, states(&start, TaskId(1))?);
+    Ok(())
+}
+
+#[test]
+fn findings_tell_how_far_a_task_went_and_what_it_mixes() -> Result<()> {
+    let untouched = model("bitfit", &json!({})).sharing.findings()?;
+    let moved = untouched["moved"].as_object().expect("by parameter");
+    assert_eq!(moved.len(), TASKS * (L + 1));
+    assert!(moved.values().all(|moved| moved == 0.), "{untouched}");
+
+    let mixed = model("mtl-lora", &json!({ "ups": 4 }));
+    shake(&mixed, 0.1)?;
+    let found = mixed.sharing.findings()?;
+    for task in ["a", "b"] {
+        let mix = found[task]["mix"]["layer.1.value"].as_array().expect("one weight for each up");
+        let sum: f64 = mix.iter().filter_map(Value::as_f64).sum();
+        assert!(mix.len() == 4 && (sum - 1.).abs() < 1e-12, "{found}");
+        assert!(found[task]["relative_change"]["layer.0.query"].as_f64().is_some_and(|size| size > 0.), "{found}");
+    }
+
+    let lora = model("lora", &json!({ "rank": 2 }));
+    assert_eq!(lora.sharing.findings()?["relative_change"]["task.a"]["layer.0.value"], 0.);
     Ok(())
 }
 
