@@ -7,6 +7,7 @@ use candle_core::DType;
 use mtl_backbone::{Flat, Row, Segment};
 use mtl_nash::Gram;
 use mtl_sharing::Model;
+use mtl_task::TaskId;
 use mtl_weighting::{Evidence, Held, Jacobian, Outcome, Private, Weighting};
 
 use crate::gradients::{Rows, total};
@@ -21,6 +22,10 @@ pub(crate) struct Bargain {
     /// The parameters that its weights apply to.
     pub(crate) applied: BTreeSet<String>,
     pub(crate) rule: Weighting,
+}
+
+fn trains(model: &Model, name: &str) -> bool {
+    model.params.get(name).is_some_and(|param| param.trainable())
 }
 
 /// The gradients of a step, draw after draw.
@@ -48,7 +53,11 @@ impl Bargain {
     pub(crate) fn all(recipe: &Recipe, model: &Model, tasks: usize) -> Result<Vec<Self>> {
         let entry = mtl_weighting::find(&recipe.weighting.name).map_err(anyhow::Error::msg)?;
         let build = || (entry.build)(tasks, &recipe.weighting.settings).map_err(anyhow::Error::msg);
-        let shared = model.shared();
+        let shared = match tasks {
+            // One task shares with nobody: its gradient over all but its head is what a rule sees.
+            1 => model.sharing.reach(TaskId(0)).into_iter().filter(|name| trains(model, name)).collect(),
+            _ => model.shared(),
+        };
         match &recipe.over {
             Over::Word(Word::All) | Over::Unset => {
                 Ok(vec![Self { label: "all".into(), seen: shared.clone(), applied: shared, rule: build()? }])

@@ -74,7 +74,9 @@ pub(super) fn recipe(document: &Document) -> Result<Recipe> {
     ranges(document, &recipe)?;
     (rule.build)(recipe.tasks.len(), &recipe.weighting.settings)
         .map_err(|e| anyhow!("{}: {e}", document.place(&["weighting"])))?;
-    grid(document, &recipe, rule.class, strategy.shares)?;
+    // One task bargains with nobody, over all that it reaches.
+    let shares = recipe.tasks.len() == 1 || (strategy.shares_with)(&recipe.sharing.settings)?;
+    grid(document, &recipe, rule.class, shares)?;
     Ok(recipe)
 }
 
