@@ -1,0 +1,143 @@
+//! The table for a paper: arms by tasks, `booktabs`, the best mean of each task in bold, marks of significance.
+
+use anyhow::{Context, Result};
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::Serde;
+use minijinja::{Environment, UndefinedBehavior, context};
+use mtl_eval::comparison::{ArmResult, Comparison};
+use serde::Serialize;
+
+use crate::numbers::{millions, percent, score, signed};
+use crate::tables;
+
+const TABLE: &str = include_str!("../templates/table.tex");
+const DOCUMENT: &str = include_str!("../templates/document.tex");
+
+#[derive(Serialize)]
+struct Line {
+    name: String,
+    cells: Vec<String>,
+    baseline: bool,
+}
+
+/// A complete `table` environment, to be put into a paper that loads `booktabs` and `graphicx`.
+///
+/// Text is escaped. A character that pdfLaTeX's fonts lack (Korean, say) is shown as its code point, so that the table
+/// compiles with every engine.
+pub fn latex(comparison: &Comparison) -> Result<String> {
+    render(TABLE, comparison)
+}
+
+/// The same table as a document of its own, to be compiled as it is.
+pub fn latex_document(comparison: &Comparison) -> Result<String> {
+    Ok(DOCUMENT.replace("%TABLE%", latex(comparison)?.trim_end()))
+}
+
+fn render(template: &str, comparison: &Comparison) -> Result<String> {
+    let mut lines: Vec<Line> = comparison.arms.iter().map(|arm| line(comparison, arm)).collect();
+    lines.sort_by_key(|line| !line.baseline);
+    let tasks = 0..comparison.tasks.len();
+    let told = |arm: &ArmResult| tasks.clone().any(|task| tables::verdict(comparison, arm, task).is_some());
+    let marks = comparison.arms.iter().any(told);
+    let tested = comparison.arms.iter().flat_map(|arm| &arm.tasks).any(|task| task.corrected_p.is_some());
+    let confidence = comparison.arms.iter().find_map(|arm| arm.gain_per_task.as_ref()).map(|found| found.confidence);
+    let mut environment = Environment::new();
+    environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    let values = context! {
+        name => escape(&comparison.name),
+        label => label(&comparison.name),
+        baseline => escape(&comparison.baseline),
+        pilot => comparison.pilot.as_deref().map(|why| escape(why.trim().trim_end_matches('.'))),
+        split => tables::split(comparison),
+        seeds => comparison.seeds.len(),
+        level => comparison.level,
+        confidence => confidence.map(percent),
+        marks => marks,
+        tested => tested,
+        tasks => comparison.tasks.iter().map(|task| context! { name => escape(&task.name), metric => escape(&task.headline) }).collect::<Vec<_>>(),
+        lines => Serde(lines),
+    };
+    environment.render_str(template, values).context("the LaTeX table")
+}
+
+fn line(comparison: &Comparison, arm: &ArmResult) -> Line {
+    let baseline = arm.arm.name == comparison.baseline;
+    let control = arm.arm.control.as_ref().map(|control| format!(" (control: {control})")).unwrap_or_default();
+    let mut cells: Vec<String> = (0..comparison.tasks.len()).map(|index| cell(comparison, arm, index)).collect();
+    let gain = arm.gain_per_task.as_ref().map(|gain| {
+        format!("${}$ {{\\scriptsize $[{}, {}]$}}", signed(gain.estimate, 1), signed(gain.low, 1), signed(gain.high, 1))
+    });
+    let gain = gain.or_else(|| arm.gains[0].percent.map(|percent| format!("${}$", signed(percent, 1))));
+    cells.push(if baseline { nothing() } else { gain.unwrap_or_else(nothing) });
+    cells.push(arm.mean_rank.map_or_else(nothing, |rank| format!("{rank:.2}")));
+    cells.push(if arm.parameters > 0 { millions(arm.parameters) } else { nothing() });
+    Line { name: escape(&format!("{}{control}", arm.arm.name)), cells, baseline }
+}
+
+fn cell(comparison: &Comparison, arm: &ArmResult, index: usize) -> String {
+    let Some((task, mean)) = arm.tasks.get(index).and_then(|task| Some((task, task.mean?))) else { return nothing() };
+    let best = tables::best(comparison, arm, index);
+    let mean = if best { format!("\\mathbf{{{}}}", score(mean)) } else { score(mean) };
+    let spread = task.deviation.map_or(String::new(), |deviation| format!("_{{\\pm {}}}", score(deviation)));
+    let mark = match tables::verdict(comparison, arm, index) {
+        Some(true) => "^{\\uparrow}",
+        Some(false) => "^{\\downarrow}",
+        None => "",
+    };
+    format!("${mean}{spread}{mark}$")
+}
+
+fn nothing() -> String {
+    "--".to_string()
+}
+
+/// Text as LaTeX sets it; what it cannot set becomes its code point.
+fn escape(text: &str) -> String {
+    text.chars().fold(String::new(), |mut out, letter| {
+        match letter {
+            '\\' => out += "\\textbackslash{}",
+            '~' => out += "\\textasciitilde{}",
+            '^' => out += "\\textasciicircum{}",
+            '"' => out += "\\textquotedbl{}",
+            '<' => out += "\\textless{}",
+            '>' => out += "\\textgreater{}",
+            '|' => out += "\\textbar{}",
+            '`' => out += "\\textasciigrave{}",
+            '\'' => out += "\\textquotesingle{}",
+            '{' | '}' | '$' | '&' | '#' | '_' | '%' => out.extend(['\\', letter]),
+            '-' => out += "-{}",
+            '[' | ']' => out += &format!("{{{letter}}}"),
+            '–' => out += "--",
+            'Δ' => out += "$\\Delta$",
+            'α' => out += "$\\alpha$",
+            'λ' => out += "$\\lambda$",
+            '×' => out += "$\\times$",
+            letter if letter.is_control() => out.push(' '),
+            ' '..='~' | 'À'..='Ö' | 'Ø'..='ö' | 'ø'..='ÿ' => out.push(letter),
+            letter => out += &format!("\\texttt{{U+{:04X}}}", u32::from(letter)),
+        }
+        out
+    })
+}
+
+/// The name as a label may hold it.
+fn label(name: &str) -> String {
+    let kept = |letter: char| if letter.is_ascii_alphanumeric() { letter.to_ascii_lowercase() } else { '-' };
+    name.chars().map(kept).collect::<String>().trim_matches('-').to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_special_character_is_text() {
+        assert_eq!(
+            escape(r"a_b & 50% $x$ #1 {y} ~ ^ \z"),
+            r"a\_b \& 50\% \$x\$ \#1 \{y\} \textasciitilde{} \textasciicircum{} \textbackslash{}z"
+        );
+        assert_eq!(escape("é 한\n<"), "é \\texttt{U+D55C} \\textless{}");
+        assert_eq!(label("Quick & dirty!"), "quick---dirty");
+    }
+}

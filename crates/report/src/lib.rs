@@ -1,0 +1,21 @@
+//! A comparison of many runs, shown: one page for a browser, Markdown, rows for a spreadsheet and a table for a paper.
+//!
+//! Everything here is a pure function of [`mtl_eval::comparison::Comparison`]: nothing is computed that it does not
+//! already say, no file is touched, nothing is printed. The page is self-contained and asks nothing of any network.
+//! Text that came from a dataset or a recipe is escaped for the language it is put into, and the words of the verdict
+//! go no further than the intervals do.
+
+mod html;
+mod latex;
+mod markdown;
+mod numbers;
+mod plots;
+mod rows;
+mod table;
+mod tables;
+mod verdict;
+
+pub use html::html;
+pub use latex::{latex, latex_document};
+pub use markdown::markdown;
+pub use rows::csv;
