@@ -13,7 +13,13 @@ fn main() -> Result<()> {
     std::fs::create_dir_all(&folder)?;
     let mut nothing = support::sparse();
     nothing.arms.truncate(1);
-    for (name, comparison) in [("full", support::comparison()), ("sparse", support::sparse()), ("alone", nothing)] {
+    let samples = [
+        ("full", support::comparison()),
+        ("crowded", support::crowded()),
+        ("sparse", support::sparse()),
+        ("alone", nothing),
+    ];
+    for (name, comparison) in samples {
         std::fs::write(folder.join(format!("{name}.html")), html(&comparison)?)?;
         std::fs::write(folder.join(format!("{name}.md")), markdown(&comparison)?)?;
         std::fs::write(folder.join(format!("{name}.csv")), csv(&comparison)?)?;

@@ -58,7 +58,7 @@ fn render(template: &str, comparison: &Comparison) -> Result<String> {
         tasks => comparison.tasks.iter().map(|task| context! { name => escape(&task.name), metric => escape(&task.headline) }).collect::<Vec<_>>(),
         lines => Serde(lines),
     };
-    environment.render_str(template, values).context("the LaTeX table")
+    Ok(environment.render_str(template, values).context("the LaTeX table")? + "\n")
 }
 
 fn line(comparison: &Comparison, arm: &ArmResult) -> Line {
@@ -66,9 +66,9 @@ fn line(comparison: &Comparison, arm: &ArmResult) -> Line {
     let control = arm.arm.control.as_ref().map(|control| format!(" (control: {control})")).unwrap_or_default();
     let mut cells: Vec<String> = (0..comparison.tasks.len()).map(|index| cell(comparison, arm, index)).collect();
     let gain = arm.gain_per_task.as_ref().map(|gain| {
-        format!("${}$ {{\\scriptsize $[{}, {}]$}}", signed(gain.estimate, 1), signed(gain.low, 1), signed(gain.high, 1))
+        format!("${}$ {{\\scriptsize $[{}, {}]$}}", signed(gain.estimate, 2), signed(gain.low, 2), signed(gain.high, 2))
     });
-    let gain = gain.or_else(|| arm.gains[0].percent.map(|percent| format!("${}$", signed(percent, 1))));
+    let gain = gain.or_else(|| arm.gains[0].percent.map(|percent| format!("${}$", signed(percent, 2))));
     cells.push(if baseline { nothing() } else { gain.unwrap_or_else(nothing) });
     cells.push(arm.mean_rank.map_or_else(nothing, |rank| format!("{rank:.2}")));
     cells.push(if arm.parameters > 0 { millions(arm.parameters) } else { nothing() });
@@ -106,16 +106,16 @@ fn escape(text: &str) -> String {
             '`' => out += "\\textasciigrave{}",
             '\'' => out += "\\textquotesingle{}",
             '{' | '}' | '$' | '&' | '#' | '_' | '%' => out.extend(['\\', letter]),
-            '-' => out += "-{}",
+            '-' if out.ends_with('-') => out += "{}-",
             '[' | ']' => out += &format!("{{{letter}}}"),
-            '–' => out += "--",
+            '–' => out += "\\textendash{}",
             'Δ' => out += "$\\Delta$",
             'α' => out += "$\\alpha$",
             'λ' => out += "$\\lambda$",
             '×' => out += "$\\times$",
             letter if letter.is_control() => out.push(' '),
             ' '..='~' | 'À'..='Ö' | 'Ø'..='ö' | 'ø'..='ÿ' => out.push(letter),
-            letter => out += &format!("\\texttt{{U+{:04X}}}", u32::from(letter)),
+            letter => out += &format!("\\texttt{{[U+{:04X}]}}", u32::from(letter)),
         }
         out
     })
@@ -137,7 +137,7 @@ mod tests {
             escape(r"a_b & 50% $x$ #1 {y} ~ ^ \z"),
             r"a\_b \& 50\% \$x\$ \#1 \{y\} \textasciitilde{} \textasciicircum{} \textbackslash{}z"
         );
-        assert_eq!(escape("é 한\n<"), "é \\texttt{U+D55C} \\textless{}");
+        assert_eq!(escape("é 한\n<"), "é \\texttt{[U+D55C]} \\textless{}");
         assert_eq!(label("Quick & dirty!"), "quick---dirty");
     }
 }

@@ -34,7 +34,7 @@ pub fn markdown(comparison: &Comparison) -> Result<String> {
         broken => tables::broken(comparison),
         chapters => Serde(tables(comparison)),
     };
-    environment.render_str(TEMPLATE, values).context("the Markdown report")
+    Ok(environment.render_str(TEMPLATE, values).context("the Markdown report")? + "\n")
 }
 
 /// Text that Markdown leaves as it is.

@@ -9,7 +9,7 @@ use mtl_eval::comparison::{ArmResult, Comparison};
 use mtl_eval::stats::Interval;
 use serde::Serialize;
 
-use crate::numbers::{counted, ends, listed, percent, signed};
+use crate::numbers::{counted, ends, listed, percent, probability, signed};
 use crate::tables;
 
 /// The words on one arm.
@@ -106,8 +106,8 @@ fn headline(comparison: &Comparison, arm: &ArmResult) -> (&'static str, String, 
             let possible = format!(
                 "Anything from {} % to {} % remains possible; that no difference was found does not show that there \
                  is none.",
-                signed(found.low, 1),
-                signed(found.high, 1)
+                signed(found.low, 2),
+                signed(found.high, 2)
             );
             ("undecided", "Not told apart from the baseline".to_string(), vec![possible])
         }
@@ -115,17 +115,19 @@ fn headline(comparison: &Comparison, arm: &ArmResult) -> (&'static str, String, 
 }
 
 fn gain(comparison: &Comparison, arm: &ArmResult) -> Option<String> {
-    let over = |interval: &Interval| format!("{} % interval {} %", percent(interval.confidence), ends(interval, 1));
+    let over = |interval: &Interval| format!("{} % interval {} %", percent(interval.confidence), ends(interval, 2));
     let percent = arm.gain_per_task.as_ref().map(|gain| gain.estimate).or(arm.gains[0].percent)?;
     let interval = arm.gain_per_task.as_ref().map_or("no interval".to_string(), over);
-    let mut sentence = format!("Δm = {} % per task ({interval})", signed(percent, 1));
+    let mut sentence = format!("Δm = {} % per task ({interval})", signed(percent, 2));
     let unsure: Vec<String> = arm
         .tests
         .iter()
         .map(|found| {
             let unable = found.smallest_p > comparison.level;
             let limit = if unable { format!(", which cannot reach {}", comparison.level) } else { String::new() };
-            format!("{} p = {}{limit}", found.test, crate::numbers::probability(found.p).replace("< ", "below "))
+            let p = probability(found.p);
+            let relation = if p.starts_with('<') { "" } else { "= " };
+            format!("{}, p {relation}{p}{limit}", found.test)
         })
         .collect();
     if !unsure.is_empty() {

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use plotters::coord::Shift;
-use plotters::element::{Circle, Cross, PathElement, Rectangle, TriangleMarker};
+use plotters::element::{Circle, PathElement, Polygon};
 use plotters::prelude::{DrawingArea, IntoDrawingArea, RGBColor, SVGBackend};
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{Color, FontFamily, IntoTextStyle, ShapeStyle, TextStyle};
@@ -16,7 +16,7 @@ pub(super) const INK: RGBColor = RGBColor(0x24, 0x29, 0x2e);
 /// Colour of grids and of what stands back; the page puts its own in its place.
 pub(super) const RULE: RGBColor = RGBColor(0xd5, 0xda, 0xe0);
 /// Height of the plots' text in pixels.
-pub(super) const TEXT: f64 = 12.;
+pub(super) const TEXT: f64 = 13.;
 /// plotters makes every font smaller by this much for SVG.
 const SHRINKS: f64 = 1.24;
 /// Okabe and Ito's colours but for black and the pale yellow.
@@ -29,7 +29,7 @@ const PALETTE: [RGBColor; 7] = [
     RGBColor(0x56, 0xb4, 0xe9),
     RGBColor(0x8c, 0x8c, 0x8c),
 ];
-const MARKERS: [&str; 4] = ["●", "▲", "■", "✕"];
+const MARKERS: [&str; 4] = ["●", "▲", "■", "◆"];
 
 /// A plot with its caption.
 #[derive(Debug, Serialize)]
@@ -76,11 +76,26 @@ pub(crate) fn marker_of(index: usize) -> &'static str {
 pub(super) fn mark(root: &Root, at: (i32, i32), index: usize, size: i32, hollow: bool) -> Result<()> {
     let color = color_of(index);
     let style = if hollow { color.stroke_width(2) } else { color.filled() };
-    match index % MARKERS.len() {
-        0 => root.draw(&Circle::new(at, size, style))?,
-        1 => root.draw(&TriangleMarker::new(at, size + 1, style))?,
-        2 => root.draw(&Rectangle::new([(at.0 - size, at.1 - size), (at.0 + size, at.1 + size)], style))?,
-        _ => root.draw(&Cross::new(at, size, color.stroke_width(2)))?,
+    let (x, y) = at;
+    let corners = match index % MARKERS.len() {
+        0 => return Ok(root.draw(&Circle::new(at, size, style))?),
+        1 => vec![(x, y - size - 1), (x + size + 1, y + size), (x - size - 1, y + size), (x, y - size - 1)],
+        2 => vec![
+            (x - size, y - size),
+            (x + size, y - size),
+            (x + size, y + size),
+            (x - size, y + size),
+            (x - size, y - size),
+        ],
+        _ => {
+            let reach = size + 2;
+            vec![(x, y - reach), (x + reach, y), (x, y + reach), (x - reach, y), (x, y - reach)]
+        }
+    };
+    if hollow {
+        root.draw(&PathElement::new(corners, style))?
+    } else {
+        root.draw(&Polygon::new(corners, style))?
     }
     Ok(())
 }

@@ -33,7 +33,7 @@ pub(crate) fn gains(comparison: &Comparison) -> Result<Option<Figure>> {
         }
     }
     let name = format!("Δm against {}, % (higher is better)", comparison.baseline);
-    forest("Δm with intervals", &rows, &name, 1, 760)
+    forest("Δm with intervals", &rows, &name, 2, 780)
 }
 
 /// The transfer to each task, one panel a task.
@@ -54,7 +54,7 @@ fn transfer(comparison: &Comparison, index: usize, facts: &TaskFacts) -> Result<
         }
     }
     let name = format!("gain in {} (higher is better)", facts.headline);
-    forest(&facts.name, &rows, &name, 3, 560)
+    forest(&facts.name, &rows, &name, 3, 580)
 }
 
 fn forest(title: &str, rows: &[Row], name: &str, digits: usize, across: i32) -> Result<Option<Figure>> {

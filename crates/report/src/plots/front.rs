@@ -45,8 +45,14 @@ pub(crate) fn front(comparison: &Comparison) -> Result<Option<Figure>> {
     let drawn = draw("Parameters against Δm", SIZE, |root| {
         let mut chart = axes(root, &x, &y, Margins { left: 0, right: 20 })?;
         line(root, pixel(&chart, x.range.start, 0.), pixel(&chart, x.range.end, 0.), INK.mix(0.6).stroke_width(1))?;
-        chart.draw_series(LineSeries::new(stairs(&spots, x.range.end), INK.mix(0.8).stroke_width(2)))?;
-        let mut taken: Vec<[i32; 4]> = Vec::new();
+        let stairs = stairs(&spots, x.range.end);
+        let lines = stairs.windows(2).map(|pair| [pair[0], pair[1]]).chain([[(x.range.start, 0.), (x.range.end, 0.)]]);
+        let around = |[a, b]: [(f64, f64); 2]| {
+            let (a, b) = (pixel(&chart, a.0, a.1), pixel(&chart, b.0, b.1));
+            [a.0.min(b.0) - 1, a.1.min(b.1) - 1, a.0.max(b.0) + 1, a.1.max(b.1) + 1]
+        };
+        let mut taken: Vec<[i32; 4]> = lines.map(around).collect();
+        chart.draw_series(LineSeries::new(stairs, INK.mix(0.8).stroke_width(2)))?;
         let at = |spot: &Spot| pixel(&chart, spot.millions, spot.gain);
         taken.extend(spots.iter().map(at).map(|(x, y)| [x - 6, y - 6, x + 6, y + 6]));
         for spot in &spots {

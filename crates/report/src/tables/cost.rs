@@ -39,8 +39,9 @@ pub(super) fn parameters(comparison: &Comparison) -> Table {
 /// Seconds, processor seconds and speed, with the whole cost against the baseline's.
 pub(super) fn time(comparison: &Comparison) -> Table {
     let note = format!(
-        "Means over finished runs; lower is better, but for tokens a second. *Against {}*: processor seconds of one \
-         run, in percent. “Tuning” sums over the arm's tuning runs and is no part of the other columns.",
+        "Means over finished runs; lower is better, but for tokens a second. “Against the baseline”: how \
+         many more processor seconds a run takes than one of {}, in percent. “Tuning” sums over the arm's tuning runs \
+         and is no part of the other columns.",
         comparison.baseline
     );
     let columns = [

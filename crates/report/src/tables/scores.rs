@@ -124,7 +124,7 @@ pub(super) fn transfer(comparison: &Comparison) -> Table {
         let says = match verdict(comparison, arm, index) {
             Some(true) => "better",
             Some(false) => "worse",
-            None => "not told apart",
+            None => "undecided",
         };
         table.rows.push(vec![
             named(arm),

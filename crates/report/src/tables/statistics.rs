@@ -24,7 +24,7 @@ pub(super) fn tests(comparison: &Comparison) -> Table {
         let says = match found {
             found if found.smallest_p > level => format!("cannot reach {level}"),
             found if found.p <= level => "differs".to_string(),
-            _ => "not told apart".to_string(),
+            _ => "undecided".to_string(),
         };
         table.rows.push(vec![
             what,
@@ -90,7 +90,7 @@ pub(super) fn pairs(comparison: &Comparison) -> Table {
                 Cell::of(found.critical_difference, format!("{:.2}", found.critical_difference)),
                 Cell::maybe(found.p.get(a).and_then(|row| row.get(b)).copied(), probability),
                 Cell::of(found.smallest_p, smallest(found.smallest_p)),
-                Cell::text(if differs { "differ" } else { "not told apart" }),
+                Cell::text(if differs { "differ" } else { "undecided" }),
             ]);
         }
     }

@@ -9,7 +9,8 @@ pub(crate) const BASELINE: &str = "single";
 /// The arms' names, the baseline first.
 pub(crate) const ARMS: [&str; 4] = [BASELINE, "hard+nash", "=soft & cross_stitch $x$ 50%", "hard+nash shuffled"];
 /// The tasks' names.
-pub(crate) const TASKS: [&str; 4] = ["sst2", "mrpc_50%", "감정 <script>alert(1)</script>", "stsb \"quoted\" & 'single'"];
+pub(crate) const TASKS: [&str; 4] =
+    ["sst2", "mrpc_50%", "감정 <script>alert(1)</script>", "stsb \"quoted\" & 'single'"];
 /// A text as a hostile dataset may hold it.
 pub(crate) const TEXT: &str =
     "He said \"50% & $5_000\" </p><script>alert('x')</script> | 한국어 문장 ![a](http://evil.example/x.png)";
@@ -68,6 +69,39 @@ pub(crate) fn sparse() -> Comparison {
         }
     }
     sparse
+}
+
+/// Nine arms on eight tasks, with long names: what a page has to make room for.
+pub(crate) fn crowded() -> Comparison {
+    let mut crowded = comparison();
+    let again = |name: &str| format!("{name}, once more with a long name");
+    for index in 0..TASKS.len() {
+        let task = crowded.tasks[index].clone();
+        crowded.tasks.push(TaskFacts { name: again(&task.name), ..task });
+    }
+    for arm in &mut crowded.arms {
+        arm.tasks.extend(arm.tasks.clone());
+        arm.weights.extend(arm.weights.clone());
+        arm.cosines.iter_mut().for_each(|row| row.extend(row.clone()));
+        arm.cosines.extend(arm.cosines.clone());
+    }
+    for index in 4..9 {
+        let mut arm = crowded.arms[1 + index % 2].clone();
+        arm.arm.name = if index == 8 { again(&arm.arm.name) } else { format!("{}-{index}", arm.arm.name) };
+        let shift = (index as f64 - 6.) / 1000.;
+        for task in &mut arm.tasks {
+            task.mean = task.mean.map(|mean| mean + shift);
+            task.dev_curve.0.iter_mut().for_each(|point| point.value += shift);
+        }
+        arm.gains[0].percent = arm.gains[0].percent.map(|percent| percent + 40. * shift);
+        arm.parameters = arm.parameters * index / 6;
+        crowded.arms.push(arm);
+    }
+    let scores = |task: usize| crowded.arms.iter().map(|arm| arm.tasks[task].mean.expect("a mean")).collect();
+    let blocks: Vec<Vec<f64>> = (0..crowded.tasks.len()).map(scores).collect();
+    crowded.friedman = Some(friedman(&blocks));
+    crowded.nemenyi = nemenyi(&blocks, LEVEL);
+    crowded
 }
 
 fn facts(task: usize) -> TaskFacts {

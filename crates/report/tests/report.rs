@@ -1,0 +1,238 @@
+//! The reports of a made-up comparison: every arm, task and number is there, nothing that a name or a text says gets
+//! out of its place, and nothing is asked of a network.
+
+mod support;
+
+use std::process::Command;
+
+use mtl_eval::comparison::Comparison;
+use mtl_report::{csv, html, latex, latex_document, markdown};
+use support::{ARMS, TASKS, comparison, crowded, sparse};
+
+/// Comparisons with parts missing, one after the other.
+fn incomplete() -> Vec<(&'static str, Comparison)> {
+    let mut alone = sparse();
+    alone.arms.truncate(1);
+    let mut empty = sparse();
+    empty.arms.clear();
+    empty.tasks.clear();
+    empty.seeds.clear();
+    let mut broken = comparison();
+    for arm in &mut broken.arms[1..] {
+        arm.finished = 0;
+        arm.gain_per_task = None;
+        arm.gains[0].percent = None;
+        for task in &mut arm.tasks {
+            task.scores.fill(None);
+            (task.mean, task.deviation, task.transfer, task.corrected_p) = (None, None, None, None);
+        }
+    }
+    let mut nan = comparison();
+    for arm in &mut nan.arms {
+        arm.cosines.iter_mut().flatten().for_each(|cosine| *cosine = f64::NAN);
+        arm.weights.iter_mut().for_each(|curve| curve.0.iter_mut().for_each(|point| point.value = f64::INFINITY));
+        arm.tasks.iter_mut().for_each(|task| task.dev_curve.0.truncate(1));
+    }
+    let mut two = comparison();
+    two.arms.truncate(2);
+    two.nemenyi = mtl_eval::stats::nemenyi(&[vec![0.5, 0.6]], 0.05);
+    vec![
+        ("sparse", sparse()),
+        ("alone", alone),
+        ("empty", empty),
+        ("broken", broken),
+        ("nan", nan),
+        ("two", two),
+        ("crowded", crowded()),
+    ]
+}
+
+/// As HTML writes a text.
+fn escaped(text: &str) -> String {
+    let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    text.replace('"', "&quot;").replace('\'', "&#x27;").replace('/', "&#x2f;")
+}
+
+fn fold(page: &str) -> String {
+    page.replace("&#x2f;", "/").replace("&#x27;", "'").replace("&quot;", "\"").replace("&apos;", "'")
+}
+
+#[test]
+fn the_page_asks_nothing_of_a_network_and_runs_its_own_script_alone() {
+    for (name, comparison) in incomplete().into_iter().chain([("full", comparison())]) {
+        let page = html(&comparison).unwrap_or_else(|error| panic!("{name}: {error:?}"));
+        let code = page.replace("xmlns=\"http://www.w3.org/2000/svg\"", "");
+        // Texts may name an address; no tag and no style may.
+        let tags: Vec<&str> = code.split('<').filter_map(|part| Some(part.split_once('>')?.0)).collect();
+        let tags = tags.join("\n");
+        let style = code.split("<style>").nth(1).and_then(|rest| rest.split("</style>").next()).expect("a style");
+        for request in ["http:", "https:", "src=", "@import", "url(", "//"] {
+            assert!(!tags.contains(request), "{name}: a tag holds `{request}`");
+            assert!(!style.contains(request), "{name}: the style holds `{request}`");
+        }
+        assert_eq!(page.matches("<script").count(), 1, "{name}");
+        assert_eq!(page.matches("<b>").count() + page.matches("<i>").count() + page.matches("<oops").count(), 0);
+        assert!(page.contains("default-src 'none'"));
+        assert!(!code.contains("src=") && !code.contains("@import") && !code.contains("https://"), "{name}");
+    }
+}
+
+#[test]
+fn the_page_shows_every_arm_task_and_number() {
+    let comparison = comparison();
+    let page = fold(&html(&comparison).expect("a page"));
+    for name in ARMS.iter().chain(&TASKS) {
+        assert!(page.contains(&fold(&escaped(name))), "{name} is missing");
+    }
+    for arm in &comparison.arms {
+        for task in &arm.tasks {
+            let mean = format!("{:.3} ± {:.3}", task.mean.expect("a mean"), task.deviation.expect("a deviation"));
+            assert!(page.contains(&mean), "{mean} of {} is missing", arm.arm.name);
+            for score in task.scores.iter().flatten() {
+                assert!(page.contains(&format!("{score:.4}")), "{score} is missing");
+            }
+        }
+    }
+    let gain = comparison.arms[1].gain_per_task.as_ref().expect("an interval");
+    assert!(page.contains(&format!("[{:+.2}, {:+.2}]", gain.low, gain.high)));
+    assert!(
+        page.contains(&format!("critical difference {:.2}", comparison.nemenyi.expect("ranks").critical_difference))
+    );
+    // One panel a task for learning curves, losses and transfer; one an arm for weights (2) and maps (3); three more.
+    assert_eq!(page.matches("<svg").count(), 3 * TASKS.len() + 2 + 3 + 3);
+    assert!(page.contains("<text") && page.contains("higher is better"));
+}
+
+#[test]
+fn texts_are_shown_whole_and_harmless() {
+    let page = html(&comparison()).expect("a page");
+    assert!(fold(&page).contains(&fold(&escaped(support::TEXT))));
+    let text = markdown(&comparison()).expect("Markdown");
+    assert!(text.contains("한국어 문장 !\\[a\\](http&#58;//evil.example/x.png)"), "{text}");
+    assert!(!text.contains("<script") && !text.contains("http://"));
+    // A table's rows are as wide as its head.
+    for table in text.split("\n\n").filter(|block| block.starts_with('|')) {
+        let cells = |line: &str| line.replace("\\|", "").matches('|').count();
+        let head = table.lines().next().map(cells);
+        assert!(table.trim_end().lines().all(|line| Some(cells(line)) == head), "{table}");
+    }
+}
+
+#[test]
+fn the_verdict_goes_no_further_than_the_interval() {
+    let mut comparison = comparison();
+    let page = |comparison: &Comparison| fold(&html(comparison).expect("a page"));
+    let words = page(&comparison);
+    assert!(words.contains("Better on average, at 95 % confidence") && words.contains("cannot reach 0.05"));
+    assert!(words.contains("1 run of 5 broke"), "{words}");
+
+    let interval = comparison.arms[1].gain_per_task.as_mut().expect("an interval");
+    (interval.low, interval.high) = (-0.5, 5.);
+    comparison.arms.truncate(2);
+    comparison.nemenyi = None;
+    let words = page(&comparison);
+    assert!(words.contains("Not told apart from the baseline") && !words.contains("Better on average"));
+    assert!(words.contains("Anything from -0.50 % to +5.00 % remains possible"));
+
+    let interval = comparison.arms[1].gain_per_task.as_mut().expect("an interval");
+    interval.low = 0.5;
+    comparison.pilot = Some("too few steps".into());
+    let words = page(&comparison);
+    assert!(
+        words.contains("Pilot: no conclusion") && !words.contains("Better on average"),
+        "a pilot concludes nothing"
+    );
+    assert!(!words.contains("after Holm's correction: better"));
+
+    comparison.pilot = None;
+    comparison.seeds.truncate(1);
+    assert!(page(&comparison).contains("One seed: no conclusion on other seeds"));
+    comparison.test_opened_at = None;
+    assert!(page(&comparison).contains("The test splits are sealed"));
+    comparison.arms[1].finished = 0;
+    assert!(page(&comparison).contains("No run finished: nothing can be said"));
+}
+
+#[test]
+fn parts_that_are_missing_leave_a_sentence() {
+    for (name, comparison) in incomplete() {
+        let told = |error| panic!("{name}: {error:?}");
+        let page = html(&comparison).unwrap_or_else(told);
+        let text = markdown(&comparison).unwrap_or_else(told);
+        // The script, and the reason of the broken run, do name it.
+        let shown = page.split("<script>").next().expect("a page").replace("is NaN at step", "");
+        assert!(!shown.contains("NaN") && !shown.contains(">inf"), "{name}");
+        assert!(text.contains("## Verdict") && latex(&comparison).unwrap_or_else(told).contains("\\bottomrule"));
+        let rows = csv(&comparison).unwrap_or_else(told).lines().count();
+        assert_eq!(rows, 1 + comparison.arms.len() * comparison.tasks.len() * comparison.seeds.len(), "{name}");
+    }
+    let page = html(&sparse()).expect("a page");
+    for sentence in [
+        "No learning curve was kept",
+        "No arm has weights",
+        "were not measured",
+        "No critical-difference",
+        "None to show",
+    ] {
+        assert!(page.contains(sentence), "{sentence}");
+    }
+    let mut odd = comparison();
+    odd.arms[1].cosines.pop();
+    assert!(html(&odd).expect_err("a contradiction").to_string().contains("hard+nash"));
+}
+
+#[test]
+fn rows_hold_every_run_and_no_formula() {
+    let comparison = comparison();
+    let text = csv(&comparison).expect("rows");
+    let mut reader = ::csv::Reader::from_reader(text.as_bytes());
+    let heads: Vec<String> = reader.headers().expect("heads").iter().map(String::from).collect();
+    let column = |name: &str| heads.iter().position(|head| head == name).unwrap_or_else(|| panic!("no column {name}"));
+    let rows: Vec<_> = reader.records().map(|row| row.expect("a row")).collect();
+    assert_eq!(rows.len(), ARMS.len() * TASKS.len() * comparison.seeds.len());
+    for row in &rows {
+        for (cell, head) in row.iter().zip(&heads) {
+            let number = cell.parse::<f64>().is_ok();
+            assert!(number || !cell.starts_with(['=', '+', '-', '@']), "{head} holds the formula {cell}");
+        }
+    }
+    let unguarded = |row: &::csv::StringRecord| row[column("arm")].trim_start_matches('\'').to_string();
+    let soft: Vec<_> = rows.iter().filter(|row| unguarded(row) == ARMS[2]).collect();
+    assert_eq!(soft[0][column("arm")], format!("'{}", ARMS[2]));
+    assert_eq!(soft.iter().filter(|row| &row[column("finished")] == "false").count(), TASKS.len());
+    let (row, task) = (soft[0], &comparison.arms[2].tasks[0]);
+    assert_eq!(row[column("score")].parse::<f64>().ok(), task.scores[0], "full precision");
+    assert_eq!(&row[column("task")], TASKS[0]);
+}
+
+#[test]
+fn the_best_is_bold_and_the_marks_are_those_of_the_corrected_tests() {
+    let table = latex(&comparison()).expect("a table");
+    assert_eq!(table.matches("\\mathbf").count(), TASKS.len());
+    assert!(
+        table.contains("\\begin{table}") && table.contains("\\toprule") && table.trim_end().ends_with("\\end{table}")
+    );
+    let worse = table.lines().find(|line| line.contains("shuffled labels")).expect("the control's row");
+    assert_eq!(worse.matches("\\downarrow").count(), TASKS.len(), "{worse}");
+    assert!(table.contains("mrpc\\_50\\%") && table.contains("\\texttt{[U+AC10]}") && table.contains("\\$x\\$"));
+    assert!(latex(&sparse()).expect("a table").contains("Pilot, no conclusion may be drawn"));
+}
+
+#[test]
+fn the_table_compiles() {
+    if Command::new("pdflatex").arg("--version").output().is_err() {
+        println!("skipped: there is no pdflatex here to compile the table with");
+        return;
+    }
+    for (name, comparison) in incomplete().into_iter().chain([("full", comparison())]) {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("table.tex"), latex_document(&comparison).expect("a document"))
+            .expect("writes");
+        let run = Command::new("pdflatex")
+            .args(["-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "table.tex"])
+            .current_dir(folder.path())
+            .output()
+            .expect("pdflatex runs");
+        assert!(run.status.success(), "{name}: {}", String::from_utf8_lossy(&run.stdout));
+    }
+}
