@@ -9,6 +9,7 @@ use mtl_eval::comparison::Comparison;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+use crate::numbers::smallest;
 use crate::plots::{self, Figure, Key};
 use crate::tables::{self, tables};
 use crate::verdict::{preamble, verdicts};
@@ -51,6 +52,7 @@ pub fn html(comparison: &Comparison) -> Result<String> {
         chapters => Serde(tables(comparison)),
         arm_keys => Serde(Key::of(comparison.arms.iter().map(|arm| arm.arm.name.as_str()))),
         task_keys => Serde(Key::of(comparison.tasks.iter().map(|task| task.name.as_str()))),
+        smallest_p => comparison.nemenyi.as_ref().map(|found| smallest(found.smallest_p)),
         style => STYLE,
         script => SCRIPT,
         script_hash => STANDARD.encode(Sha256::digest(SCRIPT.as_bytes())),

@@ -13,7 +13,19 @@ use crate::tables;
 const TABLE: &str = include_str!("../templates/table.tex");
 const DOCUMENT: &str = include_str!("../templates/document.tex");
 
+/// Tasks side by side; more of them go below.
+const ABREAST: usize = 4;
+/// Letters of a task's name before it is broken into lines.
+const HEAD: usize = 18;
+
+/// Some of the columns, for every arm.
 #[derive(Serialize)]
+struct Block {
+    heads: Vec<String>,
+    lines: Vec<Line>,
+}
+
+#[derive(Clone, Serialize)]
 struct Line {
     name: String,
     cells: Vec<String>,
@@ -55,10 +67,38 @@ fn render(template: &str, comparison: &Comparison) -> Result<String> {
         confidence => confidence.map(percent),
         marks => marks,
         tested => tested,
-        tasks => comparison.tasks.iter().map(|task| context! { name => escape(&task.name), metric => escape(&task.headline) }).collect::<Vec<_>>(),
-        lines => Serde(lines),
+        blocks => Serde(blocks(comparison, &lines)),
     };
     Ok(environment.render_str(template, values).context("the LaTeX table")? + "\n")
+}
+
+/// The columns in blocks of at most [`ABREAST`] tasks, what speaks of all tasks in the last one.
+fn blocks(comparison: &Comparison, lines: &[Line]) -> Vec<Block> {
+    let mut heads: Vec<String> = comparison.tasks.iter().map(|task| head(&task.name, &task.headline)).collect();
+    heads.extend(["$\\Delta m$, \\%", "rank", "\\shortstack[b]{parameters,\\\\millions}"].map(String::from));
+    let tasks = comparison.tasks.len();
+    let count = tasks.div_ceil(ABREAST).max(1);
+    let of = |index: usize| {
+        let (start, end) = (tasks * index / count, tasks * (index + 1) / count);
+        let range = start..if index + 1 == count { heads.len() } else { end };
+        let cut = |line: &Line| Line { cells: line.cells[range.clone()].to_vec(), ..line.clone() };
+        Block { heads: heads[range.clone()].to_vec(), lines: lines.iter().map(cut).collect() }
+    };
+    (0..count).map(of).collect()
+}
+
+/// A task's name over its metric, broken between words if it is long.
+fn head(name: &str, metric: &str) -> String {
+    let mut rows: Vec<String> = Vec::new();
+    for word in name.split_whitespace() {
+        match rows.last_mut() {
+            Some(row) if row.chars().count() + word.chars().count() < HEAD => *row += &format!(" {word}"),
+            _ => rows.push(word.to_string()),
+        }
+    }
+    rows.push(metric.to_string());
+    let rows: Vec<String> = rows.iter().map(|row| escape(row)).collect();
+    format!("\\shortstack[b]{{{}}}", rows.join("\\\\"))
 }
 
 fn line(comparison: &Comparison, arm: &ArmResult) -> Line {

@@ -219,6 +219,7 @@ fn the_best_is_bold_and_the_marks_are_those_of_the_corrected_tests() {
 }
 
 #[test]
+#[allow(clippy::print_stdout)] // A test that is skipped says so.
 fn the_table_compiles() {
     if Command::new("pdflatex").arg("--version").output().is_err() {
         println!("skipped: there is no pdflatex here to compile the table with");

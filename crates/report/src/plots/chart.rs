@@ -51,6 +51,7 @@ pub(super) struct Margins {
 /// Draws the axes; a vertical axis without a name has neither ticks nor grid, for its rows are named otherwise.
 pub(super) fn axes<'a, 'b>(root: &'a Root<'b>, x: &Axis, y: &Axis, margins: Margins) -> Result<Chart<'a, 'b>> {
     let rows = y.name.is_empty();
+    let across = root.dim_in_pixel().0 as i32 - margins.left - margins.right - if rows { 0 } else { 62 };
     let mut chart = ChartBuilder::on(root)
         .margin_top(8)
         .margin_right(margins.right)
@@ -65,7 +66,7 @@ pub(super) fn axes<'a, 'b>(root: &'a Root<'b>, x: &Axis, y: &Axis, margins: Marg
     let mut mesh = chart.configure_mesh();
     mesh.light_line_style(RULE.mix(0.)).bold_line_style(RULE).axis_style(INK.mix(0.5)).set_all_tick_mark_size(4);
     mesh.label_style(text(TEXT - 1., HPos::Center, VPos::Top)).axis_desc_style(text(TEXT, HPos::Center, VPos::Top));
-    mesh.x_labels(6).x_label_formatter(&format_x).x_desc(&x.name);
+    mesh.x_labels((across / 45).clamp(3, 8) as usize).x_label_formatter(&format_x).x_desc(&x.name);
     if rows {
         mesh.disable_y_mesh().disable_y_axis();
     } else {

@@ -14,7 +14,8 @@ use crate::numbers::{ends, signed};
 const ROW: i32 = 24;
 
 struct Row<'a> {
-    label: String,
+    name: &'a str,
+    convention: &'static str,
     index: usize,
     hollow: bool,
     interval: &'a Interval,
@@ -24,11 +25,11 @@ struct Row<'a> {
 pub(crate) fn gains(comparison: &Comparison) -> Result<Option<Figure>> {
     let mut rows = Vec::new();
     for (index, arm) in comparison.arms.iter().enumerate() {
-        for (interval, words, hollow) in
-            [(&arm.gain_per_task, "per task", false), (&arm.gain_per_metric, "per metric", true)]
+        for (interval, convention, hollow) in
+            [(&arm.gain_per_task, ", per task", false), (&arm.gain_per_metric, ", per metric", true)]
         {
             if let Some(interval) = interval {
-                rows.push(Row { label: format!("{}, {words}", arm.arm.name), index, hollow, interval });
+                rows.push(Row { name: &arm.arm.name, convention, index, hollow, interval });
             }
         }
     }
@@ -50,7 +51,7 @@ fn transfer(comparison: &Comparison, index: usize, facts: &TaskFacts) -> Result<
     let mut rows = Vec::new();
     for (number, arm) in comparison.arms.iter().enumerate() {
         if let Some(interval) = arm.tasks.get(index).and_then(|task| task.transfer.as_ref()) {
-            rows.push(Row { label: arm.arm.name.clone(), index: number, hollow: false, interval });
+            rows.push(Row { name: &arm.arm.name, convention: "", index: number, hollow: false, interval });
         }
     }
     let name = format!("gain in {} (higher is better)", facts.headline);
@@ -63,7 +64,7 @@ fn forest(title: &str, rows: &[Row], name: &str, digits: usize, across: i32) -> 
     }
     let words = |row: &Row| format!("{} {}", signed(row.interval.estimate, digits), ends(row.interval, digits));
     let widest = |texts: Vec<String>| texts.iter().map(|text| width(text, TEXT)).max().unwrap_or(0) + 12;
-    let left = widest(rows.iter().map(|row| row.label.clone()).collect()).min(across * 3 / 8);
+    let left = widest(rows.iter().map(|row| format!("{}{}", row.name, row.convention)).collect()).min(across * 3 / 8);
     let right = widest(rows.iter().map(words).collect());
     let values = rows.iter().flat_map(|row| [row.interval.low, row.interval.high, row.interval.estimate]);
     let x = Axis::over(values.chain([0.]), name);
@@ -83,7 +84,7 @@ fn forest(title: &str, rows: &[Row], name: &str, digits: usize, across: i32) -> 
                 root.draw(&PathElement::new([(x, y - 4), (x, y + 4)], style))?;
             }
             mark(root, at(row.interval.estimate), row.index, 4, row.hollow)?;
-            let label = cut(&row.label, TEXT, left - 8);
+            let label = cut(row.name, TEXT, left - 8 - width(row.convention, TEXT)) + row.convention;
             write(root, &label, &text(TEXT, HPos::Right, VPos::Center), (left - 6, low.1))?;
             write(root, &words(row), &text(TEXT, HPos::Left, VPos::Center), (across - right + 8, low.1))?;
         }

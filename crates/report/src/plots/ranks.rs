@@ -11,7 +11,7 @@ use plotters::style::text_anchor::{HPos, VPos};
 use super::canvas::{Figure, INK, Root, TEXT, color_of, cut, draw, line, text, width, write};
 use crate::numbers;
 
-const WIDTH: i32 = 760;
+const WIDTH: i32 = 820;
 const STEP: i32 = 22;
 
 /// The diagram; `None` without Nemenyi's comparison, or if it is of fewer than three arms, which is no more than one test.
@@ -24,7 +24,7 @@ pub(crate) fn ranks(comparison: &Comparison) -> Result<Option<Figure>> {
     let mut order: Vec<usize> = (0..count).collect();
     order.sort_by(|&a, &b| nemenyi.mean_ranks[a].total_cmp(&nemenyi.mean_ranks[b]));
 
-    let side = names.iter().map(|(_, name)| width(name, TEXT)).max().unwrap_or(0).min(230) + 56;
+    let side = names.iter().map(|(_, name)| width(name, TEXT)).max().unwrap_or(0).min(200) + 56;
     let (first, last) = (side, WIDTH - side);
     let at = |rank: f64| first + ((rank - 1.) / (count as f64 - 1.) * f64::from(last - first)).round() as i32;
     let (axis, bars) = (74, 12 * nemenyi.groups.len() as i32);
