@@ -51,7 +51,8 @@ fn render(template: &str, comparison: &Comparison) -> Result<String> {
     let tasks = 0..comparison.tasks.len();
     let told = |arm: &ArmResult| tasks.clone().any(|task| tables::verdict(comparison, arm, task).is_some());
     let marks = comparison.arms.iter().any(told);
-    let tested = comparison.arms.iter().flat_map(|arm| &arm.tasks).any(|task| task.corrected_p.is_some());
+    let tested = comparison.arms.iter().flat_map(|arm| &arm.tasks).any(|task| task.corrected_p.is_some())
+        && comparison.pilot.is_none();
     let confidence = comparison.arms.iter().find_map(|arm| arm.gain_per_task.as_ref()).map(|found| found.confidence);
     let mut environment = Environment::new();
     environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);

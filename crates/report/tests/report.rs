@@ -143,6 +143,11 @@ fn the_verdict_goes_no_further_than_the_interval() {
         "a pilot concludes nothing"
     );
     assert!(!words.contains("after Holm's correction: better"));
+    for word in ["▲", "▼", ">better<", ">worse<", ">differs<", ">undecided<"] {
+        let cells = words.split("<tbody>").skip(1).filter_map(|rest| rest.split("</tbody>").next());
+        assert!(cells.into_iter().all(|cells| !cells.contains(word)), "a pilot says `{word}`");
+    }
+    assert!(!latex(&comparison).expect("a table").contains("arrow"));
 
     comparison.pilot = None;
     comparison.seeds.truncate(1);

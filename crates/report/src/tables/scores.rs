@@ -60,9 +60,9 @@ fn mark(comparison: &Comparison, arm: &ArmResult, task: usize) -> &'static str {
     }
 }
 
-/// Whether a task is significantly better (true) or worse (false) than under the baseline.
+/// Whether a task is significantly better (true) or worse (false) than under the baseline; a pilot tells neither.
 pub(crate) fn verdict(comparison: &Comparison, arm: &ArmResult, task: usize) -> Option<bool> {
-    let task = arm.tasks.get(task)?;
+    let task = arm.tasks.get(task).filter(|_| comparison.pilot.is_none())?;
     let (transfer, p) = (task.transfer.as_ref()?, task.corrected_p?);
     (p <= comparison.level && transfer.estimate != 0.).then_some(transfer.estimate > 0.)
 }
@@ -124,6 +124,7 @@ pub(super) fn transfer(comparison: &Comparison) -> Table {
         let says = match verdict(comparison, arm, index) {
             Some(true) => "better",
             Some(false) => "worse",
+            None if comparison.pilot.is_some() => "pilot",
             None => "undecided",
         };
         table.rows.push(vec![

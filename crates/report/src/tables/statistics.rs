@@ -11,7 +11,7 @@ use crate::table::{Cell, Table};
 
 /// All tests of the comparison, but for the bootstrap, which stands beside its intervals.
 pub(super) fn tests(comparison: &Comparison) -> Table {
-    let level = comparison.level;
+    let (level, pilot) = (comparison.level, comparison.pilot.is_some());
     let note = format!(
         "A test whose smallest attainable p lies above {level} cannot reject, whatever the scores are. Paired t and \
          Wilcoxon compare mean headline scores seed by seed; McNemar the answers of the first seed, example by \
@@ -22,6 +22,7 @@ pub(super) fn tests(comparison: &Comparison) -> Table {
     let mut table = Table::new("tests", "Tests", note, &columns);
     let mut add = |what: Cell, found: &TestResult| {
         let says = match found {
+            _ if pilot => "pilot".to_string(),
             found if found.smallest_p > level => format!("cannot reach {level}"),
             found if found.p <= level => "differs".to_string(),
             _ => "undecided".to_string(),
@@ -90,7 +91,11 @@ pub(super) fn pairs(comparison: &Comparison) -> Table {
                 Cell::of(found.critical_difference, format!("{:.2}", found.critical_difference)),
                 Cell::maybe(found.p.get(a).and_then(|row| row.get(b)).copied(), probability),
                 Cell::of(found.smallest_p, smallest(found.smallest_p)),
-                Cell::text(if differs { "differ" } else { "undecided" }),
+                Cell::text(match differs {
+                    _ if comparison.pilot.is_some() => "pilot",
+                    true => "differ",
+                    false => "undecided",
+                }),
             ]);
         }
     }
