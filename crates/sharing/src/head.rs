@@ -6,7 +6,7 @@ use mtl_task::rng::Key;
 use mtl_task::{Packed, Reads};
 use serde::{Deserialize, Serialize};
 
-use crate::TaskSite;
+use crate::{TaskSite, per_token};
 
 /// The `[head]` section.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -75,7 +75,23 @@ impl Head {
             Reads::Text => pool(states, tokens, self.settings.pooling)?,
             Reads::Tokens => anchors(states, tokens)?,
         };
-        let mut x = pass.dropout(&read, self.settings.dropout)?;
+        self.answer(&read, pass)
+    }
+
+    /// What the head says of every token, `[tokens, outputs]`, from states `[tokens, hidden]`: the logits of the text
+    /// it stands in, or the token's own.
+    ///
+    /// # Errors
+    /// Those of candle.
+    pub fn everywhere(&self, states: &Tensor, tokens: &Packed, pass: &mut Pass) -> Result<Tensor> {
+        match self.reads {
+            Reads::Text => per_token(&self.logits(states, tokens, pass)?, tokens),
+            Reads::Tokens => self.answer(states, pass),
+        }
+    }
+
+    fn answer(&self, read: &Tensor, pass: &mut Pass) -> Result<Tensor> {
+        let mut x = pass.dropout(read, self.settings.dropout)?;
         for (depth, (weight, bias)) in self.maps.iter().enumerate() {
             if depth > 0 {
                 x = pass.dropout(&x.tanh()?, self.settings.dropout)?;

@@ -30,4 +30,4 @@ pub use head::{Head, HeadSettings};
 pub use model::{Model, TaskSite};
 pub use registry::{Entry, STRATEGIES, find};
 pub use sharing::{Bits, DevScores, Phase, Sharing, Site, Strategy};
-pub use walk::{Mix, Weights, owned_by, walk};
+pub use walk::{Mix, Weights, owned_by, per_token, walk};

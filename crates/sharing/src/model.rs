@@ -60,10 +60,11 @@ impl Model {
             params: &mut params,
             key: key.named("sharing"),
         };
-        let sharing = (find(strategy)?.build)(section, &mut site)?;
+        let mut sharing = (find(strategy)?.build)(section, &mut site)?;
         let hidden = encoder.hidden();
-        let heads =
+        let heads: Vec<Head> =
             tasks.iter().map(|task| Head::insert(head, task, hidden, &mut params, key)).collect::<Result<_>>()?;
+        sharing.lend(&heads);
         Ok(Self { params, encoder, sharing, tasks, heads })
     }
 

@@ -8,7 +8,7 @@ use mtl_backbone::{Family, Params, Part, Pass, Pretrained};
 use mtl_task::rng::Key;
 use mtl_task::{Packed, Progress, TaskId};
 
-use crate::TaskSite;
+use crate::{Head, TaskSite};
 
 /// How tasks share an encoder.
 pub trait Sharing: Send {
@@ -21,6 +21,10 @@ pub trait Sharing: Send {
     /// Names of the parameters that `task` can reach, its head's aside. A parameter is shared if at least two tasks
     /// reach it; that is decided once, not read off a step's gradients.
     fn reach(&self, task: TaskId) -> Vec<String>;
+
+    /// Lends the tasks' heads, in the recipe's order, to strategies that read what other tasks answer. Called once,
+    /// when the model is built.
+    fn lend(&mut self, _heads: &[Head]) {}
 
     /// A differentiable price on the parameters, added to the combined gradient as it is.
     ///

@@ -104,6 +104,16 @@ pub fn walk<'a>(
     Ok(states)
 }
 
+/// One row per sequence, `[sequences, width]`, repeated for each of its tokens, `[tokens, width]`.
+///
+/// # Errors
+/// Those of candle.
+pub fn per_token(rows: &Tensor, tokens: &Packed) -> Result<Tensor> {
+    let sequence_of = |(sequence, pair): (usize, &[usize])| std::iter::repeat_n(sequence as u32, pair[1] - pair[0]);
+    let sequences: Vec<u32> = tokens.offsets.windows(2).enumerate().flat_map(sequence_of).collect();
+    rows.index_select(&Tensor::new(sequences, rows.device())?, 0)
+}
+
 /// Names of the parameters that one of `owners` owns.
 pub fn owned_by(params: &Params, owners: &[&str]) -> Vec<String> {
     params.iter().filter(|param| owners.contains(&param.owner())).map(|param| param.name().to_string()).collect()
