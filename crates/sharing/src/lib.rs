@@ -7,22 +7,36 @@
 mod accounting;
 mod additions;
 mod delta;
+mod experts;
 mod head;
 mod model;
 mod overlay;
+mod price;
 mod registry;
 mod sharing;
+mod spectrum;
+mod stitch;
 mod target;
+mod trunk;
 mod walk;
 
 mod adapter;
 mod bitfit;
+mod cross_stitch;
+mod dselect_k;
 mod hard;
+mod hierarchical;
 mod lora;
+mod mmoe;
+mod mtan;
 mod mtl_lora;
 mod pal;
+mod ple;
 mod prefix;
 mod single;
+mod single_small;
+mod sluice;
+mod soft;
 mod task_norm;
 
 pub use accounting::Accounting;

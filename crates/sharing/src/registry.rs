@@ -3,7 +3,10 @@
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use crate::{Sharing, Site, Strategy, adapter, bitfit, hard, lora, mtl_lora, pal, prefix, single, task_norm};
+use crate::{
+    Sharing, Site, Strategy, adapter, bitfit, cross_stitch, dselect_k, hard, hierarchical, lora, mmoe, mtan, mtl_lora,
+    pal, ple, prefix, single, single_small, sluice, soft, task_norm,
+};
 
 /// One entry of the registry.
 #[derive(Clone, Copy)]
@@ -44,13 +47,48 @@ pub const STRATEGIES: &[Entry] = &[
         "P + K·(7·H·L + I·L + H), I the feed-forward width",
         false,
     ),
+    entry::<cross_stitch::CrossStitch>(
+        "cross-stitch",
+        "an encoder per task, states mixed after each layer; K² passes",
+        "Misra et al. 2016",
+        "K·P + L·K·K",
+        true,
+    ),
+    entry::<dselect_k::DselectK>(
+        "dselect-k",
+        "each task chooses k of the shared experts",
+        "Hazimeh et al. 2021",
+        "P + (experts − 1)·layers·(4·H·H + 2·H·I + 9·H + I) + K·selectors·3, 3 being 1 + log₂ of 4 experts",
+        true,
+    ),
     entry::<hard::Hard>("hard", "one encoder, one head per task", "Caruana 1997", "P", true),
+    entry::<hierarchical::Hierarchical>(
+        "hierarchical",
+        "one encoder, low tasks read low layers",
+        "Søgaard & Goldberg 2016; Hashimoto et al. 2017",
+        "P",
+        true,
+    ),
     entry::<lora::Lora>(
         "lora",
         "a frozen encoder, each task's own low-rank changes of its matrices",
         "Hu et al. 2022",
         "P + K·L·4·r·H, r the rank (8)",
         false,
+    ),
+    entry::<mmoe::Mmoe>(
+        "mmoe",
+        "shared experts above a shared trunk, a gate per task",
+        "Ma et al. 2018",
+        "P + (experts − 1)·layers·(4·H·H + 2·H·I + 9·H + I) + K·experts·H",
+        true,
+    ),
+    entry::<mtan::Mtan>(
+        "mtan",
+        "attention of each task over shared layer states",
+        "Liu et al. 2019",
+        "P + K·L·(3·H·width + width + H)",
+        true,
     ),
     entry::<mtl_lora::MtlLora>(
         "mtl-lora",
@@ -66,6 +104,13 @@ pub const STRATEGIES: &[Entry] = &[
         "P + K·(2·H·m + m + H + 3·L·(m² + m)), m the width (204)",
         true,
     ),
+    entry::<ple::Ple>(
+        "ple",
+        "shared and own experts in levels",
+        "Tang et al. 2020",
+        "P + levels·layers·(shared_experts + K·task_experts − 1)·(4·H·H + 2·H·I + 9·H + I) + H·(levels·K·(shared_experts + task_experts) + (levels − 1)·(shared_experts + K·task_experts))",
+        true,
+    ),
     entry::<prefix::Prefix>(
         "prefix",
         "a frozen encoder, each task's own keys and values in front of every text",
@@ -74,6 +119,27 @@ pub const STRATEGIES: &[Entry] = &[
         false,
     ),
     entry::<single::Single>("single", "an encoder per task: the baseline", "-", "K·P", false),
+    entry::<single_small::SingleSmall>(
+        "single-small",
+        "an encoder of a K-th of the parameters per task: the baseline of equal size",
+        "-",
+        "K·(P/K), up to 1 %",
+        false,
+    ),
+    entry::<sluice::Sluice>(
+        "sluice",
+        "cross-stitch between subspaces, and a mix of layers; K² passes",
+        "Ruder et al. 2017",
+        "K·P + L·(4·K·K + K)",
+        true,
+    ),
+    entry::<soft::Soft>(
+        "soft",
+        "an encoder per task, pulled together",
+        "Duong et al. 2015; Yang & Hospedales 2017",
+        "K·P",
+        false,
+    ),
     entry::<task_norm::TaskNorm>(
         "task-norm",
         "one encoder told of its task by LayerNorm offsets and an embedding",
