@@ -108,7 +108,8 @@ pub const STRATEGIES: &[Entry] = &[
         "ple",
         "shared and own experts in levels",
         "Tang et al. 2020",
-        "P + levels·layers·(shared_experts + K·task_experts − 1)·(4·H·H + 2·H·I + 9·H + I) + H·(levels·K·(shared_experts + task_experts) + (levels − 1)·(shared_experts + K·task_experts))",
+        "P + levels·layers·(shared_experts + K·task_experts − 1)·(4·H·H + 2·H·I + 9·H + I) \
+         + H·(levels·K·(shared_experts + task_experts) + (levels − 1)·(shared_experts + K·task_experts))",
         true,
     ),
     entry::<prefix::Prefix>(
