@@ -49,9 +49,10 @@ impl Strategy for SingleSmall {
         let apart = (plan.achieved as f64 - plan.share).abs() / plan.share;
         if apart > self.tolerance {
             bail!(
-                "with {} layers and a word table of rank {} a task's encoder has {} parameters, {:.1} % from its share \
+                "a task's encoder of {} of {} layers and a word table of rank {} has {} parameters, {:.1} % from its share \
                  {:.0} of one encoder; train fewer tasks, or raise `tolerance` (it is {})",
                 plan.layers,
+                site.encoder.layers(),
                 plan.rank,
                 plan.achieved,
                 100. * apart,
