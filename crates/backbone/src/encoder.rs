@@ -42,6 +42,13 @@ pub struct Ports<'a> {
     pub beside: Option<Transform<'a>>,
 }
 
+impl Ports<'_> {
+    /// Whether nothing reaches into the layer.
+    pub fn are_closed(&self) -> bool {
+        self.prefix.is_none() && self.after_attention.is_none() && self.after_feed.is_none() && self.beside.is_none()
+    }
+}
+
 /// A BERT-style encoder. It holds shapes and names, never weights.
 pub trait Encoder: Send + Sync {
     /// Number of layers.
@@ -104,19 +111,31 @@ pub trait Encoder: Send + Sync {
     /// # Errors
     /// Those of its ops.
     fn layer(&self, slot: &Slot, x: &Tensor, tokens: &Packed, ports: &Ports, pass: &mut Pass) -> Result<Tensor> {
-        let mut attended = self.attend(slot, x, tokens, ports.prefix, pass)?;
-        if let Some(transform) = ports.after_attention {
-            attended = transform(&attended)?;
-        }
-        let middle = self.add_norm(Norm::Attention, slot, &attended, x, pass)?;
-        let mut fed = self.feed(slot, &middle, pass)?;
-        if let Some(transform) = ports.after_feed {
-            fed = transform(&fed)?;
-        }
-        let residual = match ports.beside {
-            Some(transform) => (&middle + transform(x)?)?,
-            None => middle,
-        };
-        self.add_norm(Norm::Output, slot, &fed, &residual, pass)
+        layer_of_ops(self, slot, x, tokens, ports, pass)
     }
+}
+
+/// A layer as its four ops, with what stands at the ports between them.
+pub(crate) fn layer_of_ops<E: Encoder + ?Sized>(
+    encoder: &E,
+    slot: &Slot,
+    x: &Tensor,
+    tokens: &Packed,
+    ports: &Ports,
+    pass: &mut Pass,
+) -> Result<Tensor> {
+    let mut attended = encoder.attend(slot, x, tokens, ports.prefix, pass)?;
+    if let Some(transform) = ports.after_attention {
+        attended = transform(&attended)?;
+    }
+    let middle = encoder.add_norm(Norm::Attention, slot, &attended, x, pass)?;
+    let mut fed = encoder.feed(slot, &middle, pass)?;
+    if let Some(transform) = ports.after_feed {
+        fed = transform(&fed)?;
+    }
+    let residual = match ports.beside {
+        Some(transform) => (&middle + transform(x)?)?,
+        None => middle,
+    };
+    encoder.add_norm(Norm::Output, slot, &fed, &residual, pass)
 }

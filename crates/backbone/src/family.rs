@@ -9,7 +9,8 @@ use std::sync::Arc;
 use candle_core::{Result, Tensor};
 use mtl_task::Packed;
 
-use crate::{Encoder, Layout, Norm, Part, Pass, Prefix, Slot, reference};
+use crate::encoder::layer_of_ops;
+use crate::{Encoder, Layout, Norm, Part, Pass, Ports, Prefix, Slot, fused, reference};
 
 /// Places of a layer's tensors in its [`Layout`].
 pub(crate) mod place {
@@ -29,6 +30,14 @@ pub(crate) mod place {
     pub(crate) const NARROW_BIAS: usize = 13;
     pub(crate) const OUTPUT_GAMMA: usize = 14;
     pub(crate) const OUTPUT_BETA: usize = 15;
+
+    /// Bias, scale and shift of a normalised sum.
+    pub(crate) fn norm(norm: crate::Norm) -> [usize; 3] {
+        match norm {
+            crate::Norm::Attention => [ATTENDED_BIAS, ATTENTION_GAMMA, ATTENTION_BETA],
+            crate::Norm::Output => [NARROW_BIAS, OUTPUT_GAMMA, OUTPUT_BETA],
+        }
+    }
 }
 
 /// Function between the two products of a feed-forward block.
@@ -104,7 +113,8 @@ pub(crate) struct Names {
 /// Which implementation of the ops runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Path {
-    /// The fused kernel on the CPU, candle's ops elsewhere.
+    /// The fused kernel where it can compute: in f32 and f64 on the CPU, except attention with a prefix. Candle's ops
+    /// elsewhere.
     Auto,
     /// Candle's differentiable ops: the oracle of the tests, and the path of other devices.
     Reference,
@@ -115,6 +125,7 @@ pub enum Path {
 pub struct Family {
     shape: Shape,
     path: Path,
+    recompute: bool,
     words: Arc<Layout>,
     embeddings: Arc<Layout>,
     layers: Vec<Arc<Layout>>,
@@ -154,6 +165,7 @@ impl Family {
             embeddings: Layout::new(embeddings),
             layers: (0..shape.layers).map(layer).collect(),
             path: Path::Auto,
+            recompute: false,
             shape,
         }
     }
@@ -162,6 +174,15 @@ impl Family {
     #[must_use]
     pub fn with_path(mut self, path: Path) -> Self {
         self.path = path;
+        self
+    }
+
+    /// The same encoder, whose fused ops save nothing but their inputs if it `recompute`s: for long inputs. A layer then
+    /// keeps one vector of `hidden` per token for its backward instead of 16 or so, and a step computes every forward
+    /// twice, to the same bits.
+    #[must_use]
+    pub fn with_recompute(mut self, recompute: bool) -> Self {
+        self.recompute = recompute;
         self
     }
 
@@ -178,6 +199,11 @@ impl Family {
         self.layers.truncate(layers);
         self.shape.layers = self.layers.len();
         self
+    }
+
+    /// Whether the kernel computes what reads `tensor`.
+    fn fused(&self, tensor: &Tensor) -> bool {
+        self.path == Path::Auto && fused::computes(tensor)
     }
 
     /// Its sizes.
@@ -219,6 +245,9 @@ impl Encoder for Family {
         if let Some(id) = tokens.ids.iter().find(|id| **id as usize >= self.shape.vocabulary) {
             candle_core::bail!("token id {id} lies outside a word table of {} rows", self.shape.vocabulary);
         }
+        if self.fused(&slot.theta) {
+            return fused::words(slot, self.shape.vocabulary, self.shape.width, tokens);
+        }
         reference::words(slot, tokens, pass)
     }
 
@@ -232,6 +261,9 @@ impl Encoder for Family {
         {
             candle_core::bail!("segment {segment} where the encoder has {}", self.shape.types);
         }
+        if self.fused(words) {
+            return fused::embed(&self.shape, slot, words, tokens, self.recompute, pass);
+        }
         reference::embed(&self.shape, slot, words, tokens, pass)
     }
 
@@ -243,14 +275,30 @@ impl Encoder for Family {
         prefix: Option<&Prefix>,
         pass: &mut Pass,
     ) -> Result<Tensor> {
+        if prefix.is_none() && self.fused(x) {
+            return fused::attend(&self.shape, slot, x, tokens, self.recompute, pass);
+        }
         reference::attend(&self.shape, slot, x, tokens, prefix, pass)
     }
 
     fn add_norm(&self, norm: Norm, slot: &Slot, y: &Tensor, residual: &Tensor, pass: &mut Pass) -> Result<Tensor> {
+        if self.fused(residual) {
+            return fused::add_norm(&self.shape, norm, slot, y, residual, self.recompute, pass);
+        }
         reference::add_norm(&self.shape, norm, slot, y, residual, pass)
     }
 
     fn feed(&self, slot: &Slot, x: &Tensor, pass: &mut Pass) -> Result<Tensor> {
+        if self.fused(x) {
+            return fused::feed(&self.shape, slot, x, self.recompute);
+        }
         reference::feed(&self.shape, slot, x, pass)
+    }
+
+    fn layer(&self, slot: &Slot, x: &Tensor, tokens: &Packed, ports: &Ports, pass: &mut Pass) -> Result<Tensor> {
+        if ports.are_closed() && self.fused(x) {
+            return fused::layer(&self.shape, slot, x, tokens, self.recompute, pass);
+        }
+        layer_of_ops(self, slot, x, tokens, ports, pass)
     }
 }

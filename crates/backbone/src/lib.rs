@@ -7,6 +7,7 @@ pub mod checkpoint;
 mod encoder;
 mod family;
 mod flat;
+mod fused;
 pub mod kernel;
 mod layout;
 mod params;

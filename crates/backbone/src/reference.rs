@@ -89,10 +89,7 @@ pub(crate) fn add_norm(
     residual: &Tensor,
     pass: &mut Pass,
 ) -> Result<Tensor> {
-    let (bias, gamma, beta) = match norm {
-        Norm::Attention => (place::ATTENDED_BIAS, place::ATTENTION_GAMMA, place::ATTENTION_BETA),
-        Norm::Output => (place::NARROW_BIAS, place::OUTPUT_GAMMA, place::OUTPUT_BETA),
-    };
+    let [bias, gamma, beta] = place::norm(norm);
     let (bias, gamma, beta) = (pass.leaf(slot, bias)?, pass.leaf(slot, gamma)?, pass.leaf(slot, beta)?);
     let sum = (pass.dropout(&y.broadcast_add(&bias)?, shape.hidden_dropout)? + residual)?;
     layer_norm(&sum, &gamma, &beta, shape.epsilon)

@@ -69,7 +69,7 @@ struct Block {
 
 impl Attention<'_> {
     fn check(&self, tokens: usize, hidden: usize) {
-        assert!(self.heads > 0 && hidden % self.heads == 0, "{} heads in {hidden} columns", self.heads);
+        assert!(self.heads > 0 && hidden.is_multiple_of(self.heads), "{} heads in {hidden} columns", self.heads);
         assert_eq!(self.offsets.len(), self.lengths.len() + 1, "one offset more than sequences");
         assert!(
             self.offsets.first() == Some(&0) && self.offsets.last() == Some(&tokens),
@@ -171,7 +171,7 @@ pub fn attend<T: Real>(x: &[T], weights: &AttendWeights<T>, attention: &Attentio
     saved
 }
 
-/// Writes dx from `dy`, both `[tokens, hidden]`, and adds the weights' gradients.
+/// Adds dx, from `dy`, both `[tokens, hidden]`, and the weights' gradients.
 ///
 /// # Panics
 /// If the lengths do not fit.
@@ -222,7 +222,7 @@ pub fn attend_backward<T: Real>(
         }
     }
     let inward = Matrix::new(weights.inward, 3 * hidden, hidden);
-    product(MatrixMut::new(dx, tokens, hidden), dinward, inward, one, false, Threads::All);
+    product(MatrixMut::new(dx, tokens, hidden), dinward, inward, one, true, Threads::All);
 }
 
 /// With P = softmax(S), P′ = mask ∘ P: dV = P′ᵀdC, dP = mask ∘ dC·Vᵀ, dS = P ∘ (dP − rowsum(P ∘ dP))/√d, dQ = dS·K,

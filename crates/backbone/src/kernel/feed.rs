@@ -80,25 +80,38 @@ fn sizes<T>(x: &[T], weights: &FeedWeights<T>) -> (usize, usize, usize) {
     (x.len() / hidden, hidden, width)
 }
 
-/// Writes y, `[tokens, hidden]`, of `x`, `[tokens, hidden]`. Returns what the backward needs if it `saves`.
+/// Writes y, `[tokens, hidden]`, of `x`, `[tokens, hidden]`, and returns what the backward needs.
 ///
 /// # Panics
 /// If the lengths do not fit.
-pub fn feed<T: Real>(x: &[T], weights: &FeedWeights<T>, saves: bool, y: &mut [T]) -> Option<FeedSaved<T>> {
-    let (tokens, hidden, width) = sizes(x, weights);
-    let saved = FeedSaved::computed(x, weights, saves);
+pub fn feed<T: Real>(x: &[T], weights: &FeedWeights<T>, y: &mut [T]) -> FeedSaved<T> {
+    let saved = FeedSaved::computed(x, weights, true);
+    narrow(&saved.active, weights, y);
+    saved
+}
+
+/// As [`feed`], where no backward follows: σ′ is not computed.
+///
+/// # Panics
+/// If the lengths do not fit.
+pub fn feed_only<T: Real>(x: &[T], weights: &FeedWeights<T>, y: &mut [T]) {
+    narrow(&FeedSaved::computed(x, weights, false).active, weights, y);
+}
+
+fn narrow<T: Real>(active: &[T], weights: &FeedWeights<T>, y: &mut [T]) {
+    let width = weights.widen_bias.len();
+    let (tokens, hidden) = (active.len() / width, weights.narrow.len() / width);
     product(
         MatrixMut::new(y, tokens, hidden),
-        Matrix::new(&saved.active, tokens, width),
+        Matrix::new(active, tokens, width),
         Matrix::new(weights.narrow, hidden, width).transposed(),
         T::of(1.),
         false,
         Threads::All,
     );
-    saves.then_some(saved)
 }
 
-/// Writes dx from `dy`, both `[tokens, hidden]`, and adds the weights' gradients.
+/// Adds dx, from `dy`, both `[tokens, hidden]`, and the weights' gradients.
 ///
 /// # Panics
 /// If the lengths do not fit.
@@ -134,7 +147,7 @@ pub fn feed_backward<T: Real>(
         product(MatrixMut::new(gradient, width, hidden), dwide.transposed(), x, one, true, Threads::All);
     }
     let widen = Matrix::new(weights.widen, width, hidden);
-    product(MatrixMut::new(dx, tokens, hidden), dwide, widen, one, false, Threads::All);
+    product(MatrixMut::new(dx, tokens, hidden), dwide, widen, one, true, Threads::All);
 }
 
 vectorised! {

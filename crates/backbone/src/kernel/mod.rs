@@ -27,7 +27,7 @@ pub mod vector;
 pub use attend::{AttendGradients, AttendSaved, AttendWeights, Attention, attend, attend_backward};
 pub use dropout::Dropout;
 pub use embed::{EmbedGradients, EmbedWeights, Places, embed, embed_backward};
-pub use feed::{FeedGradients, FeedSaved, FeedWeights, feed, feed_backward};
+pub use feed::{FeedGradients, FeedSaved, FeedWeights, feed, feed_backward, feed_only};
 pub use gather::{gather, scatter};
 pub use norm::{NormGradients, NormSaved, NormWeights, add_norm, add_norm_backward};
 pub use pool::Buffer;

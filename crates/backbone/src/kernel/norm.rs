@@ -59,7 +59,10 @@ pub fn add_norm<T: Real>(
     let NormWeights { bias, gamma, beta, epsilon } = *weights;
     let width = gamma.len();
     assert!(width > 0 && bias.len() == width && beta.len() == width, "a norm over {width} columns");
-    assert!(y.len() == residual.len() && y.len() == out.len() && y.len() % width == 0, "states of {width} columns");
+    assert!(
+        y.len() == residual.len() && y.len() == out.len() && y.len().is_multiple_of(width),
+        "states of {width} columns"
+    );
     let mut saved = NormSaved::new(y.len() / width, width);
     let piece = ROWS * width;
     out.par_chunks_mut(piece)

@@ -1,0 +1,57 @@
+//! The ops of the BERT family through the CPU kernel, as nodes of candle's graph.
+//!
+//! A node reads states and one part's flat θ. Its backward answers the gradients of the states, adds dθ straight into
+//! the slot's sink, and answers none for θ: candle permits that for a leaf that it tracks, so that no gradient of θ's
+//! length is ever made, zeroed and added. What the backward needs beyond the inputs waits in the kernel's buffers
+//! until it has run, or until the graph is dropped. A second backward through the same graph, or one of an encoder
+//! that recomputes, makes it anew.
+
+mod attend;
+mod embed;
+mod feed;
+mod layer;
+mod node;
+mod norm;
+mod weights;
+mod words;
+
+pub(crate) use attend::attend;
+pub(crate) use embed::embed;
+pub(crate) use feed::feed;
+pub(crate) use layer::layer;
+pub(crate) use norm::add_norm;
+pub(crate) use words::words;
+
+use candle_core::{DType, Result, Tensor};
+
+use crate::{Shape, Slot};
+
+/// Whether the kernel computes in tensors like this one.
+pub(crate) fn computes(tensor: &Tensor) -> bool {
+    tensor.device().is_cpu() && matches!(tensor.dtype(), DType::F32 | DType::F64)
+}
+
+/// Refuses a slot that holds something else than one of `shape`'s layers.
+fn check_layer(shape: &Shape, slot: &Slot) -> Result<()> {
+    let Shape { hidden, intermediate, .. } = *shape;
+    check_length(slot, "layer", 4 * hidden * hidden + 9 * hidden + 2 * hidden * intermediate + intermediate)
+}
+
+/// Refuses a slot whose vector is not the one of `length` elements that `place` reads.
+fn check_length(slot: &Slot, place: &str, length: usize) -> Result<()> {
+    let (laid_out, given) = (slot.layout.len(), slot.theta.elem_count());
+    if laid_out != length || given != length {
+        candle_core::bail!(
+            "the {place} of this encoder has {length} parameters; its slot lays out {laid_out} and holds {given}"
+        );
+    }
+    Ok(())
+}
+
+/// Refuses states that are not `[tokens, width]`.
+fn check_states(x: &Tensor, tokens: usize, width: usize) -> Result<()> {
+    if x.dims() != [tokens, width] {
+        candle_core::bail!("states of {tokens} tokens have shape [{tokens}, {width}], found {:?}", x.dims());
+    }
+    Ok(())
+}
