@@ -6,7 +6,7 @@ use std::sync::Arc;
 use candle_core::{Result, Tensor};
 use mtl_task::Packed;
 
-use crate::{Layout, Part, Pass, Slot};
+use crate::{Layout, Params, Part, Pass, Slot};
 
 /// Which of a layer's two normalised sums.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,6 +112,23 @@ pub trait Encoder: Send + Sync {
     /// Those of its ops.
     fn layer(&self, slot: &Slot, x: &Tensor, tokens: &Packed, ports: &Ports, pass: &mut Pass) -> Result<Tensor> {
         layer_of_ops(self, slot, x, tokens, ports, pass)
+    }
+
+    /// The states above the last layer, `[tokens, hidden]`, by the parameters that `owner` has in `params`.
+    ///
+    /// # Errors
+    /// If a part of them is missing, or those of the ops.
+    fn states(&self, owner: &str, params: &Params, tokens: &Packed, pass: &mut Pass) -> Result<Tensor> {
+        let slot = |part: Part, pass: &mut Pass| match params.get(&format!("{owner}/{part}")) {
+            Some(param) => pass.slot(param),
+            None => candle_core::bail!("no parameter is called `{owner}/{part}`"),
+        };
+        let words = self.words(&slot(Part::Words, pass)?, tokens, pass)?;
+        let mut x = self.embed(&slot(Part::Embeddings, pass)?, &words, tokens, pass)?;
+        for index in 0..self.layers() {
+            x = self.layer(&slot(Part::Layer(index), pass)?, &x, tokens, &Ports::default(), pass)?;
+        }
+        Ok(x)
     }
 }
 

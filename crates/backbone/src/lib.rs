@@ -2,6 +2,32 @@
 //!
 //! An [`Encoder`] holds shapes and names; its weights are an argument, one flat vector per [`Part`]. Whoever owns the
 //! weights decides which vector a task sees, and gathers its gradient in a [`Row`].
+//!
+//! ```
+//! use candle_core::{DType, Device};
+//! use mtl_backbone::{Encoder, Params, Pass, Pooling, pool, random};
+//! use mtl_task::{Encoded, Packed, rng::Key};
+//!
+//! # fn main() -> anyhow::Result<()> {
+//! let config = serde_json::json!({
+//!     "vocab_size": 100, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4,
+//!     "intermediate_size": 64, "max_position_embeddings": 40,
+//! });
+//! // Or the files of a hub model: `pretrained(&Checkpoint::read(folder)?)?`.
+//! let model = random("bert", &config, Key::new(1))?;
+//! let mut params = Params::new(&Device::Cpu, DType::F32);
+//! model.insert("shared", &mut params)?;
+//!
+//! let text = |ids: &[u32]| Encoded { ids: ids.to_vec(), segments: vec![0; ids.len()], ..Encoded::default() };
+//! let tokens = Packed::new([&text(&[1, 17, 42, 2]), &text(&[1, 99, 2])]);
+//! let mut pass = Pass::training(Key::new(2));
+//! let states = model.encoder.states("shared", &params, &tokens, &mut pass)?;
+//! let loss = pool(&states, &tokens, Pooling::Mean)?.sqr()?.mean_all()?;
+//! let gradient = pass.backward(&loss, &params)?;
+//! assert_eq!(gradient.0["shared/layer.1"].values().len(), params.get("shared/layer.1").unwrap().layout().len());
+//! # Ok(())
+//! # }
+//! ```
 
 pub mod checkpoint;
 mod encoder;

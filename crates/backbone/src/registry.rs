@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::checkpoint::Checkpoint;
 use crate::family::Names;
-use crate::{Encoder, Family, Flat, Layout, Part, Shape};
+use crate::{Encoder, Family, Flat, Layout, Params, Part, Shape};
 use crate::{bert, distilbert, electra, roberta};
 
 /// One entry of the registry.
@@ -122,6 +122,18 @@ impl Pretrained {
             (Flat::F32(values), DType::F64) => Flat::F64(values.iter().map(|&value| f64::from(value)).collect()),
             (flat, _) => flat.clone(),
         }
+    }
+
+    /// Puts the weights into `params` as parameters of `owner` (`shared`, `task.x`, `frozen`).
+    ///
+    /// # Errors
+    /// If a name is taken.
+    pub fn insert(&self, owner: &str, params: &mut Params) -> candle_core::Result<()> {
+        for part in Part::all(self.encoder.layers()) {
+            let weights = self.weights(part, params.dtype());
+            params.insert(&format!("{owner}/{part}"), self.encoder.layout(part), &weights)?;
+        }
+        Ok(())
     }
 
     /// Number of weights in the whole encoder.

@@ -9,7 +9,7 @@ use std::path::Path as FilePath;
 use candle_core::{DType, Device, Result, Tensor};
 use mtl_backbone::checkpoint::{Checkpoint, NamedTensor, read_safetensors};
 use mtl_backbone::{
-    ARCHITECTURES, Encoder, Family, Flat, Params, Part, Pass, Path, Pooling, Ports, Pretrained, Row, pool, pretrained,
+    ARCHITECTURES, Encoder, Family, Flat, Params, Pass, Path, Pooling, Pretrained, Row, pool, pretrained,
 };
 use mtl_task::rng::Key;
 use mtl_task::{Encoded, Packed};
@@ -54,7 +54,7 @@ impl Fixture {
         let (tokens, labels) = (tokens(batch), numbers::<u32>(&batch["labels"]));
         let mut pass = Pass::training(Key::new(1));
         let param = |name: &str| self.params.get(name).expect("inserted");
-        let states = states(&self.encoder, &self.params, &tokens, &mut pass)?;
+        let states = self.encoder.states("shared", &self.params, &tokens, &mut pass)?;
         let (weight, bias) = (param("task.x/head.weight").tensor(), param("task.x/head.bias").tensor());
         let pooled = pool(&states, &tokens, Pooling::Mean)?;
         let logits = pooled.matmul(&weight.t()?)?.broadcast_add(bias)?;
@@ -78,22 +78,9 @@ fn tokens(batch: &Value) -> Packed {
     Packed::new(&ids.into_iter().zip(segments).map(texts).collect::<Vec<Encoded>>())
 }
 
-/// The encoder's last states, `[tokens, hidden]`.
-fn states(encoder: &Family, params: &Params, tokens: &Packed, pass: &mut Pass) -> Result<Tensor> {
-    let slot = |part: Part, pass: &mut Pass| pass.slot(params.get(&format!("shared/{part}")).expect("inserted"));
-    let words = encoder.words(&slot(Part::Words, pass)?, tokens, pass)?;
-    let mut states = encoder.embed(&slot(Part::Embeddings, pass)?, &words, tokens, pass)?;
-    for index in 0..encoder.layers() {
-        states = encoder.layer(&slot(Part::Layer(index), pass)?, &states, tokens, &Ports::default(), pass)?;
-    }
-    Ok(states)
-}
-
 fn params(model: &Pretrained) -> Result<Params> {
     let mut params = Params::new(&Device::Cpu, DType::F32);
-    for part in Part::all(model.encoder.layers()) {
-        params.insert(&format!("shared/{part}"), model.encoder.layout(part), &model.weights(part, DType::F32))?;
-    }
+    model.insert("shared", &mut params)?;
     Ok(params)
 }
 
@@ -221,7 +208,7 @@ fn the_published_minilm_answers_as_in_pytorch() -> Result<()> {
     let (params, tokens) = (params(&model)?, tokens(&expected["batches"]["texts"]));
     for path in PATHS {
         let encoder = model.encoder.clone().with_path(path);
-        let states = states(&encoder, &params, &tokens, &mut Pass::evaluation())?.flatten_all()?.to_vec1()?;
+        let states = encoder.states("shared", &params, &tokens, &mut Pass::evaluation())?.flatten_all()?.to_vec1()?;
         let off = furthest(&states, &tensors["states"].data);
         assert!(off <= 1e-4, "{path:?}: states differ by {off:e}");
     }

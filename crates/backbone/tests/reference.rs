@@ -1,9 +1,7 @@
 //! The reference path: every parameter gets a gradient, and it is the right one.
 
 use candle_core::{DType, Device, Result, Tensor};
-use mtl_backbone::{
-    Encoder, Family, Flat, Params, Part, Pass, Path, Pooling, Ports, Pretrained, Segment, Slot, pool, random,
-};
+use mtl_backbone::{Encoder, Family, Flat, Params, Pass, Path, Pooling, Pretrained, Segment, pool, random};
 use mtl_task::rng::Key;
 use mtl_task::{Encoded, Packed};
 use serde_json::json;
@@ -28,23 +26,13 @@ fn texts() -> Packed {
 
 fn params(pretrained: &Pretrained) -> Result<Params> {
     let mut params = Params::new(&Device::Cpu, DType::F64);
-    for part in Part::all(pretrained.encoder.layers()) {
-        let layout = pretrained.encoder.layout(part);
-        params.insert(&format!("shared/{part}"), layout, &pretrained.weights(part, DType::F64))?;
-    }
+    pretrained.insert("shared", &mut params)?;
     Ok(params)
 }
 
 fn loss(encoder: &Family, params: &Params, pass: &mut Pass) -> Result<Tensor> {
     let tokens = texts();
-    let slot = |part: Part, pass: &mut Pass| -> Result<Slot> {
-        pass.slot(params.get(&format!("shared/{part}")).expect("inserted"))
-    };
-    let words = encoder.words(&slot(Part::Words, pass)?, &tokens, pass)?;
-    let mut x = encoder.embed(&slot(Part::Embeddings, pass)?, &words, &tokens, pass)?;
-    for index in 0..encoder.layers() {
-        x = encoder.layer(&slot(Part::Layer(index), pass)?, &x, &tokens, &Ports::default(), pass)?;
-    }
+    let x = encoder.states("shared", params, &tokens, pass)?;
     // A fixed random projection: every output coordinate has its own weight.
     let mut stream = Key::new(9).stream();
     let pooled = pool(&x, &tokens, Pooling::Mean)?;
@@ -119,12 +107,7 @@ fn padding_changes_no_answer() -> Result<()> {
     let run = |tokens: &Packed| -> Result<Vec<Vec<f64>>> {
         let encoder = pretrained.encoder.clone().with_path(Path::Reference);
         let mut pass = Pass::evaluation();
-        let slot = |part: Part, pass: &mut Pass| pass.slot(params.get(&format!("shared/{part}")).expect("inserted"));
-        let words = encoder.words(&slot(Part::Words, &mut pass)?, tokens, &mut pass)?;
-        let mut x = encoder.embed(&slot(Part::Embeddings, &mut pass)?, &words, tokens, &mut pass)?;
-        for index in 0..2 {
-            x = encoder.layer(&slot(Part::Layer(index), &mut pass)?, &x, tokens, &Ports::default(), &mut pass)?;
-        }
+        let x = encoder.states("shared", &params, tokens, &mut pass)?;
         pool(&x, tokens, Pooling::Mean)?.to_vec2()
     };
     let (packed, padded) = (run(&Packed::new([&a, &b]))?, run(&Packed::padded([&a, &b], 0))?);
