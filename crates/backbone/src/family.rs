@@ -10,6 +10,8 @@ use candle_core::{Result, Tensor};
 use mtl_task::Packed;
 
 use crate::encoder::layer_of_ops;
+use crate::fused::Options;
+use crate::kernel::Precision;
 use crate::{Encoder, Layout, Norm, Part, Pass, Ports, Prefix, Slot, fused, reference};
 
 /// Places of a layer's tensors in its [`Layout`].
@@ -125,7 +127,7 @@ pub enum Path {
 pub struct Family {
     shape: Shape,
     path: Path,
-    recompute: bool,
+    options: Options,
     words: Arc<Layout>,
     embeddings: Arc<Layout>,
     layers: Vec<Arc<Layout>>,
@@ -165,7 +167,7 @@ impl Family {
             embeddings: Layout::new(embeddings),
             layers: (0..shape.layers).map(layer).collect(),
             path: Path::Auto,
-            recompute: false,
+            options: Options::default(),
             shape,
         }
     }
@@ -182,8 +184,21 @@ impl Family {
     /// twice, to the same bits.
     #[must_use]
     pub fn with_recompute(mut self, recompute: bool) -> Self {
-        self.recompute = recompute;
+        self.options.recompute = recompute;
         self
+    }
+
+    /// The same encoder, whose fused layers round the operands of products with their weights as `precision` says. The
+    /// reference path rounds nothing.
+    ///
+    /// # Errors
+    /// If this CPU cannot.
+    pub fn with_precision(mut self, precision: Precision) -> Result<Self> {
+        if !precision.is_available() {
+            candle_core::bail!("bf16 products need a CPU with AVX512_BF16, which this one lacks; use precision f32");
+        }
+        self.options.precision = precision;
+        Ok(self)
     }
 
     /// The same encoder with other dropout.
@@ -262,7 +277,7 @@ impl Encoder for Family {
             candle_core::bail!("segment {segment} where the encoder has {}", self.shape.types);
         }
         if self.fused(words) {
-            return fused::embed(&self.shape, slot, words, tokens, self.recompute, pass);
+            return fused::embed(&self.shape, slot, words, tokens, self.options, pass);
         }
         reference::embed(&self.shape, slot, words, tokens, pass)
     }
@@ -276,28 +291,28 @@ impl Encoder for Family {
         pass: &mut Pass,
     ) -> Result<Tensor> {
         if prefix.is_none() && self.fused(x) {
-            return fused::attend(&self.shape, slot, x, tokens, self.recompute, pass);
+            return fused::attend(&self.shape, slot, x, tokens, self.options, pass);
         }
         reference::attend(&self.shape, slot, x, tokens, prefix, pass)
     }
 
     fn add_norm(&self, norm: Norm, slot: &Slot, y: &Tensor, residual: &Tensor, pass: &mut Pass) -> Result<Tensor> {
         if self.fused(residual) {
-            return fused::add_norm(&self.shape, norm, slot, y, residual, self.recompute, pass);
+            return fused::add_norm(&self.shape, norm, slot, y, residual, self.options, pass);
         }
         reference::add_norm(&self.shape, norm, slot, y, residual, pass)
     }
 
     fn feed(&self, slot: &Slot, x: &Tensor, pass: &mut Pass) -> Result<Tensor> {
         if self.fused(x) {
-            return fused::feed(&self.shape, slot, x, self.recompute);
+            return fused::feed(&self.shape, slot, x, self.options);
         }
         reference::feed(&self.shape, slot, x, pass)
     }
 
     fn layer(&self, slot: &Slot, x: &Tensor, tokens: &Packed, ports: &Ports, pass: &mut Pass) -> Result<Tensor> {
         if ports.are_closed() && self.fused(x) {
-            return fused::layer(&self.shape, slot, x, tokens, self.recompute, pass);
+            return fused::layer(&self.shape, slot, x, tokens, self.options, pass);
         }
         layer_of_ops(self, slot, x, tokens, ports, pass)
     }

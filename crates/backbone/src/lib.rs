@@ -51,6 +51,7 @@ mod roberta;
 pub use encoder::{Encoder, Norm, Ports, Prefix, Transform};
 pub use family::{Activation, Family, Path, Shape};
 pub use flat::Flat;
+pub use kernel::Precision;
 pub use layout::{Entry, Layout, Part};
 pub use params::{Param, Params};
 pub use pass::{Pass, Slot, Wants, gather, values_of};

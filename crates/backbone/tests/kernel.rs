@@ -179,7 +179,7 @@ impl Op for Feed {
 
     fn run<T: Real>(&self, inputs: &[Vec<T>], weights: &[T]) -> (Vec<T>, Vec<Vec<T>>) {
         let [x, widen, widen_bias, narrow] = inputs else { panic!("four inputs") };
-        let block = FeedWeights { widen, widen_bias, narrow, activation: self.activation };
+        let block = FeedWeights { widen, widen_bias, narrow, activation: self.activation, precision: Precision::F32 };
         let mut y = vec![T::default(); x.len()];
         let saved = feed(x, &block, &mut y);
         let mut silent = vec![T::default(); x.len()];
@@ -282,7 +282,7 @@ impl Op for Attend {
 
     fn run<T: Real>(&self, inputs: &[Vec<T>], weights: &[T]) -> (Vec<T>, Vec<Vec<T>>) {
         let [x, inward, inward_bias, outward] = inputs else { panic!("four inputs") };
-        let block = AttendWeights { inward, inward_bias, outward };
+        let block = AttendWeights { inward, inward_bias, outward, precision: Precision::F32 };
         let lengths: Vec<usize> = self.sequences.iter().map(|(_, length)| *length).collect();
         let offsets = self.offsets();
         let attention = Attention { offsets: &offsets, lengths: &lengths, heads: self.heads, dropout: self.dropout };
@@ -463,6 +463,45 @@ fn products_have_the_same_bits_for_any_number_of_threads() {
             assert!((f64::from(one[0][row * n + column]) - expected).abs() < 1e-4 * (1. + (k as f64).sqrt()));
         }
     }
+}
+
+#[test]
+#[allow(clippy::print_stderr)]
+fn products_in_bf16_are_those_of_rounded_operands() {
+    if !Precision::Bf16.is_available() {
+        return eprintln!("skipped: this CPU has no AVX512_BF16");
+    }
+    let rounded = |value: &f32| f64::from(half::bf16::from_f32(*value).to_f32());
+    let shapes = [(1, 1, 1), (3, 40, 7), (12, 32, 2), (13, 33, 65), (129, 65, 1000), (100, 520, 71), (5, 3, 0)];
+    for (m, n, k) in shapes {
+        let (a, b) = (single(&random(1, m * k)), single(&random(2, k * n)));
+        let (near_a, near_b): (Vector, Vector) = (a.iter().map(rounded).collect(), b.iter().map(rounded).collect());
+        let over = single(&random(3, m * n));
+        let tall: Vec<f32> = (0..m * k).map(|at| a[at % m * k + at / m]).collect();
+        let flipped: Vec<f32> = (0..n * k).map(|at| b[at % k.max(1) * n + at / k.max(1)]).collect();
+        let lefts = [Matrix::new(&a, m, k), Matrix::new(&tall, k, m).transposed()];
+        let rights = [Matrix::new(&b, k, n), Matrix::new(&flipped, n, k).transposed()];
+        for ((left, right), adds) in lefts.into_iter().zip(rights).flat_map(|pair| [(pair, false), (pair, true)]) {
+            let run = |threads: usize| {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
+                let mut out = over.clone();
+                pool.install(|| product_in(Precision::Bf16, MatrixMut::new(&mut out, m, n), left, right, adds));
+                out
+            };
+            let found = run(1);
+            assert!(found == run(2) && found == run(3), "{m}×{n}×{k}: other bits with more threads");
+            for (at, found) in found.iter().enumerate() {
+                let term = |inner: usize| near_a[at / n * k + inner] * near_b[inner * n + at % n];
+                let expected = (0..k).map(term).sum::<f64>() + if adds { f64::from(over[at]) } else { 0. };
+                let bound = 1e-5 * (1. + k as f64);
+                assert!((f64::from(*found) - expected).abs() <= bound, "{m}×{n}×{k}, {at}: {found}, {expected}");
+            }
+        }
+    }
+    let (nan, one) = (Matrix::new(&[f32::NAN], 1, 1), Matrix::new(&[1f32], 1, 1));
+    let mut out = [0f32];
+    product_in(Precision::Bf16, MatrixMut::new(&mut out, 1, 1), nan, one, false);
+    assert!(out[0].is_nan(), "a broken number stays one");
 }
 
 #[test]

@@ -3,10 +3,11 @@
 use candle_core::{Result, Tensor};
 use mtl_task::Packed;
 
+use super::Options;
 use super::node::{self, Block};
 use super::weights::{Gradients, Weights};
 use crate::family::place;
-use crate::kernel::{self, AttendGradients, AttendSaved, AttendWeights, Attention, Dropout, Real};
+use crate::kernel::{self, AttendGradients, AttendSaved, AttendWeights, Attention, Dropout, Precision, Real};
 use crate::{Pass, Shape, Slot};
 
 pub(super) struct Attend {
@@ -14,6 +15,7 @@ pub(super) struct Attend {
     lengths: Vec<usize>,
     heads: usize,
     dropout: Dropout,
+    precision: Precision,
 }
 
 /// Softmax attention over each sequence, projected by W_o, without its bias.
@@ -22,16 +24,17 @@ pub(crate) fn attend(
     slot: &Slot,
     x: &Tensor,
     tokens: &Packed,
-    recompute: bool,
+    options: Options,
     pass: &mut Pass,
 ) -> Result<Tensor> {
     super::check_layer(shape, slot)?;
-    node::apply(Attend::new(shape, x, tokens, pass)?, x, slot, recompute)
+    node::apply(Attend::new(shape, x, tokens, options, pass)?, x, slot, options)
 }
 
 impl Attend {
-    pub(super) fn new(shape: &Shape, x: &Tensor, tokens: &Packed, pass: &mut Pass) -> Result<Self> {
+    pub(super) fn new(shape: &Shape, x: &Tensor, tokens: &Packed, options: Options, pass: &mut Pass) -> Result<Self> {
         super::check_states(x, tokens.tokens(), shape.hidden)?;
+        super::check_precision(x, options)?;
         let Packed { offsets, lengths, .. } = tokens;
         if offsets.first() != Some(&0) || offsets.last() != Some(&tokens.tokens()) || offsets.len() != lengths.len() + 1
         {
@@ -48,19 +51,21 @@ impl Attend {
             lengths: lengths.clone(),
             heads: shape.heads,
             dropout: pass.next_dropout(shape.attention_dropout),
+            precision: options.precision,
         })
     }
 
     fn attention(&self) -> Attention<'_> {
         Attention { offsets: &self.offsets, lengths: &self.lengths, heads: self.heads, dropout: self.dropout }
     }
-}
 
-fn of<T: Real>(weights: Weights<T>) -> AttendWeights<T> {
-    AttendWeights {
-        inward: weights.span(place::QUERY, place::VALUE),
-        inward_bias: weights.span(place::QUERY_BIAS, place::VALUE_BIAS),
-        outward: weights.get(place::ATTENDED),
+    fn weights<'a, T: Real>(&self, weights: Weights<'a, T>) -> AttendWeights<'a, T> {
+        AttendWeights {
+            inward: weights.span(place::QUERY, place::VALUE),
+            inward_bias: weights.span(place::QUERY_BIAS, place::VALUE_BIAS),
+            outward: weights.get(place::ATTENDED),
+            precision: self.precision,
+        }
     }
 }
 
@@ -69,11 +74,11 @@ impl Block<1> for Attend {
     type Saved<T: Real> = AttendSaved<T>;
 
     fn forward<T: Real>(&self, [x]: [&[T]; 1], weights: Weights<T>, out: &mut [T]) -> AttendSaved<T> {
-        kernel::attend(x, &of(weights), &self.attention(), out)
+        kernel::attend(x, &self.weights(weights), &self.attention(), out)
     }
 
     fn recompute<T: Real>(&self, [x]: [&[T]; 1], weights: Weights<T>) -> AttendSaved<T> {
-        AttendSaved::of(x, &of(weights), &self.attention())
+        AttendSaved::of(x, &self.weights(weights), &self.attention())
     }
 
     fn backward<T: Real>(
@@ -90,6 +95,6 @@ impl Block<1> for Attend {
             inward_bias: [place::QUERY_BIAS, place::KEY_BIAS, place::VALUE_BIAS].map(|place| gradients.take(place)),
             outward: gradients.take(place::ATTENDED),
         };
-        kernel::attend_backward(x, &of(weights), &self.attention(), &saved, dout, dx, into);
+        kernel::attend_backward(x, &self.weights(weights), &self.attention(), &saved, dout, dx, into);
     }
 }

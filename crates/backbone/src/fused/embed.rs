@@ -3,6 +3,7 @@
 use candle_core::{Result, Tensor};
 use mtl_task::Packed;
 
+use super::Options;
 use super::node::{self, Block};
 use super::weights::{Gradients, Weights};
 use crate::kernel::{self, Dropout, EmbedGradients, EmbedWeights, NormSaved, Places, Real};
@@ -24,7 +25,7 @@ pub(crate) fn embed(
     slot: &Slot,
     words: &Tensor,
     tokens: &Packed,
-    recompute: bool,
+    options: Options,
     pass: &mut Pass,
 ) -> Result<Tensor> {
     let Shape { width, hidden, .. } = *shape;
@@ -44,7 +45,7 @@ pub(crate) fn embed(
         dropout: pass.next_dropout(shape.hidden_dropout),
     };
     let next = block.gamma + 2;
-    let state = node::apply(block, words, slot, recompute)?;
+    let state = node::apply(block, words, slot, options)?;
     if width == hidden {
         return Ok(state);
     }

@@ -2,26 +2,29 @@
 
 use candle_core::{Result, Tensor};
 
+use super::Options;
 use super::node::{self, Block};
 use super::weights::{Gradients, Weights};
 use crate::family::place;
-use crate::kernel::{self, FeedGradients, FeedSaved, FeedWeights, Real};
+use crate::kernel::{self, FeedGradients, FeedSaved, FeedWeights, Precision, Real};
 use crate::{Activation, Shape, Slot};
 
 pub(super) struct Feed {
     activation: Activation,
+    precision: Precision,
 }
 
 /// W₂·σ(W₁x + b₁), without the last bias.
-pub(crate) fn feed(shape: &Shape, slot: &Slot, x: &Tensor, recompute: bool) -> Result<Tensor> {
+pub(crate) fn feed(shape: &Shape, slot: &Slot, x: &Tensor, options: Options) -> Result<Tensor> {
     super::check_layer(shape, slot)?;
     super::check_states(x, x.dim(0)?, shape.hidden)?;
-    node::apply(Feed::new(shape), x, slot, recompute)
+    super::check_precision(x, options)?;
+    node::apply(Feed::new(shape, options), x, slot, options)
 }
 
 impl Feed {
-    pub(super) fn new(shape: &Shape) -> Self {
-        Self { activation: shape.activation }
+    pub(super) fn new(shape: &Shape, options: Options) -> Self {
+        Self { activation: shape.activation, precision: options.precision }
     }
 
     fn weights<'a, T: Real>(&self, weights: Weights<'a, T>) -> FeedWeights<'a, T> {
@@ -30,6 +33,7 @@ impl Feed {
             widen_bias: weights.get(place::WIDEN_BIAS),
             narrow: weights.get(place::NARROW),
             activation: self.activation,
+            precision: self.precision,
         }
     }
 }

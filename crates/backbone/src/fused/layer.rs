@@ -4,6 +4,7 @@
 use candle_core::{Result, Tensor};
 use mtl_task::Packed;
 
+use super::Options;
 use super::attend::Attend;
 use super::feed::Feed;
 use super::node::{self, Block};
@@ -25,17 +26,17 @@ pub(crate) fn layer(
     slot: &Slot,
     x: &Tensor,
     tokens: &Packed,
-    recompute: bool,
+    options: Options,
     pass: &mut Pass,
 ) -> Result<Tensor> {
     super::check_layer(shape, slot)?;
     let block = Layer {
-        attend: Attend::new(shape, x, tokens, pass)?,
+        attend: Attend::new(shape, x, tokens, options, pass)?,
         after_attention: AddNorm::new(shape, Norm::Attention, pass),
-        feed: Feed::new(shape),
+        feed: Feed::new(shape, options),
         after_feed: AddNorm::new(shape, Norm::Output, pass),
     };
-    node::apply(block, x, slot, recompute)
+    node::apply(block, x, slot, options)
 }
 
 /// What the blocks save, and the state between the two halves, `[tokens, hidden]`.

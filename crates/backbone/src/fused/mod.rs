@@ -24,7 +24,17 @@ pub(crate) use words::words;
 
 use candle_core::{DType, Result, Tensor};
 
+use crate::kernel::Precision;
 use crate::{Shape, Slot};
+
+/// How the kernel works.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Options {
+    /// Whether nothing but inputs is saved for a backward.
+    pub(crate) recompute: bool,
+    /// Of the products with a layer's weights.
+    pub(crate) precision: Precision,
+}
 
 /// Whether the kernel computes in tensors like this one.
 pub(crate) fn computes(tensor: &Tensor) -> bool {
@@ -44,6 +54,14 @@ fn check_length(slot: &Slot, place: &str, length: usize) -> Result<()> {
         candle_core::bail!(
             "the {place} of this encoder has {length} parameters; its slot lays out {laid_out} and holds {given}"
         );
+    }
+    Ok(())
+}
+
+/// Refuses tensors that the products cannot round.
+fn check_precision(x: &Tensor, options: Options) -> Result<()> {
+    if options.precision == Precision::Bf16 && x.dtype() != DType::F32 {
+        candle_core::bail!("bf16 precision rounds states in f32, found {:?}", x.dtype());
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, DType, Result, Storage, Tensor, WithDType};
 
+use super::Options;
 use super::weights::{Gradients, Weights};
 use crate::kernel::{Buffer, Real};
 use crate::{Flat, Layout, Segment, Sink, Slot, Wants};
@@ -99,17 +100,17 @@ struct Node<B: Block<N>, T: Element, const N: usize> {
     saved: Mutex<Option<B::Saved<T>>>,
 }
 
-/// `block` of `x` and the slot's weights; with `recompute` nothing is saved for the backward.
-pub(super) fn apply<B: Block<1>>(block: B, x: &Tensor, slot: &Slot, recompute: bool) -> Result<Tensor> {
-    fn typed<B: Block<1>, T: Element>(block: B, x: &Tensor, slot: &Slot, recompute: bool) -> Result<Tensor> {
+/// `block` of `x` and the slot's weights; if it recomputes nothing is saved for the backward.
+pub(super) fn apply<B: Block<1>>(block: B, x: &Tensor, slot: &Slot, options: Options) -> Result<Tensor> {
+    fn typed<B: Block<1>, T: Element>(block: B, x: &Tensor, slot: &Slot, options: Options) -> Result<Tensor> {
         let (x, theta) = (x.contiguous()?, leaf(slot)?);
         let learns = x.track_op() || theta.track_op();
-        let node = Node::<B, T, 1>::new(block, slot, learns && !recompute);
+        let node = Node::<B, T, 1>::new(block, slot, learns && !options.recompute);
         if learns { x.apply_op2(&theta, node) } else { x.apply_op2_no_bwd(&theta, &node) }
     }
     match x.dtype() {
-        DType::F64 => typed::<B, f64>(block, x, slot, recompute),
-        _ => typed::<B, f32>(block, x, slot, recompute),
+        DType::F64 => typed::<B, f64>(block, x, slot, options),
+        _ => typed::<B, f32>(block, x, slot, options),
     }
 }
 
@@ -118,17 +119,17 @@ pub(super) fn apply_to_both<B: Block<2>>(
     block: B,
     inputs: [&Tensor; 2],
     slot: &Slot,
-    recompute: bool,
+    options: Options,
 ) -> Result<Tensor> {
-    fn typed<B: Block<2>, T: Element>(block: B, [x, y]: [&Tensor; 2], slot: &Slot, recompute: bool) -> Result<Tensor> {
+    fn typed<B: Block<2>, T: Element>(block: B, [x, y]: [&Tensor; 2], slot: &Slot, options: Options) -> Result<Tensor> {
         let (x, y, theta) = (x.contiguous()?, y.contiguous()?, leaf(slot)?);
         let learns = x.track_op() || y.track_op() || theta.track_op();
-        let node = Node::<B, T, 2>::new(block, slot, learns && !recompute);
+        let node = Node::<B, T, 2>::new(block, slot, learns && !options.recompute);
         if learns { x.apply_op3(&y, &theta, node) } else { x.apply_op3_no_bwd(&y, &theta, &node) }
     }
     match inputs[0].dtype() {
-        DType::F64 => typed::<B, f64>(block, inputs, slot, recompute),
-        _ => typed::<B, f32>(block, inputs, slot, recompute),
+        DType::F64 => typed::<B, f64>(block, inputs, slot, options),
+        _ => typed::<B, f32>(block, inputs, slot, options),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use candle_core::{Result, Tensor};
 
+use super::Options;
 use super::node::{self, Block};
 use super::weights::{Gradients, Weights};
 use crate::family::place;
@@ -23,14 +24,14 @@ pub(crate) fn add_norm(
     slot: &Slot,
     y: &Tensor,
     residual: &Tensor,
-    recompute: bool,
+    options: Options,
     pass: &mut Pass,
 ) -> Result<Tensor> {
     super::check_layer(shape, slot)?;
     let tokens = residual.dim(0)?;
     super::check_states(y, tokens, shape.hidden)?;
     super::check_states(residual, tokens, shape.hidden)?;
-    node::apply_to_both(AddNorm::new(shape, norm, pass), [y, residual], slot, recompute)
+    node::apply_to_both(AddNorm::new(shape, norm, pass), [y, residual], slot, options)
 }
 
 impl AddNorm {

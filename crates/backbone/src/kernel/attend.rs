@@ -11,7 +11,7 @@ use rayon::prelude::*;
 
 use super::simd::vectorised;
 use super::sums::{ROWS, Sums, add, sum_over};
-use super::{Buffer, Dropout, Matrix, MatrixMut, Real, Threads, product};
+use super::{Buffer, Dropout, Matrix, MatrixMut, Precision, Real, Threads, product, product_in};
 
 /// Queries whose scores are alive at one time in a thread.
 const QUERIES: usize = 64;
@@ -38,6 +38,8 @@ pub struct AttendWeights<'a, T> {
     pub inward_bias: &'a [T],
     /// W_o, `[hidden, hidden]`.
     pub outward: &'a [T],
+    /// Of the products with these weights; scores and mixtures keep the states' type.
+    pub precision: Precision,
 }
 
 /// Where the weights' gradients are added; `None` where they are not wanted.
@@ -117,13 +119,12 @@ impl<T: Real> AttendSaved<T> {
         inward.par_chunks_exact_mut(3 * hidden).with_min_len(ROWS).for_each(|row| {
             row.copy_from_slice(weights.inward_bias);
         });
-        product(
+        product_in(
+            weights.precision,
             MatrixMut::new(&mut inward, tokens, 3 * hidden),
             Matrix::new(x, tokens, hidden),
             Matrix::new(weights.inward, 3 * hidden, hidden).transposed(),
-            T::of(1.),
             true,
-            Threads::All,
         );
         let mut context = Buffer::new(tokens * hidden);
         let (from, to) = (Matrix::new(&inward, tokens, 3 * hidden), MatrixMut::new(&mut context, tokens, hidden));
@@ -160,13 +161,12 @@ fn sizes<T>(x: &[T], weights: &AttendWeights<T>) -> (usize, usize) {
 pub fn attend<T: Real>(x: &[T], weights: &AttendWeights<T>, attention: &Attention, y: &mut [T]) -> AttendSaved<T> {
     let (tokens, hidden) = sizes(x, weights);
     let saved = AttendSaved::of(x, weights, attention);
-    product(
+    product_in(
+        weights.precision,
         MatrixMut::new(y, tokens, hidden),
         Matrix::new(&saved.context, tokens, hidden),
         Matrix::new(weights.outward, hidden, hidden).transposed(),
-        T::of(1.),
         false,
-        Threads::All,
     );
     saved
 }
@@ -187,15 +187,14 @@ pub fn attend_backward<T: Real>(
     let (tokens, hidden) = sizes(x, weights);
     attention.check(tokens, hidden);
     assert!(dy.len() == x.len() && saved.context.len() == x.len(), "a backward of another forward");
-    let one = T::of(1.);
     let dy = Matrix::new(dy, tokens, hidden);
     if let Some(gradient) = gradients.outward {
         let context = Matrix::new(&saved.context, tokens, hidden);
-        product(MatrixMut::new(gradient, hidden, hidden), dy.transposed(), context, one, true, Threads::All);
+        product_in(weights.precision, MatrixMut::new(gradient, hidden, hidden), dy.transposed(), context, true);
     }
     let mut dcontext = Buffer::new(tokens * hidden);
     let outward = Matrix::new(weights.outward, hidden, hidden);
-    product(MatrixMut::new(&mut dcontext, tokens, hidden), dy, outward, one, false, Threads::All);
+    product_in(weights.precision, MatrixMut::new(&mut dcontext, tokens, hidden), dy, outward, false);
 
     let mut dinward = Buffer::new(tokens * 3 * hidden);
     if attention.offsets.windows(2).zip(attention.lengths).any(|(pair, &length)| length < pair[1] - pair[0]) {
@@ -218,11 +217,11 @@ pub fn attend_backward<T: Real>(
         if let Some(gradient) = gradient {
             let rows = dinward.block(0, at * hidden, tokens, hidden).transposed();
             let x = Matrix::new(x, tokens, hidden);
-            product(MatrixMut::new(gradient, hidden, hidden), rows, x, one, true, Threads::All);
+            product_in(weights.precision, MatrixMut::new(gradient, hidden, hidden), rows, x, true);
         }
     }
     let inward = Matrix::new(weights.inward, 3 * hidden, hidden);
-    product(MatrixMut::new(dx, tokens, hidden), dinward, inward, one, true, Threads::All);
+    product_in(weights.precision, MatrixMut::new(dx, tokens, hidden), dinward, inward, true);
 }
 
 /// With P = softmax(S), P′ = mask ∘ P: dV = P′ᵀdC, dP = mask ∘ dC·Vᵀ, dS = P ∘ (dP − rowsum(P ∘ dP))/√d, dQ = dS·K,

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use super::activation::activate;
 use super::simd::vectorised;
 use super::sums::{ROWS, Sums};
-use super::{Buffer, Matrix, MatrixMut, Real, Threads, product};
+use super::{Buffer, Matrix, MatrixMut, Precision, Real, product_in};
 use crate::Activation;
 
 /// The block's weights.
@@ -19,6 +19,8 @@ pub struct FeedWeights<'a, T> {
     pub narrow: &'a [T],
     /// σ.
     pub activation: Activation,
+    /// Of the products.
+    pub precision: Precision,
 }
 
 /// Where the weights' gradients are added; `None` where they are not wanted.
@@ -52,13 +54,12 @@ impl<T: Real> FeedSaved<T> {
         let (tokens, hidden, width) = sizes(x, weights);
         let mut active = Buffer::new(tokens * width);
         let mut slope = Buffer::new(if with_slope { tokens * width } else { 0 });
-        product(
+        product_in(
+            weights.precision,
             MatrixMut::new(&mut active, tokens, width),
             Matrix::new(x, tokens, hidden),
             Matrix::new(weights.widen, width, hidden).transposed(),
-            T::of(1.),
             false,
-            Threads::All,
         );
         let (bias, activation) = (weights.widen_bias, weights.activation);
         if with_slope {
@@ -101,13 +102,12 @@ pub fn feed_only<T: Real>(x: &[T], weights: &FeedWeights<T>, y: &mut [T]) {
 fn narrow<T: Real>(active: &[T], weights: &FeedWeights<T>, y: &mut [T]) {
     let width = weights.widen_bias.len();
     let (tokens, hidden) = (active.len() / width, weights.narrow.len() / width);
-    product(
+    product_in(
+        weights.precision,
         MatrixMut::new(y, tokens, hidden),
         Matrix::new(active, tokens, width),
         Matrix::new(weights.narrow, hidden, width).transposed(),
-        T::of(1.),
         false,
-        Threads::All,
     );
 }
 
@@ -125,14 +125,13 @@ pub fn feed_backward<T: Real>(
 ) {
     let (tokens, hidden, width) = sizes(x, weights);
     assert!(saved.slope.len() == tokens * width && dy.len() == x.len(), "a backward of another forward");
-    let one = T::of(1.);
     let dy = Matrix::new(dy, tokens, hidden);
     let mut dwide = Buffer::new(tokens * width);
     let narrow = Matrix::new(weights.narrow, hidden, width);
-    product(MatrixMut::new(&mut dwide, tokens, width), dy, narrow, one, false, Threads::All);
+    product_in(weights.precision, MatrixMut::new(&mut dwide, tokens, width), dy, narrow, false);
     if let Some(gradient) = gradients.narrow {
         let active = Matrix::new(&saved.active, tokens, width);
-        product(MatrixMut::new(gradient, hidden, width), dy.transposed(), active, one, true, Threads::All);
+        product_in(weights.precision, MatrixMut::new(gradient, hidden, width), dy.transposed(), active, true);
     }
     let mut sums = Sums::zeros(tokens, width);
     dwide
@@ -144,10 +143,10 @@ pub fn feed_backward<T: Real>(
     let dwide = Matrix::new(&dwide, tokens, width);
     if let Some(gradient) = gradients.widen {
         let x = Matrix::new(x, tokens, hidden);
-        product(MatrixMut::new(gradient, width, hidden), dwide.transposed(), x, one, true, Threads::All);
+        product_in(weights.precision, MatrixMut::new(gradient, width, hidden), dwide.transposed(), x, true);
     }
     let widen = Matrix::new(weights.widen, width, hidden);
-    product(MatrixMut::new(dx, tokens, hidden), dwide, widen, one, true, Threads::All);
+    product_in(weights.precision, MatrixMut::new(dx, tokens, hidden), dwide, widen, true);
 }
 
 vectorised! {

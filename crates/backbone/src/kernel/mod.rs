@@ -12,6 +12,8 @@
 
 mod activation;
 mod attend;
+#[cfg(target_arch = "x86_64")]
+mod bf16;
 mod dropout;
 mod embed;
 mod feed;
@@ -31,5 +33,5 @@ pub use feed::{FeedGradients, FeedSaved, FeedWeights, feed, feed_backward, feed_
 pub use gather::{gather, scatter};
 pub use norm::{NormGradients, NormSaved, NormWeights, add_norm, add_norm_backward};
 pub use pool::Buffer;
-pub use product::{Matrix, MatrixMut, Threads, product};
+pub use product::{Matrix, MatrixMut, Precision, Threads, product, product_in};
 pub use real::Real;

@@ -7,6 +7,7 @@ use std::marker::PhantomData;
 
 use gemm::Parallelism;
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use super::{Real, simd};
 
@@ -63,7 +64,18 @@ impl<'a, T> Matrix<'a, T> {
         self.columns
     }
 
-    fn at(&self, row: usize, column: usize) -> &T {
+    /// Row `index`, if its elements are neighbours.
+    pub(super) fn contiguous_row(&self, index: usize) -> Option<&'a [T]> {
+        (self.column_stride == 1).then(|| &self.values[index * self.row_stride..][..self.columns])
+    }
+
+    /// Column `index`, if its elements are neighbours.
+    pub(super) fn contiguous_column(&self, index: usize) -> Option<&'a [T]> {
+        (self.row_stride == 1).then(|| &self.values[index * self.column_stride..][..self.rows])
+    }
+
+    /// Element (`row`, `column`).
+    pub(super) fn at(&self, row: usize, column: usize) -> &T {
         &self.values[row * self.row_stride + column * self.column_stride]
     }
 }
@@ -107,11 +119,57 @@ impl<'a, T> MatrixMut<'a, T> {
         Self { start, rows, columns, stride: self.stride, borrow: PhantomData }
     }
 
+    /// Number of rows.
+    pub(super) fn rows(&self) -> usize {
+        self.rows
+    }
+
     /// Row `index`.
-    fn row(&mut self, index: usize) -> &mut [T] {
+    pub(super) fn row(&mut self, index: usize) -> &mut [T] {
         assert!(index < self.rows, "a row beyond its matrix");
         // SAFETY: the row lies within the matrix, and `self` is borrowed as long as the slice.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(index * self.stride), self.columns) }
+    }
+}
+
+/// What the operands of a layer's large products are rounded to. Weights, states, sums and gradients keep their type.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// Nothing: they are multiplied as they are.
+    #[default]
+    F32,
+    /// bf16, added up in f32; needs a CPU with AVX512_BF16 and tensors in f32.
+    Bf16,
+}
+
+impl Precision {
+    /// Whether this machine can compute in it.
+    pub fn is_available(self) -> bool {
+        match self {
+            Self::F32 => true,
+            #[cfg(target_arch = "x86_64")]
+            Self::Bf16 => super::bf16::available(),
+            #[cfg(not(target_arch = "x86_64"))]
+            Self::Bf16 => false,
+        }
+    }
+}
+
+/// `c` ← `a`·`b`, or `c` + `a`·`b` if it `adds`, on all threads and in `precision`.
+///
+/// # Panics
+/// If the shapes do not fit, or the precision is not available.
+pub fn product_in<T: Real>(precision: Precision, c: MatrixMut<T>, a: Matrix<T>, b: Matrix<T>, adds: bool) {
+    match precision {
+        Precision::F32 => product(c, a, b, T::of(1.), adds, Threads::All),
+        Precision::Bf16 => {
+            assert!(
+                a.rows == c.rows && a.columns == b.rows && b.columns == c.columns,
+                "a product of matrices that fit"
+            );
+            T::product_in_bf16(&c, a, b, adds);
+        }
     }
 }
 

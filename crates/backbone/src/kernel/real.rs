@@ -4,6 +4,7 @@ use std::fmt::Debug;
 use std::ops::{Add, AddAssign, Div, Mul, MulAssign, Neg, Sub};
 
 use super::pool::Pool;
+use super::{Matrix, MatrixMut};
 
 /// f32, for training, or f64, for finite differences.
 pub trait Real:
@@ -36,6 +37,11 @@ pub trait Real:
     fn sqrt(self) -> Self;
     /// The larger of the two.
     fn maximum(self, other: Self) -> Self;
+    /// `c` ← `a`·`b`, or `c` + `a`·`b` if it `adds`, of operands rounded to bf16.
+    ///
+    /// # Panics
+    /// In f64, and where the CPU cannot.
+    fn product_in_bf16(c: &MatrixMut<Self>, a: Matrix<Self>, b: Matrix<Self>, adds: bool);
     /// Where buffers of this type wait to be used again.
     fn pool() -> &'static Pool<Self>;
 
@@ -113,6 +119,16 @@ impl Real for f32 {
         if self > other { self } else { other }
     }
 
+    #[cfg(target_arch = "x86_64")]
+    fn product_in_bf16(c: &MatrixMut<Self>, a: Matrix<Self>, b: Matrix<Self>, adds: bool) {
+        super::bf16::product(c, a, b, adds);
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    fn product_in_bf16(_: &MatrixMut<Self>, _: Matrix<Self>, _: Matrix<Self>, _: bool) {
+        panic!("products in bf16 need a CPU with AVX512_BF16");
+    }
+
     fn pool() -> &'static Pool<Self> {
         static POOL: Pool<f32> = Pool::new();
         &POOL
@@ -158,6 +174,10 @@ impl Real for f64 {
     #[inline(always)]
     fn maximum(self, other: Self) -> Self {
         self.max(other)
+    }
+
+    fn product_in_bf16(_: &MatrixMut<Self>, _: Matrix<Self>, _: Matrix<Self>, _: bool) {
+        panic!("products in bf16 are of matrices in f32");
     }
 
     fn pool() -> &'static Pool<Self> {
