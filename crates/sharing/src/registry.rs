@@ -17,7 +17,9 @@ pub struct Entry {
     pub about: &'static str,
     /// Where it was proposed.
     pub paper: &'static str,
-    /// Its parameters beyond the heads, as a formula in P (encoder), K (tasks), H (hidden), L (layers).
+    /// Its parameters beyond the heads with the default section: a formula in P (encoder), K (tasks), H (hidden), L
+    /// (layers), I (feed-forward width), V and W (rows and width of the word table) and settings by their names, which
+    /// may explain itself behind a comma.
     pub cost: &'static str,
     /// Whether tasks can reach a common trained parameter with the default section; rules over gradients need one.
     pub shares: bool,

@@ -1,0 +1,235 @@
+//! A tiny encoder, tasks on it, and training in its plainest form.
+
+#![allow(dead_code, reason = "every test file uses some of it")]
+
+pub(crate) mod formula;
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
+use candle_core::{DType, Device, Tensor};
+use mtl_backbone::{Flat, Pass, Pooling, Pretrained, Row, Segment, gather, random, with_flat};
+use mtl_sharing::{DevScores, HeadSettings, Model, Sharing, TaskSite};
+use mtl_task::rng::Key;
+use mtl_task::{Encoded, Packed, Progress, Reads, TaskId};
+use serde_json::{Value, json};
+
+/// Layers of the tiny encoder.
+pub(crate) const LAYERS: usize = 3;
+/// Width of its states.
+pub(crate) const HIDDEN: usize = 16;
+/// Width inside its feed-forward blocks.
+pub(crate) const INTERMEDIATE: usize = 24;
+/// Rows of its word table.
+pub(crate) const VOCABULARY: usize = 40;
+
+/// A tiny BERT of random weights without dropout.
+pub(crate) fn tiny(seed: u64) -> Pretrained {
+    let config = json!({
+        "vocab_size": VOCABULARY, "hidden_size": HIDDEN, "num_hidden_layers": LAYERS, "num_attention_heads": 4,
+        "intermediate_size": INTERMEDIATE, "max_position_embeddings": 16, "type_vocab_size": 2,
+        "initializer_range": 0.3,
+    });
+    let mut pretrained = random("bert", &config, Key::new(seed)).expect("a valid configuration");
+    pretrained.encoder = pretrained.encoder.with_dropout(0., 0.);
+    pretrained
+}
+
+/// `count` tasks called `a`, `b`, …; every second one reads tokens.
+pub(crate) fn tasks(count: usize) -> Vec<TaskSite> {
+    let task = |at: usize| TaskSite {
+        name: char::from(b'a' + at as u8).to_string(),
+        outputs: 2 + at,
+        reads: if at % 2 == 0 { Reads::Text } else { Reads::Tokens },
+    };
+    (0..count).map(task).collect()
+}
+
+/// The strategy called `strategy` with `section` over `pretrained`.
+pub(crate) fn build(
+    strategy: &str,
+    section: &Value,
+    pretrained: &Pretrained,
+    count: usize,
+    dtype: DType,
+) -> Result<Model> {
+    let head = HeadSettings { pooling: Pooling::Mean, dropout: 0., hidden: 0 };
+    Model::build(strategy, section, &head, pretrained, tasks(count), Key::new(1), &Device::Cpu, dtype)
+        .with_context(|| format!("strategy `{strategy}`, {count} tasks"))
+}
+
+/// The texts that `task` trains on: three short ones, with the first token of each word marked.
+pub(crate) fn texts(task: TaskId) -> Packed {
+    let mut stream = Key::new(40).with(task.0 as u64).stream();
+    let mut text = |length: usize| Encoded {
+        ids: (0..length).map(|_| stream.below(VOCABULARY) as u32).collect(),
+        segments: (0..length).map(|at| u32::from(2 * at > length)).collect(),
+        anchors: (0..length as u32).step_by(2).collect(),
+        words: length.div_ceil(2),
+    };
+    Packed::new(&[text(6), text(2), text(5)])
+}
+
+/// Mean squared distance between the logits of `task` and fixed random targets.
+pub(crate) fn loss(model: &Model, task: TaskId, pass: &mut Pass) -> Result<Tensor> {
+    Ok(loss_under(model, model.sharing.as_ref(), task, pass)?)
+}
+
+fn loss_under(model: &Model, sharing: &dyn Sharing, task: TaskId, pass: &mut Pass) -> candle_core::Result<Tensor> {
+    let logits = model.logits_under(sharing, task, &texts(task), pass)?;
+    let mut stream = Key::new(41).with(task.0 as u64).stream();
+    let targets: Vec<f64> = (0..logits.elem_count()).map(|_| stream.normal()).collect();
+    let targets = Tensor::from_vec(targets, logits.shape(), logits.device())?.to_dtype(logits.dtype())?;
+    (logits - targets)?.sqr()?.mean_all()
+}
+
+/// The gradient of every one of `tasks` on its own, and its loss.
+pub(crate) fn gradients(model: &Model, tasks: &[TaskId]) -> Result<Vec<(f64, Row)>> {
+    let one = |&task: &TaskId| {
+        let mut pass = Pass::training(Key::new(42).with(task.0 as u64));
+        let value = loss(model, task, &mut pass)?;
+        let row = pass.backward(&value, &model.params)?;
+        Ok((value.to_dtype(DType::F64)?.to_scalar::<f64>()?, row))
+    };
+    tasks.iter().map(one).collect()
+}
+
+/// One step of plain gradient descent on the sum of the losses and the strategy's price. Answers the sum of the losses.
+pub(crate) fn step(model: &mut Model, tasks: &[TaskId], progress: Progress, rate: f64) -> Result<f64> {
+    let (mut sum, mut total) = (0., Row::default());
+    for (loss, row) in gradients(model, tasks)? {
+        sum += loss;
+        total.add(row);
+    }
+    if let Some(price) = model.sharing.penalty()? {
+        gather(&model.params, &price.backward()?, &mut total)?;
+    }
+    for (name, segment) in &total.0 {
+        let param = model.params.get(name).with_context(|| format!("no parameter `{name}`"))?;
+        let mask = model.sharing.update_mask(name, tasks);
+        let gradient = segment.dense(param.layout().len())?;
+        let mut values = Flat::of(param.tensor())?;
+        let step = |at: usize| match &mask {
+            Some(mask) if !mask.get(at) => 0.,
+            _ => rate * gradient.at(at),
+        };
+        match &mut values {
+            Flat::F32(values) => values.iter_mut().enumerate().for_each(|(at, value)| *value -= step(at) as f32),
+            Flat::F64(values) => values.iter_mut().enumerate().for_each(|(at, value)| *value -= step(at)),
+        }
+        param.var().set(&values.tensor(model.params.device())?.reshape(param.tensor().shape())?)?;
+    }
+    model.sharing.adapt(progress, rate)?;
+    Ok(sum)
+}
+
+/// Minus the loss of the task, as its score on dev.
+pub(crate) struct Scores<'a>(pub(crate) &'a Model);
+
+impl DevScores for Scores<'_> {
+    fn score(&mut self, sharing: &dyn Sharing, task: TaskId) -> candle_core::Result<f64> {
+        let loss = loss_under(self.0, sharing, task, &mut Pass::evaluation())?;
+        Ok(-loss.to_dtype(DType::F64)?.to_scalar::<f64>()?)
+    }
+}
+
+/// Tells the strategy that `phase` begins.
+pub(crate) fn enter(model: &mut Model, phase: usize) -> Result<()> {
+    struct Away;
+    impl Sharing for Away {
+        fn represent(&self, _: TaskId, _: &Packed, _: &mut Pass) -> candle_core::Result<Tensor> {
+            candle_core::bail!("the strategy is choosing; score it, not the model")
+        }
+        fn reach(&self, _: TaskId) -> Vec<String> {
+            Vec::new()
+        }
+    }
+    let mut sharing = std::mem::replace(&mut model.sharing, Box::new(Away));
+    let entered = sharing.enter(phase, &mut Scores(model));
+    model.sharing = sharing;
+    Ok(entered?)
+}
+
+/// Where a training stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Standing {
+    /// The phase.
+    pub(crate) phase: usize,
+    /// Steps done in it.
+    pub(crate) phase_step: usize,
+    /// Steps done in all.
+    pub(crate) step: usize,
+}
+
+/// Trains for `budget` steps in the strategy's phases, as the trainer does. Answers the losses' sum of every step of
+/// the last phase.
+pub(crate) fn train(model: &mut Model, budget: usize, rate: f64) -> Result<Vec<f64>> {
+    Ok(train_until(model, budget, rate, Standing::default(), usize::MAX)?.1)
+}
+
+/// As [`train`], but from `at` on, and interrupted behind `stop` steps in all.
+pub(crate) fn train_until(
+    model: &mut Model,
+    budget: usize,
+    rate: f64,
+    mut at: Standing,
+    stop: usize,
+) -> Result<(Standing, Vec<f64>)> {
+    let phases = model.sharing.phases(budget);
+    let of = phases.iter().map(|phase| phase.steps).sum();
+    let all: Vec<TaskId> = (0..model.tasks.len()).map(TaskId).collect();
+    let mut losses = Vec::new();
+    while let Some(phase) = phases.get(at.phase) {
+        if at.phase_step == 0 {
+            enter(model, at.phase)?;
+            losses.clear();
+        }
+        while at.phase_step < phase.steps {
+            if at.step == stop {
+                return Ok((at, losses));
+            }
+            let tasks = phase.tasks.clone().unwrap_or_else(|| all.clone());
+            losses.push(step(model, &tasks, Progress { step: at.step, of }, rate)?);
+            (at.phase_step, at.step) = (at.phase_step + 1, at.step + 1);
+        }
+        (at.phase, at.phase_step) = (at.phase + 1, 0);
+    }
+    enter(model, phases.len())?;
+    Ok((at, losses))
+}
+
+/// What the heads of all tasks answer, task after task, as f64.
+pub(crate) fn answers(model: &Model) -> Result<Vec<Vec<f64>>> {
+    (0..model.tasks.len())
+        .map(|task| {
+            let logits = model.logits(TaskId(task), &texts(TaskId(task)), &mut Pass::evaluation())?;
+            Ok(logits.to_dtype(DType::F64)?.flatten_all()?.to_vec1()?)
+        })
+        .collect()
+}
+
+/// All that a checkpoint keeps of a model: its parameters, and what the strategy knows beyond them.
+pub(crate) type Kept = (BTreeMap<String, Tensor>, BTreeMap<String, Tensor>);
+
+/// What a checkpoint keeps of `model`.
+pub(crate) fn keep(model: &Model) -> Result<Kept> {
+    Ok((model.params.tensors()?.into_iter().collect(), model.sharing.state()?))
+}
+
+/// Whether every element of `segment` is finite.
+pub(crate) fn is_finite(segment: &Segment) -> bool {
+    segment.values().first_non_finite().is_none()
+}
+
+/// The values of the parameter called `name`, as f64.
+pub(crate) fn values(model: &Model, name: &str) -> Result<Vec<f64>> {
+    let param = model.params.get(name).with_context(|| format!("no parameter `{name}`"))?;
+    Ok(with_flat!(&Flat::of(param.tensor())?, values => values.iter().map(|&value| value.into()).collect()))
+}
+
+/// Sets the parameter called `name`.
+pub(crate) fn set(model: &Model, name: &str, values: &[f64]) -> Result<()> {
+    let param = model.params.get(name).with_context(|| format!("no parameter `{name}`"))?;
+    let tensor = Tensor::new(values, model.params.device())?.to_dtype(model.params.dtype())?;
+    Ok(param.var().set(&tensor.reshape(param.tensor().shape())?)?)
+}
