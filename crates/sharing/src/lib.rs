@@ -37,6 +37,7 @@ mod single;
 mod single_small;
 mod sluice;
 mod soft;
+mod sparse;
 mod task_norm;
 
 pub use accounting::Accounting;

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::{
     Sharing, Site, Strategy, adapter, bitfit, cross_stitch, dselect_k, hard, hierarchical, lora, mmoe, mtan, mtl_lora,
-    pal, ple, prefix, single, single_small, sluice, soft, task_norm,
+    pal, ple, prefix, single, single_small, sluice, soft, sparse, task_norm,
 };
 
 /// One entry of the registry.
@@ -143,6 +143,13 @@ pub const STRATEGIES: &[Entry] = &[
         "K·P",
         false,
     ),
+    entry::<sparse::Sparse>(
+        "sparse",
+        "one encoder, a subnetwork of it per task, found by pruning",
+        "Sun et al. 2020",
+        "P, and K masks of one bit a layer weight",
+        true,
+    ),
     entry::<task_norm::TaskNorm>(
         "task-norm",
         "one encoder told of its task by LayerNorm offsets and an embedding",
@@ -159,7 +166,11 @@ const fn entry<S: Strategy>(
     cost: &'static str,
     shares: bool,
 ) -> Entry {
-    let shares_with = if shares { shares_with::<S, true> } else { shares_with::<S, false> };
+    let shares_with = if shares {
+        shares_with::<S, true>
+    } else {
+        shares_with::<S, false>
+    };
     Entry {
         name,
         about,
@@ -226,8 +237,17 @@ mod tests {
     #[test]
     fn what_the_entry_says_of_sharing_holds_for_the_default_section() -> Result<()> {
         for entry in STRATEGIES {
-            assert_eq!((entry.shares_with)(&(entry.defaults)())?, entry.shares, "{}", entry.name);
-            assert!((entry.shares_with)(&serde_json::json!({ "no such key": 1 })).is_err(), "{}", entry.name);
+            assert_eq!(
+                (entry.shares_with)(&(entry.defaults)())?,
+                entry.shares,
+                "{}",
+                entry.name
+            );
+            assert!(
+                (entry.shares_with)(&serde_json::json!({ "no such key": 1 })).is_err(),
+                "{}",
+                entry.name
+            );
         }
         Ok(())
     }

@@ -167,7 +167,7 @@ pub(crate) fn train(model: &mut Model, budget: usize, rate: f64) -> Result<Vec<f
     Ok(train_until(model, budget, rate, Standing::default(), usize::MAX)?.1)
 }
 
-/// As [`train`], but from `at` on, and interrupted behind `stop` steps in all.
+/// As [`train`], but from `at` on, and interrupted behind `stop` steps in all, where the trainer saves.
 pub(crate) fn train_until(
     model: &mut Model,
     budget: usize,
@@ -185,12 +185,12 @@ pub(crate) fn train_until(
             losses.clear();
         }
         while at.phase_step < phase.steps {
-            if at.step == stop {
-                return Ok((at, losses));
-            }
             let tasks = phase.tasks.clone().unwrap_or_else(|| all.clone());
             losses.push(step(model, &tasks, Progress { step: at.step, of }, rate)?);
             (at.phase_step, at.step) = (at.phase_step + 1, at.step + 1);
+            if at.step == stop {
+                return Ok((at, losses));
+            }
         }
         (at.phase, at.phase_step) = (at.phase + 1, 0);
     }
