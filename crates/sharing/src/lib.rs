@@ -39,6 +39,7 @@ mod sluice;
 mod soft;
 mod sparse;
 mod task_norm;
+mod tensor;
 
 pub use accounting::Accounting;
 pub use head::{Head, HeadSettings};

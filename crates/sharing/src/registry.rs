@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::{
     Sharing, Site, Strategy, adapter, bitfit, cross_stitch, dselect_k, hard, hierarchical, lora, mmoe, mtan, mtl_lora,
-    pal, ple, prefix, single, single_small, sluice, soft, sparse, task_norm,
+    pal, ple, prefix, single, single_small, sluice, soft, sparse, task_norm, tensor,
 };
 
 /// One entry of the registry.
@@ -157,6 +157,13 @@ pub const STRATEGIES: &[Entry] = &[
         "P + K·(4·H·L + 3·H)",
         true,
     ),
+    entry::<tensor::TensorFactorisation>(
+        "tensor",
+        "one encoder, and factors of what each task adds to its matrices",
+        "Yang & Hospedales 2017",
+        "P + L·(r·(10·H + 2·I) + 6·K·r² + 6·K²), K ≤ r ≤ H, r the rank (8), I the feed-forward width",
+        true,
+    ),
 ];
 
 const fn entry<S: Strategy>(
@@ -166,11 +173,7 @@ const fn entry<S: Strategy>(
     cost: &'static str,
     shares: bool,
 ) -> Entry {
-    let shares_with = if shares {
-        shares_with::<S, true>
-    } else {
-        shares_with::<S, false>
-    };
+    let shares_with = if shares { shares_with::<S, true> } else { shares_with::<S, false> };
     Entry {
         name,
         about,
@@ -237,17 +240,8 @@ mod tests {
     #[test]
     fn what_the_entry_says_of_sharing_holds_for_the_default_section() -> Result<()> {
         for entry in STRATEGIES {
-            assert_eq!(
-                (entry.shares_with)(&(entry.defaults)())?,
-                entry.shares,
-                "{}",
-                entry.name
-            );
-            assert!(
-                (entry.shares_with)(&serde_json::json!({ "no such key": 1 })).is_err(),
-                "{}",
-                entry.name
-            );
+            assert_eq!((entry.shares_with)(&(entry.defaults)())?, entry.shares, "{}", entry.name);
+            assert!((entry.shares_with)(&serde_json::json!({ "no such key": 1 })).is_err(), "{}", entry.name);
         }
         Ok(())
     }

@@ -159,9 +159,9 @@ fn twenty_plain_steps_lower_the_loss() -> Result<()> {
 #[test]
 fn a_loaded_model_answers_as_the_saved_one() -> Result<()> {
     for_every_strategy(|entry, mut model| {
-        train(&mut model, 20, 0.02)?;
+        train(&mut model, 4, 0.02)?;
         let (tensors, state) = keep(&model)?;
-        let phases = model.sharing.phases(20).len();
+        let phases = model.sharing.phases(4).len();
         // The weights come from the checkpoint; what the encoder starts from does not matter.
         let mut loaded = build(entry.name, &(entry.defaults)(), &tiny(6), model.tasks.len(), DType::F32)?;
         ensure!(answers(&loaded)? != answers(&model)?, "another encoder gives the same answers");

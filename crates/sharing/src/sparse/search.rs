@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use candle_core::{Device, Result, Tensor};
-use mtl_backbone::{Encoder, Family, Flat, Part, values_of, with_flat};
+use mtl_backbone::{Encoder, Family, Flat, Part, values_of};
 use mtl_task::TaskId;
 
 use super::masks::Masks;
@@ -143,7 +143,7 @@ impl Search {
     /// How much each weight of the layers deserves to stay.
     fn scores(&self, shared: &Weights) -> Result<Vec<Vec<f32>>> {
         fn magnitudes(values: &Flat) -> Vec<f32> {
-            with_flat!(values, values => values.iter().map(|value| value.abs() as f32).collect())
+            (0..values.len()).map(|at| values.at(at).abs() as f32).collect()
         }
         // The first two parts lie below the layers.
         let layer = |index: usize| {

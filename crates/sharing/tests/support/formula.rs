@@ -1,12 +1,19 @@
 //! The value of a registry's cost formula: sums, products and quotients of numbers and names, with brackets and floors,
-//! up to the first comma, behind which a formula explains its letters.
+//! up to the first comma. Behind it a formula explains its letters; `r the rank (8)` gives one its value.
 
 use anyhow::{Result, bail, ensure};
 
-/// The value of `formula`, names as `value_of` says.
+/// The value of `formula`, names that it does not explain itself as `value_of` says.
 pub(crate) fn evaluate(formula: &str, value_of: &dyn Fn(&str) -> Option<f64>) -> Result<f64> {
-    let text: Vec<char> = formula.split(',').next().unwrap_or_default().chars().filter(|c| *c != ' ').collect();
-    let mut reader = Reader { text: &text, at: 0, value_of };
+    let mut clauses = formula.split(',');
+    let text: Vec<char> = clauses.next().unwrap_or_default().chars().filter(|c| *c != ' ').collect();
+    let clauses: Vec<&str> = clauses.map(str::trim).collect();
+    let explained = |name: &str| -> Option<f64> {
+        let clause = clauses.iter().find_map(|clause| clause.strip_prefix(name)?.strip_prefix(" the "))?;
+        clause.split_once('(')?.1.trim_end_matches(')').parse().ok()
+    };
+    let value_of = |name: &str| explained(name).or_else(|| value_of(name));
+    let mut reader = Reader { text: &text, at: 0, value_of: &value_of };
     let value = reader.sum()?;
     ensure!(reader.at == text.len(), "`{formula}`: stopped at character {} of the formula", reader.at);
     Ok(value)
@@ -50,10 +57,12 @@ impl Reader<'_> {
             Some('⌈') => self.bracketed('⌉')?.ceil(),
             Some(c) if c.is_ascii_digit() => self.word(|c| c.is_ascii_digit() || c == '.').parse()?,
             Some(c) if c.is_alphabetic() => {
-                let name = self.word(|c| c.is_alphanumeric() || c == '_');
+                let name = self.word(|c| c.is_alphabetic() || c.is_ascii_digit() || c == '_');
                 match (self.value_of)(&name) {
                     Some(value) => value,
-                    None => bail!("a formula has no `{name}`: write P, K, H, L, I, V, W or a setting's name"),
+                    None => bail!(
+                        "a formula has no `{name}`: write P, K, H, L, I, V, W, a setting's name, or explain it: `r the rank (8)`"
+                    ),
                 }
             }
             other => bail!("a formula cannot go on with {other:?}"),

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use candle_core::{DType, Device, Tensor};
-use mtl_backbone::{Flat, Pass, Pooling, Pretrained, Row, Segment, gather, random, with_flat};
+use mtl_backbone::{Flat, Pass, Pooling, Pretrained, Row, Segment, gather, random};
 use mtl_sharing::{DevScores, HeadSettings, Model, Sharing, TaskSite};
 use mtl_task::rng::Key;
 use mtl_task::{Encoded, Packed, Progress, Reads, TaskId};
@@ -40,7 +40,7 @@ pub(crate) fn tasks(count: usize) -> Vec<TaskSite> {
     let task = |at: usize| TaskSite {
         name: char::from(b'a' + at as u8).to_string(),
         outputs: 2 + at,
-        reads: if at % 2 == 0 { Reads::Text } else { Reads::Tokens },
+        reads: if at.is_multiple_of(2) { Reads::Text } else { Reads::Tokens },
     };
     (0..count).map(task).collect()
 }
@@ -224,7 +224,7 @@ pub(crate) fn is_finite(segment: &Segment) -> bool {
 /// The values of the parameter called `name`, as f64.
 pub(crate) fn values(model: &Model, name: &str) -> Result<Vec<f64>> {
     let param = model.params.get(name).with_context(|| format!("no parameter `{name}`"))?;
-    Ok(with_flat!(&Flat::of(param.tensor())?, values => values.iter().map(|&value| value.into()).collect()))
+    Ok(param.tensor().to_dtype(DType::F64)?.flatten_all()?.to_vec1()?)
 }
 
 /// Sets the parameter called `name`.
