@@ -1,9 +1,11 @@
 //! Hard sharing (Caruana 1997): one encoder, one head per task.
 //!
 //! Every task sees θ_shared. With `private_layers = n` the top n layers are each task's own copy, and with
-//! `private_norms` so are all LayerNorms and the biases they absorb: θ_t = θ_shared with those ranges overwritten.
+//! `private_norms` so are the scales and shifts of the LayerNorms in the layers below: θ_t = θ_shared with those ranges
+//! overwritten. With `mix` a task reads a learnt mix of all states, uniform at first, instead of the last one.
 //!
-//! Parameters: encoder + K·(private layers + heads), private LayerNorms 4·hidden a layer and task.
+//! Parameters: P; K − 1 more of each private layer; 4·H a shared layer and task with `private_norms` (the shared vector
+//! keeps the places they overwrite); L + 2 a task with `mix`.
 
 use std::sync::Arc;
 
