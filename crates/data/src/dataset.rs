@@ -90,13 +90,15 @@ pub fn load(
     let mut notes = check::duplicates(&rows);
     let spec = check::spec(&manifest.task, &rows, &mut notes)?;
     let task = mtl_task::build(&spec)?;
+    let column = manifest.columns.label(&manifest.task);
     let key = Key::new(options.seed).named("limit").named(name);
     let mut split = |rows: Vec<Row>, which: &str, limit: usize| -> Result<Split> {
         let rows = check::readable(rows, which, &mut notes);
         if rows.is_empty() {
             bail!("the {which} split is empty");
         }
-        tokenised(limited(rows, limit, key.named(which)), which, task.as_ref(), tokenizer, options.max_tokens)
+        let rows = limited(rows, limit, key.named(which));
+        tokenised(rows, which, (task.as_ref(), column), tokenizer, options.max_tokens)
     };
     let train = split(rows.train, "train", options.limit_train)?;
     let dev = split(rows.dev, "dev", options.limit_dev)?;
@@ -192,12 +194,18 @@ fn read(files: &[String], manifest: &DatasetManifest, folder: &Path) -> Result<V
     Ok(records)
 }
 
-fn tokenised(rows: Vec<Row>, which: &str, task: &dyn Task, tokenizer: &Tokenizer, max_tokens: usize) -> Result<Split> {
+fn tokenised(
+    rows: Vec<Row>,
+    which: &str,
+    (task, column): (&dyn Task, &str),
+    tokenizer: &Tokenizer,
+    max_tokens: usize,
+) -> Result<Split> {
     let examples = rows
         .par_iter()
         .enumerate()
         .map(|(index, row)| {
-            let label = task.parse(&row.label).with_context(|| row.place.to_string())?;
+            let label = task.parse(&row.label).with_context(|| format!("{}: column `{column}`", row.place))?;
             let encoded = tokenizer.encode(&row.texts, max_tokens).with_context(|| row.place.to_string())?;
             Ok(Example { encoded, label, row: index })
         })

@@ -73,6 +73,14 @@ pub struct Columns {
     pub label_names: BTreeMap<String, String>,
 }
 
+impl Columns {
+    /// The column that holds the truth of `task`.
+    pub(crate) fn label(&self, task: &TaskSpec) -> &str {
+        let usual = if task.kind == "tagging" { "tags" } else { "label" };
+        self.label.as_deref().unwrap_or(usual)
+    }
+}
+
 /// How files are read. Left out, the file's ending decides.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

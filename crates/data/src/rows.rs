@@ -18,7 +18,13 @@ pub(crate) fn row(record: &Record, manifest: &DatasetManifest) -> Result<Row> {
     if let (Texts::Tokens(words), Cell::Many(tags)) = (&texts, &label)
         && words.len() != tags.len()
     {
-        bail!("{}: {} tags for {} words; every word needs one tag", record.place, tags.len(), words.len());
+        bail!(
+            "{}: column `{}`: {} tags for {} words; every word needs one tag",
+            record.place,
+            manifest.columns.label(&manifest.task),
+            tags.len(),
+            words.len()
+        );
     }
     Ok(Row { texts, label, place: record.place.clone() })
 }
@@ -57,8 +63,7 @@ fn list(cell: &Cell) -> Vec<String> {
 }
 
 fn label(record: &Record, task: &TaskSpec, columns: &Columns) -> Result<Cell> {
-    let default = if task.kind == "tagging" { "tags" } else { "label" };
-    let cell = record.field(columns.label.as_deref().unwrap_or(default))?;
+    let cell = record.field(columns.label(task))?;
     let renamed = |name: &str| columns.label_names.get(name.trim()).cloned().unwrap_or_else(|| name.trim().to_string());
     let parts: Vec<String> = match (cell, &columns.label_separator) {
         (Cell::Text(text), Some(separator)) => {
