@@ -2,6 +2,7 @@
 
 mod dev;
 mod feed;
+mod lock;
 mod log;
 mod report;
 
@@ -23,6 +24,7 @@ use crate::resume::{self, Standing};
 use crate::store::write_atomically;
 use crate::{audit, schedule};
 use feed::Feed;
+use lock::Lock;
 
 /// Where a run goes, and what it says of itself.
 #[derive(Clone, Debug)]
@@ -59,14 +61,16 @@ pub struct Run {
     feed: Feed,
     phases: Vec<Phase>,
     standing: Standing,
+    _lock: Lock,
 }
 
 impl Run {
     /// Builds everything a recipe names, and goes on from a checkpoint if asked.
     ///
     /// # Errors
-    /// If something does not fit, or the run folder holds another run.
+    /// If something does not fit, or the run folder holds another run or another process trains in it.
     pub fn new(recipe: Recipe, located: &Located, options: RunOptions, device: &Device) -> Result<Self> {
+        let lock = Lock::take(&options.out)?;
         let resolved = recipe.to_toml()?;
         let fingerprint = resume::hex(&Sha256::digest(resolved.as_bytes()));
         let mut assembled = assemble(&recipe, located, device)?;
@@ -92,8 +96,8 @@ impl Run {
             ),
             (false, None) => Standing { recipe: fingerprint, ..Standing::default() },
         };
-        let run =
-            Self { checkpoint_name: located.model.name.clone(), recipe, options, assembled, feed, phases, standing };
+        let checkpoint_name = located.model.name.clone();
+        let run = Self { checkpoint_name, recipe, options, assembled, feed, phases, standing, _lock: lock };
         run.describe(&resolved)?;
         Ok(run)
     }
@@ -134,7 +138,8 @@ impl Run {
                 observer.note(&format!("the gradient of `{name}` is all zero before the first step"));
             }
         }
-        let mut stopped = false;
+        // A run that was killed between its stop and its end stays stopped.
+        let mut stopped = self.out_of_patience();
         while self.standing.phase < self.phases.len() && !stopped {
             let phase = self.phases[self.standing.phase].clone();
             if self.standing.phase_step == 0 {
@@ -219,8 +224,12 @@ impl Run {
         } else {
             self.standing.stale += 1;
         }
+        Ok(self.out_of_patience())
+    }
+
+    fn out_of_patience(&self) -> bool {
         let patience = self.recipe.evaluation.patience;
-        Ok(patience > 0 && self.standing.stale >= patience)
+        patience > 0 && self.standing.stale >= patience
     }
 
     fn save(&self, name: &str) -> Result<()> {

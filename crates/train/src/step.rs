@@ -123,10 +123,8 @@ impl Trainer {
         let (mut losses, mut rows) = (Vec::new(), Vec::new());
         for batch in batches {
             let (mut loss, mut row) = (0., Row::default());
-            let pieces = pieces(batch, self.accumulate);
-            let whole: usize = pieces.iter().map(|piece| self.units(piece)).sum();
-            for (index, piece) in pieces.iter().enumerate() {
-                let share = self.units(piece) as f64 / whole.max(1) as f64;
+            for (index, (piece, share)) in self.pieces(batch).iter().enumerate() {
+                let share = *share;
                 let mut pass = self.pass(step, draw, batch.task, index);
                 let value = self.loss(piece, &mut pass)?;
                 loss += share * value.to_dtype(candle_core::DType::F64)?.to_scalar::<f64>()?;
@@ -167,11 +165,21 @@ impl Trainer {
         batches
             .iter()
             .map(|batch| {
-                let mut pass = self.pass(step, 0, batch.task, 0);
-                let value = self.loss(batch, &mut pass)?.to_dtype(candle_core::DType::F64)?;
-                Ok(value.to_scalar::<f64>()?)
+                self.pieces(batch).iter().enumerate().try_fold(0., |sum, (index, (piece, share))| {
+                    let mut pass = self.pass(step, 0, batch.task, index);
+                    let value = self.loss(piece, &mut pass)?.to_dtype(candle_core::DType::F64)?;
+                    Ok(sum + share * value.to_scalar::<f64>()?)
+                })
             })
             .collect()
+    }
+
+    /// The micro-batches of a window, each with its share of the window's mean loss.
+    fn pieces(&self, batch: &TaskBatch) -> Vec<(TaskBatch, f64)> {
+        let pieces = pieces(batch, self.accumulate);
+        let whole: usize = pieces.iter().map(|piece| self.units(piece)).sum();
+        let share = |piece: &TaskBatch| self.units(piece) as f64 / whole.max(1) as f64;
+        pieces.into_iter().map(|piece| (share(&piece), piece)).map(|(share, piece)| (piece, share)).collect()
     }
 
     /// Weighs the gradients and takes the step.

@@ -26,13 +26,23 @@ impl Document {
         Ok(Self { name: name.to_string(), value: serde_json::to_value(table)?, places, overridden: Vec::new() })
     }
 
-    /// `name:line:column` of a key, or of the override that set it.
+    /// `name:line:column` of a key, or the override that set it; of a section, the overrides within it too.
     pub(super) fn place(&self, path: &[&str]) -> String {
         let joined = path.join(".");
         if self.overridden.contains(&joined) {
             return format!("--set {joined}");
         }
-        let Some(start) = self.offset(path) else { return self.name.clone() };
+        let within = self.overridden.iter().filter(|key| key.strip_prefix(&joined).is_some_and(|k| k.starts_with('.')));
+        let within: Vec<String> = within.map(|key| format!("--set {key}")).collect();
+        match (self.offset(path), within.is_empty()) {
+            (None, true) => self.name.clone(),
+            (None, false) => within.join(", "),
+            (Some(start), true) => self.position(start),
+            (Some(start), false) => format!("{} with {}", self.position(start), within.join(", ")),
+        }
+    }
+
+    fn position(&self, start: usize) -> String {
         let before = &self.places.raw()[..start];
         let line = before.matches('\n').count() + 1;
         let column = before.chars().rev().take_while(|&c| c != '\n').count() + 1;

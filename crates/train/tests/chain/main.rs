@@ -1,0 +1,9 @@
+//! The chain from a recipe to a run folder, on tiny encoders and generated text.
+
+mod optimizers;
+mod recipe;
+mod rules;
+mod runs;
+mod schedules;
+mod step;
+mod tiny;

@@ -1,0 +1,166 @@
+//! Runs and their folders: the same bits, checkpoints, stops, seals, and what is refused.
+
+use std::path::Path;
+
+use candle_core::Device;
+use mtl_data::Texts;
+use mtl_train::{Silent, Trained, assemble};
+
+use crate::tiny::{Break, assembled, hash, located, metrics, new, recipe, run, run_with_a_break};
+
+fn trained_by(threads: usize, overrides: &[&str]) -> String {
+    let folder = tempfile::tempdir().expect("a folder");
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
+    pool.install(|| run(&recipe(overrides), folder.path()));
+    hash(folder.path(), "model.safetensors")
+}
+
+#[test]
+fn one_seed_gives_one_set_of_bits_for_any_number_of_threads() {
+    let nash = ["weighting.rule=nash", "train.seed=5"];
+    let first = trained_by(1, &nash);
+    assert_eq!(trained_by(1, &nash), first);
+    assert_eq!(trained_by(2, &nash), first);
+    assert_eq!(trained_by(5, &nash), first);
+    assert_ne!(trained_by(1, &["weighting.rule=nash", "train.seed=6"]), first);
+}
+
+#[test]
+fn a_break_at_any_step_changes_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let recipe = recipe(&["weighting.rule=nash", "weighting.refresh=2", "evaluation.every=2", "train.steps=6"]);
+    let whole = folder.path().join("whole");
+    let report = run(&recipe, &whole);
+    for step in 1..6 {
+        let broken = folder.path().join(step.to_string());
+        let resumed = run_with_a_break(&recipe, &broken, step);
+        for file in ["model.safetensors", "optimizer.safetensors"] {
+            assert_eq!(hash(&broken, file), hash(&whole, file), "{file} after a break behind step {step}");
+        }
+        assert_eq!((&resumed.tasks, resumed.best_step), (&report.tasks, report.best_step), "behind step {step}");
+        let losses = |out: &Path| metrics(out).iter().map(|line| line["losses"].clone()).collect::<Vec<_>>();
+        assert_eq!(losses(&broken), losses(&whole));
+    }
+}
+
+#[test]
+fn training_stops_when_dev_gets_no_better() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let still = ["optimizer.rate=0.0", "evaluation.every=1", "evaluation.patience=2", "train.steps=20"];
+    let report = run(&recipe(&still), folder.path());
+    assert_eq!((report.steps, report.best_step), (3, Some(1)), "one look to set the mark, two without a better one");
+    assert_eq!(metrics(folder.path()).len(), 3);
+    // Resuming what has stopped does not train on.
+    let again = new(&recipe(&still), folder.path(), true).expect("resumed").execute(&mut Silent).expect("ended");
+    assert!(matches!(again, mtl_train::Ended::Finished(report) if report.steps == 3));
+}
+
+#[test]
+fn a_sealed_test_stays_closed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (sealed, open) = (folder.path().join("sealed"), folder.path().join("open"));
+    let report = run(&recipe(&["evaluation.test=sealed", "evaluation.every=1"]), &sealed);
+    assert_eq!(report.test_opened_at, None);
+    assert!(report.tasks.values().all(|task| task.test.is_none() && task.n_test == 0));
+    let written: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(sealed.join("report.json")).expect("a report")).expect("JSON");
+    assert!(written["test_opened_at"].is_null() && written["tasks"]["topic"]["test"].is_null(), "{written}");
+
+    let report = run(&recipe(&["evaluation.every=1"]), &open);
+    assert!(report.test_opened_at.is_some());
+    assert!(report.tasks.values().all(|task| task.test.is_some() && task.n_test == 12));
+    assert_eq!(
+        hash(&open, "model.safetensors"),
+        hash(&sealed, "model.safetensors"),
+        "the seal guards, it trains nothing"
+    );
+
+    // While training goes on, nobody has looked.
+    let run = new(&recipe(&["evaluation.every=1"]), &folder.path().join("begun"), false).expect("a run");
+    assert!(run.assembled().datasets.iter().all(|dataset| dataset.test.opened_at().is_none()));
+}
+
+#[test]
+fn a_folder_belongs_to_one_run_of_one_recipe() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let refused = |overrides: &[&str], out: &Path, resume: bool| {
+        format!("{:#}", new(&recipe(overrides), out, resume).err().expect("refused"))
+    };
+    let out = folder.path().join("run");
+    let error = refused(&[], &out, true);
+    assert!(error.contains("no checkpoint to resume from"), "{error}");
+    run(&recipe(&[]), &out);
+    let before = hash(&out, "model.safetensors");
+    let error = refused(&[], &out, false);
+    assert!(error.contains("already holds a run") && error.contains("--resume") && error.contains("--out"), "{error}");
+    let error = refused(&["train.seed=1"], &out, true);
+    assert!(error.contains("of another recipe") && error.contains("recipe.toml"), "{error}");
+    assert_eq!(hash(&out, "model.safetensors"), before);
+
+    let busy = new(&recipe(&[]), &folder.path().join("busy"), false).expect("a run");
+    let error = refused(&[], &folder.path().join("busy"), false);
+    assert!(error.contains(&std::process::id().to_string()) && error.contains("is training in it"), "{error}");
+    drop(busy);
+    new(&recipe(&[]), &folder.path().join("busy"), false).expect("free again");
+}
+
+#[test]
+fn a_damaged_checkpoint_is_refused_by_name_and_a_half_made_one_passed_over() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let recipe = recipe(&["train.save_every=1"]);
+    let interrupted = |name: &str| {
+        let out = folder.path().join(name);
+        new(&recipe, &out, false).expect("a run").execute(&mut Break { at: 2, now: 0 }).expect("interrupted");
+        out
+    };
+    for file in ["model.safetensors", "optimizer.safetensors", "sharing.safetensors", "standing.json", "manifest.json"]
+    {
+        let out = interrupted(file);
+        let path = out.join("checkpoints/last").join(file);
+        let mut bytes = std::fs::read(&path).expect("read");
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        std::fs::write(&path, bytes).expect("written");
+        let error = format!("{:#}", new(&recipe, &out, true).err().expect("damaged"));
+        let named = if file == "manifest.json" { "last" } else { file };
+        assert!(error.contains(named), "{file}: {error}");
+    }
+    // A crash between the two renames of a save leaves the checkpoint before it under another name.
+    let (whole, out) = (interrupted("whole"), interrupted("crashed"));
+    let checkpoints = out.join("checkpoints");
+    std::fs::rename(checkpoints.join("last"), checkpoints.join(".last.old")).expect("renamed");
+    std::fs::create_dir(checkpoints.join(".last.1")).expect("made");
+    for out in [&whole, &out] {
+        new(&recipe, out, true).expect("resumed").execute(&mut Silent).expect("trained");
+    }
+    assert_eq!(hash(&out, "model.safetensors"), hash(&whole, "model.safetensors"));
+}
+
+#[test]
+fn a_finished_run_opens_and_answers() {
+    let folder = tempfile::tempdir().expect("a folder");
+    run(&recipe(&[]), folder.path());
+    let trained = Trained::open(folder.path(), &Device::Cpu).expect("a run");
+    let texts = ["suba sube", "moba"].map(|text| Texts::One(text.into()));
+    let (topic, task) = trained.task("topic").expect("a task");
+    let answers = trained.answer(topic, &texts).expect("answers");
+    assert!(answers.iter().all(|answer| (answer.scores.iter().sum::<f32>() - 1.).abs() < 1e-5));
+    assert_eq!((answers.len(), task.names().len()), (2, 4));
+    let error = trained.task("topics").err().expect("no such task").to_string();
+    assert!(error.contains("did you mean `topic`?") && error.contains("topic, mood, tags"), "{error}");
+    let error = Trained::open(&folder.path().join("none"), &Device::Cpu).err().expect("no run").to_string();
+    assert!(error.contains("not a run folder"), "{error}");
+}
+
+#[test]
+fn what_does_not_fit_the_encoder_is_refused() {
+    let refused = |overrides: &[&str]| {
+        let recipe = recipe(overrides);
+        format!("{:#}", assemble(&recipe, &located(&recipe), &Device::Cpu).err().expect("refused"))
+    };
+    let error = refused(&["train.max_tokens=33"]);
+    assert!(error.contains("train.max_tokens is 33") && error.contains("at most 32 tokens"), "{error}");
+    let error = refused(&["weighting.rule=nash", "weighting.over=[\"layer.7\"]"]);
+    assert!(error.contains("layer.7") && error.contains("shared/layer.0"), "{error}");
+    assert_eq!(assembled(&recipe(&[])).datasets.len(), 3);
+}
