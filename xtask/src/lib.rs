@@ -26,3 +26,8 @@ impl Arguments {
         self.command.run()
     }
 }
+
+/// The Rust in the README compiles and holds.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;

@@ -39,7 +39,8 @@ pub fn file(name: &str, folder: &str, what: &str) -> Result<PathBuf> {
         if path.exists() {
             return Ok(path);
         }
-        bail!("{what} `{name}`: no such file");
+        let here = std::env::current_dir().map(|here| format!(" from {}", here.display())).unwrap_or_default();
+        bail!("{what} `{name}`: no such file, seen{here}; a name without `.toml` and `/` is looked for in {folder}/");
     }
     let path = workspace().join(folder).join(format!("{name}.toml"));
     if path.exists() {
@@ -107,6 +108,7 @@ pub fn everything(recipe: &Recipe, fetcher: &Fetcher) -> Result<Located> {
     Ok(Located { datasets, model })
 }
 
-fn stem(path: &Path) -> String {
+/// What the file at `path` is called in recipes, caches and reports.
+pub(crate) fn stem(path: &Path) -> String {
     path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("unnamed").to_string()
 }

@@ -33,14 +33,14 @@ impl Fetch {
         let fetcher = Fetcher::from_environment(self.offline);
         if let Some(model) = &self.model {
             let path = locate::file(model, "models", "model")?;
-            let folder = fetcher.model(model, &ModelManifest::read(&path)?, &path)?;
+            let folder = fetcher.model(&locate::stem(&path), &ModelManifest::read(&path)?, &path)?;
             println!("{}", folder.display());
         }
         if let Some(dataset) = &self.dataset {
             let path = locate::file(dataset, "datasets", "dataset")?;
-            let manifest = DatasetManifest::read(&path)?;
-            let folder = fetcher.dataset(dataset, &manifest, &path)?;
-            tell(dataset, &manifest, &folder)?;
+            let (name, manifest) = (locate::stem(&path), DatasetManifest::read(&path)?);
+            let folder = fetcher.dataset(&name, &manifest, &path)?;
+            tell(&name, &manifest, &folder)?;
             println!("{}", folder.display());
         }
         if self.model.is_none() && self.dataset.is_none() {

@@ -1,0 +1,10 @@
+//! Whole commands, as they are typed.
+
+mod chain;
+#[cfg(unix)]
+mod interrupted;
+mod malformed;
+mod names;
+mod own;
+mod readme;
+mod tool;

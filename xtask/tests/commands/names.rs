@@ -1,0 +1,81 @@
+//! Names that are not there, and the network that is not to be asked.
+
+use crate::tool::{good, refused, run};
+
+#[test]
+fn unknown_names_suggest_the_nearest() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let here = folder.path();
+    let recipe = "tasks = [\"planted-topik\"]\ncheckpoint = \"embedded\"\n";
+    std::fs::write(here.join("task.toml"), recipe).expect("written");
+    std::fs::write(here.join("model.toml"), recipe.replace("topik", "topic").replace("embedded", "embeded"))
+        .expect("written");
+    refused(
+        here,
+        &["train", "embeded"],
+        &["unknown recipe `embeded`", "did you mean `embedded`?", "default, embedded"],
+    );
+    refused(here, &["train", "task.toml"], &["unknown dataset `planted-topik`", "did you mean `planted-topic`?"]);
+    refused(here, &["train", "model.toml"], &["unknown model `embeded`", "did you mean `embedded`?"]);
+    refused(here, &["train", "none.toml"], &["recipe `none.toml`: no such file"]);
+    refused(here, &["fetch", "--model", "bert-base-uncasd"], &["did you mean `bert-base-uncased`?"]);
+    refused(here, &["fetch", "--dataset", "reuters-r7"], &["did you mean `reuters-r8`?"]);
+    for (key, named) in
+        [("weighting.rule=nahs", "`nash`"), ("sharing.strategy=hrad", "`hard`"), ("train.step=1", "`step`")]
+    {
+        refused(here, &["train", "embedded", "--set", key], &[named, "--set"]);
+    }
+    refused(
+        here,
+        &["train", "embedded", "--set", "sharing.strategy=single"],
+        &["rule `nash`", "strategy `single` shares none", "take a rule over losses"],
+    );
+    let mistyped = run(here, &["trian"]);
+    assert!(mistyped.code == Some(2) && mistyped.error.contains("train"), "{}", mistyped.error);
+}
+
+#[test]
+fn another_member_on_the_command_line_drops_the_old_ones_keys_aloud() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("mine.toml");
+    let text =
+        "tasks = [\"planted-topic\"]\ncheckpoint = \"none.toml\"\n[weighting]\nrule = \"nash\"\nmax_norm = 3.0\n";
+    std::fs::write(&path, text).expect("written");
+    let ended = run(folder.path(), &["train", "mine.toml", "--set", "weighting.rule=equal"]);
+    assert!(ended.error.contains("[weighting] keys of `nash` dropped: max_norm"), "{}", ended.error);
+}
+
+#[test]
+fn offline_says_so_and_what_is_missing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let manifest = "about = \"\"\nlicence = \"\"\narchitecture = \"bert\"\n[[source]]\nkind = \"hub\"\nrepo = \
+                    \"nobody/nothing\"\nfiles = [{ path = \"config.json\" }]\n[[source]]\nkind = \"pip\"\npackage = \
+                    \"nothing\"\nversion = \"1.0\"\nfiles = [{ path = \"nothing/config.json\" }]\n";
+    let name = format!("mtl-test-offline-{}.toml", std::process::id());
+    std::fs::write(folder.path().join(&name), manifest).expect("written");
+    let cache = xtask::locate::workspace().join("models/cache").join(name.trim_end_matches(".toml"));
+    // `HF_HUB_OFFLINE=1` is set for every command of these tests; the flag says the same.
+    for more in [&[][..], &["--offline"]] {
+        let arguments = [&["fetch", "--model", &name], more].concat();
+        refused(folder.path(), &arguments, &["offline", "hub nobody/nothing", "pip nothing==1.0", "config.json"]);
+    }
+    let _ = std::fs::remove_dir_all(cache);
+}
+
+#[test]
+fn everything_that_there_is_is_listed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let all = good(folder.path(), &["list"]);
+    let shipped =
+        ["embedded", "planted-topic", "all-minilm-l6-v2", "nash", "hard", "adamw", "linear", "span-f1", "bert"];
+    for name in shipped {
+        assert!(all.contains(name), "`{name}` is not listed: {all}");
+    }
+    let rules = good(folder.path(), &["list", "rules"]);
+    assert_eq!(rules.lines().count(), mtl_weighting::RULES.len());
+    let strategies = good(folder.path(), &["list", "strategies"]);
+    assert_eq!(strategies.lines().count(), mtl_sharing::STRATEGIES.len());
+    let datasets = good(folder.path(), &["list", "datasets"]);
+    let unverified = datasets.lines().find(|line| line.contains("glue-cola")).expect("listed");
+    assert!(unverified.contains("unverified"), "{unverified}");
+}
