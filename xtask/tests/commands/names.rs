@@ -1,6 +1,6 @@
 //! Names that are not there, and the network that is not to be asked.
 
-use crate::tool::{good, refused, run};
+use crate::tool::{Ended, SMALL, command, good, json, refused, run};
 
 #[test]
 fn unknown_names_suggest_the_nearest() {
@@ -78,4 +78,24 @@ fn everything_that_there_is_is_listed() {
     let datasets = good(folder.path(), &["list", "datasets"]);
     let unverified = datasets.lines().find(|line| line.contains("glue-cola")).expect("listed");
     assert!(unverified.contains("unverified"), "{unverified}");
+}
+
+#[test]
+fn the_first_command_never_fails_for_want_of_a_network() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let here = folder.path();
+    let offline = |arguments: &[&str]| -> Ended {
+        command(here, arguments).env("HF_HOME", here).output().expect("started").into()
+    };
+    if offline(&["fetch", "default"]).code == Some(0) {
+        eprintln!("skipped: the default recipe's data is here, so nothing has to stand in for it");
+        return;
+    }
+    let ended = offline(&[&["train", "--out", "run"], SMALL].concat());
+    assert_eq!(ended.code, Some(0), "{}", ended.error);
+    assert!(ended.error.contains("cannot be had here; the embedded recipe runs instead"), "{}", ended.error);
+    let report = json(&std::fs::read_to_string(here.join("run/report.json")).expect("a report"));
+    assert_eq!((report["fallback"].as_bool(), report["recipe"].as_str()), (Some(true), Some("embedded")));
+    // A recipe that was asked for by name is not replaced.
+    assert_eq!(offline(&["train", "default", "--out", "named"]).code, Some(1));
 }

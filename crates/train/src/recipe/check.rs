@@ -47,6 +47,9 @@ pub(super) fn recipe(document: &Document) -> Result<Recipe> {
     let sampler = mtl_data::sampler::find(&sampler_name)
         .map_err(|e| anyhow!("{}: {e:#}", document.place(&["sampler", "name"])))?;
     let sampler = member(document, "sampler", "name", sampler.name, &sampler_fields, &(sampler.defaults)(), &[])?;
+    // Its settings do not depend on the sizes of the tasks, which are not known yet.
+    mtl_data::Sampler::new(&sampler.name, &sampler.settings, &vec![1; tasks.len()], 0)
+        .map_err(|e| anyhow!("{}: {e:#}", document.place(&["sampler"])))?;
 
     let optimizer_fields = section(document, "optimizer")?;
     let optimizer_name = member_name(document, &optimizer_fields, "optimizer", "name", "adamw")?;

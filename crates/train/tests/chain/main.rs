@@ -6,4 +6,5 @@ mod rules;
 mod runs;
 mod schedules;
 mod step;
+mod strategies;
 mod tiny;

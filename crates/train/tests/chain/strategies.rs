@@ -1,0 +1,53 @@
+//! Every sharing strategy of the registry at work in the loop.
+
+use std::collections::BTreeMap;
+
+use candle_core::Device;
+use mtl_sharing::STRATEGIES;
+use mtl_train::{Trained, headline, judged_truths};
+
+use crate::tiny::{assembled, hash, recipe, run, run_with_a_break, states};
+
+#[test]
+fn every_strategy_trains_goes_on_bit_for_bit_and_opens_as_it_was() {
+    for strategy in STRATEGIES {
+        let name = strategy.name;
+        let recipe = recipe(&[&format!("sharing.strategy={name}"), "optimizer.rate=1e-2", "evaluation.keep=last"]);
+        let folder = tempfile::tempdir().expect("a folder");
+        let (whole, broken) = (folder.path().join("whole"), folder.path().join("broken"));
+        let report = run(&recipe, &whole);
+        assert_eq!(report.strategy, name);
+        let resumed = run_with_a_break(&recipe, &broken, 2);
+        for file in ["model.safetensors", "optimizer.safetensors", "sharing.safetensors"] {
+            assert_eq!(hash(&broken, file), hash(&whole, file), "{name}: {file}");
+        }
+        assert_eq!((states(&broken), &resumed.tasks), (states(&whole), &report.tasks), "{name}");
+
+        // Out of its folder alone the model answers dev as it did.
+        let trained = Trained::open(&whole, &Device::Cpu).unwrap_or_else(|error| panic!("{name}: {error:#}"));
+        let scores: BTreeMap<String, f64> = (assembled(&recipe).datasets.iter())
+            .map(|dataset| {
+                let (id, task) = trained.task(&dataset.name).expect("a task");
+                let answers = trained.answer_examples(id, &dataset.dev.examples).expect("answers");
+                let truths = judged_truths(&dataset.dev.examples);
+                (dataset.name.clone(), headline(task, &answers, &truths).expect("a score"))
+            })
+            .collect();
+        let dev: BTreeMap<String, f64> = report.tasks.iter().map(|(task, report)| (task.clone(), report.dev)).collect();
+        assert_eq!(scores, dev, "{name}");
+    }
+}
+
+#[test]
+fn no_strategys_result_depends_on_the_number_of_threads() {
+    for strategy in STRATEGIES {
+        let recipe = recipe(&[&format!("sharing.strategy={}", strategy.name), "train.steps=2"]);
+        let by = |threads: usize| {
+            let folder = tempfile::tempdir().expect("a folder");
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
+            pool.install(|| run(&recipe, folder.path()));
+            hash(folder.path(), "model.safetensors")
+        };
+        assert_eq!(by(1), by(3), "{}", strategy.name);
+    }
+}
