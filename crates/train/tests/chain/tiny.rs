@@ -1,4 +1,4 @@
-//! A recipe that runs in a blink: one layer of width 16 over generated text.
+//! A recipe that runs in a blink: two layers of width 16 over generated text.
 
 use std::path::{Path, PathBuf};
 
@@ -41,7 +41,7 @@ pub(crate) fn recipe(overrides: &[&str]) -> Recipe {
 /// Its datasets and encoder.
 pub(crate) fn located(recipe: &Recipe) -> Located {
     let model: ModelManifest = toml::from_str(
-        "about = \"\"\nlicence = \"\"\narchitecture = \"bert\"\n[random]\nhidden_size = 16\nnum_hidden_layers = 1\n\
+        "about = \"\"\nlicence = \"\"\narchitecture = \"bert\"\n[random]\nhidden_size = 16\nnum_hidden_layers = 2\n\
          num_attention_heads = 2\nintermediate_size = 32\nmax_position_embeddings = 32\ntype_vocab_size = 2\n\
          hidden_act = \"gelu\"\nlayer_norm_eps = 1e-12\ninitializer_range = 0.05\n",
     )
