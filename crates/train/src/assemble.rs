@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use candle_core::{DType, Device};
 use mtl_backbone::checkpoint::Checkpoint;
+use mtl_backbone::kernel::Precision as Rounding;
 use mtl_backbone::{Encoder, Pretrained, pretrained, random};
 use mtl_data::manifest::{DatasetManifest, ModelManifest};
 use mtl_data::{Audit, Dataset, LoadOptions, Tokenizer};
@@ -133,7 +134,7 @@ pub fn trainer(
         .map(|((name, _), task)| TaskSite { name: name.clone(), outputs: task.outputs(), reads: task.reads() })
         .collect();
     let dtype = match recipe.train.precision {
-        Precision::F32 => DType::F32,
+        Precision::F32 | Precision::Bf16 => DType::F32,
         Precision::F64 => DType::F64,
     };
     let model = Model::build(
@@ -171,6 +172,10 @@ fn encoder(recipe: &Recipe, model: &LocatedModel, tokenizer: &Tokenizer) -> Resu
     };
     if let Some(dropout) = recipe.train.dropout {
         pretrained.encoder = pretrained.encoder.with_dropout(dropout, dropout);
+    }
+    pretrained.encoder = pretrained.encoder.with_recompute(recipe.train.recompute);
+    if recipe.train.precision == Precision::Bf16 {
+        pretrained.encoder = pretrained.encoder.with_precision(Rounding::Bf16).context("train.precision = \"bf16\"")?;
     }
     Ok(pretrained)
 }

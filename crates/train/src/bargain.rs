@@ -30,6 +30,8 @@ fn trains(model: &Model, name: &str) -> bool {
 
 /// The gradients of a step, draw after draw.
 pub(crate) struct Look<'a> {
+    /// The tasks that take part.
+    pub(crate) tasks: &'a [TaskId],
     /// One row for each draw and task.
     pub(crate) rows: &'a [&'a Row],
     /// Number of draws.
@@ -81,10 +83,25 @@ impl Bargain {
         }
     }
 
-    /// Weighs the gradients of a step.
+    /// Weighs the gradients of a step. `evidence` is of every task.
+    ///
+    /// A step may leave tasks out: one-task steps, and phases of some tasks. A rule over losses then weighs all by their
+    /// last losses, and the weights of those who take part count. A rule over gradients, which cannot bargain without
+    /// the others, rests: everybody's weight is 1.
     pub(crate) fn decide(&mut self, look: &Look, evidence: &Evidence) -> Result<Decision> {
         let partial =
             |names: &BTreeSet<String>| total(look.rows.len(), names.iter().filter_map(|name| look.parts.get(name)));
+        if look.tasks.len() < evidence.losses.len() {
+            let outcome = match &mut self.rule {
+                Weighting::Losses(rule) => {
+                    let mut outcome = rule.weights(evidence);
+                    outcome.weights = look.tasks.iter().map(|task| outcome.weights[task.0]).collect();
+                    outcome
+                }
+                Weighting::Gram(_) | Weighting::Jacobian(_) => Outcome::exact(vec![1.; look.tasks.len()]),
+            };
+            return Ok(Decision { outcome, direction: None });
+        }
         if let Some(held) = self.rule.held(evidence.progress) {
             return Ok(Decision { outcome: hold(held, &partial(&self.applied)), direction: None });
         }

@@ -98,8 +98,12 @@ pub struct Train {
     pub limit: usize,
     /// Steps between two checkpoints; 0 for one at every evaluation.
     pub save_every: usize,
-    /// `f32`, or `f64` for experiments with exactness.
+    /// `f32`; `bf16`, which rounds what enters the encoder's large products and keeps weights, sums and gradients in
+    /// f32; or `f64` for experiments with exactness.
     pub precision: Precision,
+    /// Whether the encoder's layers keep nothing but their inputs for the backward and compute the rest again: for long
+    /// inputs. The bits stay the same.
+    pub recompute: bool,
     /// Dropout of states and attention; left out, the checkpoint's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dropout: Option<f64>,
@@ -121,6 +125,8 @@ pub enum StepKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
+    /// Single, with products of half of it.
+    Bf16,
     /// Single.
     F32,
     /// Double.
@@ -140,6 +146,7 @@ impl Default for Train {
             limit: 0,
             save_every: 0,
             precision: Precision::F32,
+            recompute: false,
             dropout: None,
             threads: 0,
         }

@@ -34,6 +34,8 @@ pub(crate) struct Standing {
     pub(crate) outcomes: BTreeMap<String, usize>,
     /// State of each weighting rule, by its label.
     pub(crate) rules: BTreeMap<String, BTreeMap<String, Vec<f64>>>,
+    /// The last loss of each task.
+    pub(crate) known: Vec<Option<f64>>,
     /// SHA-256 of the resolved recipe.
     pub(crate) recipe: String,
 }
@@ -46,6 +48,7 @@ pub(crate) fn save(folder: &Path, name: &str, trainer: &Trainer, standing: &Stan
     let _ = std::fs::remove_dir_all(&temporary);
     let model: BTreeMap<String, Tensor> = trainer.model.params.tensors()?.into_iter().collect();
     let mut standing = standing.clone();
+    standing.known.clone_from(&trainer.known);
     standing.rules = trainer.bargains.iter().map(|b| (b.label.clone(), b.rule.state())).collect();
     let contents = [
         tensor_bytes(&model)?,
@@ -87,6 +90,7 @@ pub(crate) fn restore(checkpoint: &Path, trainer: &mut Trainer) -> Result<Standi
     trainer.model.params.assign(&read_tensors(&checkpoint.join("model.safetensors"))?)?;
     trainer.optimizer.restore(&read_tensors(&checkpoint.join("optimizer.safetensors"))?)?;
     trainer.model.sharing.restore(&read_tensors(&checkpoint.join("sharing.safetensors"))?, standing.phase)?;
+    trainer.known.clone_from(&standing.known);
     for bargain in &mut trainer.bargains {
         let state =
             standing.rules.get(&bargain.label).with_context(|| format!("no state of rule `{}`", bargain.label))?;

@@ -22,6 +22,8 @@ pub struct Trainer {
     pub(crate) tasks: Vec<Box<dyn Task>>,
     pub(crate) bargains: Vec<Bargain>,
     pub(crate) optimizer: Box<dyn Optimizer>,
+    /// The last loss of each task, for steps that leave tasks out.
+    pub(crate) known: Vec<Option<f64>>,
     private: Private,
     clip: f64,
     accumulate: usize,
@@ -67,6 +69,7 @@ impl Trainer {
         let bargains = Bargain::all(recipe, &model, tasks.len())?;
         let optimizer = (crate::optim::find(&recipe.optimizer.name)?.build)(&recipe.optimizer.settings)?;
         Ok(Self {
+            known: vec![None; tasks.len()],
             model,
             tasks,
             bargains,
@@ -103,7 +106,8 @@ impl Trainer {
         let mut report = self.descend(learnt, &seen, progress, rate)?;
         self.model.sharing.adapt(progress, rate)?;
         if self.bargains.iter().any(|bargain| bargain.rule.needs().losses_after_step) {
-            let losses = self.losses(learnt, progress.step)?;
+            let after = self.losses(learnt, progress.step)?;
+            let losses = self.everybodys(learnt, &after);
             self.bargains.iter_mut().for_each(|bargain| bargain.rule.hindsight(&losses));
         }
         report.tokens = learnt.iter().map(|batch| batch.tokens.real_tokens()).sum();
@@ -174,6 +178,15 @@ impl Trainer {
             .collect()
     }
 
+    /// A loss for every task: `losses` of the tasks of `batches`, and the last known one of those left out (before they
+    /// had one, the mean of the others).
+    fn everybodys(&self, batches: &[TaskBatch], losses: &[f64]) -> Vec<f64> {
+        let mean = losses.iter().sum::<f64>() / losses.len().max(1) as f64;
+        let mut all: Vec<f64> = self.known.iter().map(|known| known.unwrap_or(mean)).collect();
+        batches.iter().zip(losses).for_each(|(batch, &loss)| all[batch.task.0] = loss);
+        all
+    }
+
     /// The micro-batches of a window, each with its share of the window's mean loss.
     fn pieces(&self, batch: &TaskBatch) -> Vec<(TaskBatch, f64)> {
         let pieces = pieces(batch, self.accumulate);
@@ -185,10 +198,12 @@ impl Trainer {
     /// Weighs the gradients and takes the step.
     fn descend(&mut self, batches: &[TaskBatch], seen: &[Seen], progress: Progress, rate: f64) -> Result<StepReport> {
         let tasks: Vec<TaskId> = batches.iter().map(|batch| batch.task).collect();
-        let likelihood: Vec<Likelihood> = tasks.iter().map(|task| self.tasks[task.0].likelihood()).collect();
         let Some(first) = seen.first() else { bail!("a step without a batch") };
+        batches.iter().zip(&first.losses).for_each(|(batch, &loss)| self.known[batch.task.0] = Some(loss));
+        let likelihood: Vec<Likelihood> = self.tasks.iter().map(|task| task.likelihood()).collect();
+        let losses = self.everybodys(batches, &first.losses);
         let evidence = Evidence {
-            losses: &first.losses,
+            losses: &losses,
             likelihood: &likelihood,
             progress,
             key: self.key.named("weighting").with(progress.step as u64),
@@ -201,7 +216,7 @@ impl Trainer {
             .map(|name| (name.clone(), self.model.params.get(name).map_or(0, |param| param.layout().len())))
             .collect();
         let dtype = self.model.params.dtype();
-        let look = Look { rows: &rows, draws: seen.len(), parts: &parts, lengths: &lengths, dtype };
+        let look = Look { tasks: &tasks, rows: &rows, draws: seen.len(), parts: &parts, lengths: &lengths, dtype };
         let decisions: Vec<Decision> =
             self.bargains.iter_mut().map(|bargain| bargain.decide(&look, &evidence)).collect::<Result<_>>()?;
         for Decision { outcome, .. } in &decisions {

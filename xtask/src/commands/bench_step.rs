@@ -13,6 +13,7 @@ use anyhow::{Context, Result, bail};
 use candle_core::{DType, Device, Tensor};
 use clap::Args;
 use mtl_backbone::checkpoint::Checkpoint;
+use mtl_backbone::kernel::Precision;
 use mtl_backbone::{Family, Path as Route, Pretrained, pretrained, random};
 use mtl_task::rng::Key;
 use mtl_task::{Encoded, Label, Packed, Progress, TaskBatch, TaskId, TaskSpec};
@@ -49,6 +50,9 @@ pub(super) struct BenchStep {
     /// auto (the fused kernel) or reference (candle's own operations)
     #[arg(long, default_value = "auto")]
     path: String,
+    /// f32 or bf16
+    #[arg(long, default_value = "f32")]
+    precision: String,
     /// A folder with config.json and model.safetensors; random weights of MiniLM's shape if left out
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
@@ -108,8 +112,13 @@ impl BenchStep {
             "reference" => Route::Reference,
             other => bail!("--path {other}: there are auto, reference"),
         };
+        let precision = match self.precision.as_str() {
+            "f32" => Precision::F32,
+            "bf16" => Precision::Bf16,
+            other => bail!("--precision {other}: there are f32, bf16"),
+        };
         let plain: Family = pretrained.encoder.clone();
-        pretrained.encoder = plain.with_path(route).with_dropout(0.1, 0.1);
+        pretrained.encoder = plain.with_path(route).with_dropout(0.1, 0.1).with_precision(precision)?;
         Ok(pretrained)
     }
 }
