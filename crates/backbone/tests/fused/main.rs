@@ -1,122 +1,16 @@
 //! The fused path against the reference path: same answers, same gradients through the same dropout masks, whatever
 //! the shapes, what is wanted, and what reaches into a layer.
 
+mod case;
+
 use std::ops::Range;
 
 use candle_core::{DType, Device, Result, Tensor, Var};
-use mtl_backbone::{
-    Encoder, Family, Flat, Params, Part, Pass, Path, Ports, Precision, Prefix, Pretrained, Row, Segment, Slot, Wants,
-    random,
-};
+use mtl_backbone::{Encoder, Flat, Part, Pass, Path, Ports, Precision, Prefix, Row, Slot, Wants};
 use mtl_task::rng::Key;
 use mtl_task::{Encoded, Packed};
-use serde_json::json;
 
-/// An encoder of random weights, its parameters, and a batch of random ids.
-struct Case {
-    encoder: Family,
-    params: Params,
-    tokens: Packed,
-}
-
-#[derive(Clone, Copy)]
-struct Sizes {
-    architecture: &'static str,
-    layers: usize,
-    hidden: usize,
-    heads: usize,
-    intermediate: usize,
-    width: usize,
-    activation: &'static str,
-}
-
-const SMALL: Sizes =
-    Sizes { architecture: "bert", layers: 2, hidden: 12, heads: 3, intermediate: 20, width: 12, activation: "gelu" };
-
-impl Case {
-    fn new(sizes: Sizes, lengths: &[usize], dropout: f64, dtype: DType) -> Result<Self> {
-        let Sizes { architecture, layers, hidden, heads, intermediate, width, activation } = sizes;
-        let config = json!({
-            "vocab_size": 31, "hidden_size": hidden, "num_hidden_layers": layers, "num_attention_heads": heads,
-            "intermediate_size": intermediate, "max_position_embeddings": 520, "type_vocab_size": 2,
-            "embedding_size": width, "hidden_act": activation, "activation": activation, "initializer_range": 0.2,
-            "dim": hidden, "n_layers": layers, "n_heads": heads, "hidden_dim": intermediate, "pad_token_id": 0,
-        });
-        let model: Pretrained = random(architecture, &config, Key::new(5)).expect("a valid configuration");
-        let mut params = Params::new(&Device::Cpu, dtype);
-        model.insert("shared", &mut params)?;
-        let mut stream = Key::new(6).stream();
-        let texts: Vec<Encoded> = lengths
-            .iter()
-            .map(|&length| Encoded {
-                ids: (0..length).map(|_| stream.below(31) as u32).collect(),
-                segments: (0..length).map(|at| u32::from(2 * at > length)).collect(),
-                ..Encoded::default()
-            })
-            .collect();
-        Ok(Self { encoder: model.encoder.with_dropout(dropout, dropout), params, tokens: Packed::new(&texts) })
-    }
-
-    fn slot(&self, part: Part, wants: &Wants, pass: &mut Pass) -> Result<Slot> {
-        pass.slot_wanting(self.params.get(&format!("shared/{part}")).expect("inserted"), wants.clone())
-    }
-
-    fn states(&self, encoder: &Family, wants: &Wants, ports: &Ports, pass: &mut Pass) -> Result<Tensor> {
-        let words = encoder.words(&self.slot(Part::Words, wants, pass)?, &self.tokens, pass)?;
-        let mut x = encoder.embed(&self.slot(Part::Embeddings, wants, pass)?, &words, &self.tokens, pass)?;
-        for index in 0..encoder.layers() {
-            x = encoder.layer(&self.slot(Part::Layer(index), wants, pass)?, &x, &self.tokens, ports, pass)?;
-        }
-        Ok(x)
-    }
-
-    /// The states, and the gradient of their inner product with a fixed random matrix.
-    fn run(&self, encoder: &Family, wants: &Wants, ports: &Ports) -> Result<(Flat, Row)> {
-        let mut pass = Pass::training(Key::new(11));
-        let states = self.states(encoder, wants, ports, &mut pass)?;
-        let loss = project(&states)?;
-        Ok((Flat::of(&states)?, pass.backward(&loss, &self.params)?))
-    }
-
-    fn on(&self, path: Path) -> Family {
-        self.encoder.clone().with_path(path)
-    }
-
-    /// Both paths give the same states and the same gradients.
-    fn agrees(&self, name: &str, wants: &Wants, ports: &Ports, tolerance: f64) -> Result<()> {
-        let (states, row) = self.run(&self.on(Path::Auto), wants, ports)?;
-        let (expected, reference) = self.run(&self.on(Path::Reference), wants, ports)?;
-        near(&format!("{name}: states"), &states, &expected, tolerance);
-        rows_agree(name, &row, &reference, tolerance);
-        Ok(())
-    }
-}
-
-fn project(states: &Tensor) -> Result<Tensor> {
-    let mut stream = Key::new(9).stream();
-    let weights: Vec<f64> = (0..states.elem_count()).map(|_| stream.normal()).collect();
-    (states * Tensor::from_vec(weights, states.shape(), &Device::Cpu)?.to_dtype(states.dtype())?)?.sum_all()
-}
-
-/// Every element within `tolerance` of the largest one.
-fn near(name: &str, found: &Flat, expected: &Flat, tolerance: f64) {
-    assert_eq!(found.len(), expected.len(), "{name}");
-    let size = (0..expected.len()).fold(1., |size: f64, at| size.max(expected.at(at).abs()));
-    for at in 0..found.len() {
-        let off = (found.at(at) - expected.at(at)).abs();
-        assert!(off <= tolerance * size, "{name}, element {at}: {}, expected {}", found.at(at), expected.at(at));
-    }
-}
-
-fn rows_agree(name: &str, row: &Row, reference: &Row, tolerance: f64) {
-    assert_eq!(row.0.keys().collect::<Vec<_>>(), reference.0.keys().collect::<Vec<_>>(), "{name}");
-    for (param, segment) in &row.0 {
-        if let (Segment::Rows(found), Segment::Rows(expected)) = (segment, &reference.0[param]) {
-            assert_eq!(found.ids, expected.ids, "{name}: rows of {param}");
-        }
-        near(&format!("{name}: {param}"), segment.values(), reference.0[param].values(), tolerance);
-    }
-}
+use case::{Case, SMALL, Sizes, all, near, none, project, rows_agree};
 
 #[test]
 fn both_paths_agree_over_many_shapes_with_dropout() -> Result<()> {
@@ -137,7 +31,7 @@ fn both_paths_agree_over_many_shapes_with_dropout() -> Result<()> {
     for (name, sizes, lengths) in cases {
         for dropout in [0., 0.3] {
             let case = Case::new(sizes, lengths, dropout, DType::F64)?;
-            case.agrees(&format!("{name}, dropout {dropout}"), &Wants::All, &Ports::default(), 1e-9)?;
+            case.agrees(&format!("{name}, dropout {dropout}"), &all, &Ports::default(), 1e-9)?;
         }
     }
     let mut stream = Key::new(21).stream();
@@ -147,7 +41,7 @@ fn both_paths_agree_over_many_shapes_with_dropout() -> Result<()> {
         let sizes = Sizes { layers: 1, hidden, heads, intermediate: 1 + stream.below(40), width: hidden, ..SMALL };
         let lengths: Vec<usize> = (0..1 + stream.below(5)).map(|_| 1 + stream.below(30)).collect();
         let case = Case::new(sizes, &lengths, 0.2, DType::F64)?;
-        case.agrees(&format!("random shape {round}"), &Wants::All, &Ports::default(), 1e-9)?;
+        case.agrees(&format!("random shape {round}"), &all, &Ports::default(), 1e-9)?;
     }
     Ok(())
 }
@@ -155,7 +49,7 @@ fn both_paths_agree_over_many_shapes_with_dropout() -> Result<()> {
 #[test]
 fn both_paths_agree_in_single_precision() -> Result<()> {
     let case = Case::new(SMALL, &[5, 1, 33, 2, 17], 0.1, DType::F32)?;
-    case.agrees("f32", &Wants::All, &Ports::default(), 1e-4)
+    case.agrees("f32", &all, &Ports::default(), 1e-4)
 }
 
 #[test]
@@ -163,13 +57,13 @@ fn padding_is_never_attended_to() -> Result<()> {
     let mut case = Case::new(SMALL, &[], 0.2, DType::F64)?;
     let text = |ids: &[u32]| Encoded { ids: ids.to_vec(), segments: vec![0; ids.len()], ..Encoded::default() };
     case.tokens = Packed::padded([&text(&[1, 5, 7, 2]), &text(&[1]), &text(&[1, 2])], 0);
-    case.agrees("padded", &Wants::All, &Ports::default(), 1e-9)
+    case.agrees("padded", &all, &Ports::default(), 1e-9)
 }
 
 #[test]
 fn an_empty_batch_gives_no_states_and_no_gradient() -> Result<()> {
     let case = Case::new(SMALL, &[], 0.2, DType::F32)?;
-    let (states, row) = case.run(&case.on(Path::Auto), &Wants::All, &Ports::default())?;
+    let (states, row) = case.run(&case.on(Path::Auto), &all, &Ports::default())?;
     assert!(states.is_empty());
     for (name, segment) in &row.0 {
         let values = segment.values();
@@ -181,26 +75,15 @@ fn an_empty_batch_gives_no_states_and_no_gradient() -> Result<()> {
 #[test]
 fn only_the_ranges_that_are_wanted_are_computed() -> Result<()> {
     let case = Case::new(SMALL, &[5, 1, 8], 0.2, DType::F64)?;
-    let layout = case.encoder.layout(Part::Layer(0)).clone();
-    let (_, whole) = case.run(&case.on(Path::Auto), &Wants::All, &Ports::default())?;
+    let (layout, closed) = (case.encoder.layout(Part::Layer(0)).clone(), Ports::default());
+    let (_, whole) = case.run(&case.on(Path::Auto), &all, &Ports::default())?;
     for keep in ["bias", "LayerNorm", "query", "output.dense.weight"] {
         let wanted = |name: &str| name.contains(keep);
         let ranges = layout.entries().iter().filter(|entry| wanted(&entry.name)).map(|entry| entry.range.clone());
-        let wants = Wants::Ranges(ranges.collect());
-        let run = |path: Path| -> Result<Row> {
-            let encoder = case.on(path);
-            let mut pass = Pass::training(Key::new(11));
-            let words = encoder.words(&case.slot(Part::Words, &Wants::None, &mut pass)?, &case.tokens, &mut pass)?;
-            let slot = case.slot(Part::Embeddings, &Wants::None, &mut pass)?;
-            let mut x = encoder.embed(&slot, &words, &case.tokens, &mut pass)?;
-            for index in 0..encoder.layers() {
-                let slot = case.slot(Part::Layer(index), &wants, &mut pass)?;
-                x = encoder.layer(&slot, &x, &case.tokens, &Ports::default(), &mut pass)?;
-            }
-            pass.backward(&project(&x)?, &case.params)
-        };
-        let row = run(Path::Auto)?;
-        rows_agree(keep, &row, &run(Path::Reference)?, 1e-9);
+        let ranges = Wants::Ranges(ranges.collect());
+        let wants = |part: Part| if matches!(part, Part::Layer(_)) { ranges.clone() } else { Wants::None };
+        let (_, row) = case.run(&case.on(Path::Auto), &wants, &closed)?;
+        rows_agree(keep, &row, &case.run(&case.on(Path::Reference), &wants, &closed)?.1, 1e-9);
         assert_eq!(row.0.keys().collect::<Vec<_>>(), ["shared/layer.0", "shared/layer.1"]);
         for (param, segment) in &row.0 {
             for entry in layout.entries() {
@@ -256,7 +139,7 @@ fn what_reaches_into_a_layer_gets_the_same_gradient_on_both_paths() -> Result<()
     let vars = [&first, &second, &beside].map(|own| [own.down.clone(), own.up.clone()]).concat();
     let vars: Vec<Var> = vars.into_iter().chain([prefix.0.clone(), prefix.1.clone()]).collect();
     for (name, ports) in cases {
-        for wants in [Wants::All, Wants::None] {
+        for wants in [all, none] {
             let run = |path: Path| -> Result<(Vec<Option<Flat>>, Row)> {
                 let mut pass = Pass::training(Key::new(11));
                 let loss = project(&case.states(&case.on(path), &wants, &ports, &mut pass)?)?;
@@ -274,7 +157,7 @@ fn what_reaches_into_a_layer_gets_the_same_gradient_on_both_paths() -> Result<()
                 }
             }
             rows_agree(name, &row, &reference, 1e-9);
-            assert_eq!(row.0.is_empty(), matches!(wants, Wants::None));
+            assert_eq!(row.0.is_empty(), matches!(wants(Part::Words), Wants::None));
         }
     }
     Ok(())
@@ -305,8 +188,8 @@ fn recomputing_changes_no_bit() -> Result<()> {
     let case = Case::new(SMALL, &[5, 1, 70], 0.2, DType::F32)?;
     let bottleneck = |x: &Tensor| x * 1.5;
     for ports in [Ports::default(), Ports { after_feed: Some(&bottleneck), ..Ports::default() }] {
-        let saving = case.run(&case.on(Path::Auto), &Wants::All, &ports)?;
-        let recomputing = case.run(&case.on(Path::Auto).with_recompute(true), &Wants::All, &ports)?;
+        let saving = case.run(&case.on(Path::Auto), &all, &ports)?;
+        let recomputing = case.run(&case.on(Path::Auto).with_recompute(true), &all, &ports)?;
         assert!(saving == recomputing);
     }
     Ok(())
@@ -315,9 +198,9 @@ fn recomputing_changes_no_bit() -> Result<()> {
 #[test]
 fn a_second_backward_through_one_graph_adds_the_same_gradient_again() -> Result<()> {
     let case = Case::new(SMALL, &[5, 1, 8], 0.2, DType::F64)?;
-    let (_, once) = case.run(&case.on(Path::Auto), &Wants::All, &Ports::default())?;
+    let (_, once) = case.run(&case.on(Path::Auto), &all, &Ports::default())?;
     let mut pass = Pass::training(Key::new(11));
-    let loss = project(&case.states(&case.on(Path::Auto), &Wants::All, &Ports::default(), &mut pass)?)?;
+    let loss = project(&case.states(&case.on(Path::Auto), &all, &Ports::default(), &mut pass)?)?;
     loss.backward()?;
     let twice = pass.backward(&loss, &case.params)?;
     let mut doubled = once.clone();
@@ -339,10 +222,10 @@ fn gradients_in_bf16_are_near_those_in_single_precision() -> Result<()> {
         }
         Ok(encoder) => encoder,
     };
-    let (_, exact) = case.run(&case.on(Path::Auto), &Wants::All, &Ports::default())?;
+    let (_, exact) = case.run(&case.on(Path::Auto), &all, &Ports::default())?;
     let run = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
-        pool.install(|| case.run(&rounding, &Wants::All, &Ports::default()))
+        pool.install(|| case.run(&rounding, &all, &Ports::default()))
     };
     let (states, row) = run(1)?;
     assert!(run(2)? == (states, row.clone()), "other bits with two threads");
@@ -362,7 +245,7 @@ fn gradients_in_bf16_are_near_those_in_single_precision() -> Result<()> {
     }
     let double = Case::new(SMALL, &[3], 0., DType::F64)?;
     let refused = double.on(Path::Auto).with_precision(Precision::Bf16)?;
-    let refusal = double.run(&refused, &Wants::All, &Ports::default()).expect_err("a refusal").to_string();
+    let refusal = double.run(&refused, &all, &Ports::default()).expect_err("a refusal").to_string();
     assert!(refusal.contains("found F64"), "{refusal}");
     Ok(())
 }
@@ -373,7 +256,7 @@ fn the_number_of_threads_changes_no_bit() -> Result<()> {
     let case = Case::new(sizes, &[40, 1, 100, 7], 0.1, DType::F32)?;
     let run = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
-        pool.install(|| case.run(&case.on(Path::Auto), &Wants::All, &Ports::default()))
+        pool.install(|| case.run(&case.on(Path::Auto), &all, &Ports::default()))
     };
     let one = run(1)?;
     for threads in [2, 3] {
@@ -385,9 +268,9 @@ fn the_number_of_threads_changes_no_bit() -> Result<()> {
 #[test]
 fn an_answer_is_that_of_a_training_pass_without_dropout() -> Result<()> {
     let case = Case::new(SMALL, &[5, 1, 8], 0., DType::F32)?;
-    let (states, _) = case.run(&case.on(Path::Auto), &Wants::All, &Ports::default())?;
+    let (states, _) = case.run(&case.on(Path::Auto), &all, &Ports::default())?;
     let ports = Ports::default();
-    let answer = case.states(&case.on(Path::Auto), &Wants::All, &ports, &mut Pass::evaluation())?;
+    let answer = case.states(&case.on(Path::Auto), &all, &ports, &mut Pass::evaluation())?;
     assert!(!answer.track_op(), "an answer keeps no graph");
     assert_eq!(Flat::of(&answer)?, states);
     Ok(())
@@ -397,7 +280,7 @@ fn an_answer_is_that_of_a_training_pass_without_dropout() -> Result<()> {
 fn what_cannot_be_computed_is_refused_with_the_reason() -> Result<()> {
     let case = Case::new(SMALL, &[5, 1, 8], 0., DType::F32)?;
     let (encoder, mut pass) = (case.on(Path::Auto), Pass::training(Key::new(1)));
-    let slot = case.slot(Part::Layer(0), &Wants::All, &mut pass)?;
+    let slot = case.slot(Part::Layer(0), &all, &mut pass)?;
     let x = Tensor::zeros((14, 12), DType::F32, &Device::Cpu)?;
     let mut refusal = |slot: &Slot, x: &Tensor, tokens: &Packed| {
         encoder.layer(slot, x, tokens, &Ports::default(), &mut pass).expect_err("a refusal").to_string()
