@@ -118,6 +118,11 @@ impl Tokenizer {
         self.vocabulary
     }
 
+    /// The id of the unknown token.
+    pub fn unknown(&self) -> u32 {
+        self.unknown
+    }
+
     /// The ids of `texts`, special tokens included, cut to `max_tokens`: of a pair the longer text loses its end first,
     /// of words those at the end are left out.
     ///

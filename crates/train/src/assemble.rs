@@ -88,9 +88,10 @@ pub fn assemble(recipe: &Recipe, located: &Located, device: &Device) -> Result<A
         limit_train: recipe.train.limit,
         limit_dev: recipe.evaluation.dev_limit(),
         limit_test: recipe.evaluation.test_limit(),
-        seed: recipe.train.seed,
+        seed: recipe.train.data_seed(),
     };
-    let datasets = datasets(located, &tokenizer, &options)?;
+    let mut datasets = datasets(located, &tokenizer, &options)?;
+    recipe.control.apply(recipe.train.seed, &mut datasets)?;
     let specs: Vec<(String, TaskSpec)> = datasets.iter().map(|d| (d.name.clone(), d.spec.clone())).collect();
     let trainer = trainer(recipe, &pretrained, &specs, device)?;
     Ok(Assembled { datasets, tokenizer, pretrained, trainer })

@@ -7,6 +7,7 @@
 mod assemble;
 mod audit;
 mod bargain;
+mod control;
 mod evaluate;
 mod gradients;
 mod observer;
@@ -21,11 +22,12 @@ mod trained;
 
 pub use assemble::{Assembled, Located, LocatedDataset, LocatedModel, assemble, audit_data, trainer};
 pub use audit::audit;
+pub use control::Control;
 pub use evaluate::{answers, headline, judged_truths};
 pub use gradients::{Rows, grams, total};
 pub use observer::{Observer, Plan, Silent};
 pub use recipe::{Dropped, Evaluation, Keep, Member, Over, Precision, Recipe, Schedule, StepKind, Test, Train, Word};
-pub use run::{Ended, Run, RunOptions};
+pub use run::{Answered, Ended, Finished, Look, Run, RunOptions};
 pub use step::{StepReport, Trainer};
 pub use store::{read_tensors, write_atomically, write_tensors};
 pub use trained::Trained;

@@ -14,6 +14,8 @@ use serde_json::Value;
 
 pub use overrides::Dropped;
 
+use crate::control::Control;
+
 /// A member of a registry and its settings, such as `strategy = "hard"` with its keys.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Member {
@@ -50,6 +52,8 @@ pub struct Recipe {
     pub schedule: Schedule,
     /// What is measured, and when.
     pub evaluation: Evaluation,
+    /// What is controlled for.
+    pub control: Control,
 }
 
 /// `[weighting] over`: which shared parameters a rule looks at.
@@ -92,6 +96,10 @@ pub struct Train {
     pub max_tokens: usize,
     /// Seed of every random choice.
     pub seed: u64,
+    /// Seed of the draws behind `limit`, `dev_limit` and `test_limit`; left out, `seed`. Runs that are to be compared
+    /// example by example over seeds need a common one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data_seed: Option<u64>,
     /// Largest norm of the combined gradient; 0 for no bound.
     pub clip: f64,
     /// Training examples a task, drawn by seed; 0 for all.
@@ -142,6 +150,7 @@ impl Default for Train {
             step: StepKind::Joint,
             max_tokens: 128,
             seed: 0,
+            data_seed: None,
             clip: 1.,
             limit: 0,
             save_every: 0,
@@ -192,6 +201,8 @@ pub struct Evaluation {
     pub batch: usize,
     /// Whether the test is taken by the best weights on dev, or by the last ones.
     pub keep: Keep,
+    /// Whether every look at dev scores as many training examples too.
+    pub train_curve: bool,
 }
 
 /// Whether the test split is opened.
@@ -225,6 +236,7 @@ impl Default for Evaluation {
             limit: None,
             batch: 64,
             keep: Keep::Best,
+            train_curve: false,
         }
     }
 }
@@ -238,6 +250,13 @@ impl Evaluation {
     /// Test examples a task; 0 for all.
     pub fn test_limit(&self) -> usize {
         self.limit.unwrap_or(self.test_limit)
+    }
+}
+
+impl Train {
+    /// The seed by which examples are drawn where there is a limit.
+    pub fn data_seed(&self) -> u64 {
+        self.data_seed.unwrap_or(self.seed)
     }
 }
 
@@ -278,6 +297,7 @@ impl Recipe {
         table.insert("optimizer", member("name", &self.optimizer));
         table.insert("schedule", serde_json::to_value(&self.schedule)?);
         table.insert("evaluation", serde_json::to_value(&self.evaluation)?);
+        table.insert("control", serde_json::to_value(&self.control)?);
         let (tables, plain): (BTreeMap<_, _>, BTreeMap<_, _>) = table.into_iter().partition(|(_, v)| v.is_object());
         let text = |part: BTreeMap<&str, Value>| -> Result<String> {
             let value = document::to_toml(&serde_json::to_value(part)?).context("an empty recipe")?;

@@ -12,6 +12,7 @@ use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::run::Look;
 use crate::step::Trainer;
 use crate::store::{read_tensors, tensor_bytes, write_atomically};
 
@@ -30,6 +31,12 @@ pub(crate) struct Standing {
     /// Seconds spent, and real tokens seen.
     pub(crate) seconds: f64,
     pub(crate) tokens: u64,
+    /// Processor seconds spent, on all threads.
+    #[serde(default)]
+    pub(crate) cpu_seconds: f64,
+    /// Every look at dev so far.
+    #[serde(default)]
+    pub(crate) looks: Vec<Look>,
     /// How often each outcome of the weighting rule occurred.
     pub(crate) outcomes: BTreeMap<String, usize>,
     /// State of each weighting rule, by its label.

@@ -1,5 +1,6 @@
 //! A run: from a recipe to a folder with checkpoints, metrics and a report.
 
+mod answered;
 mod dev;
 mod feed;
 mod lock;
@@ -12,9 +13,11 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 use candle_core::Device;
+use cpu_time::ProcessTime;
 use mtl_eval::Report;
 use mtl_sharing::Phase;
-use mtl_task::{Progress, TaskId};
+use mtl_task::{Answer, Label, Progress, TaskId};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::assemble::{Assembled, Located, assemble};
@@ -50,6 +53,47 @@ pub enum Ended {
     Finished(Box<Report>),
     /// It was interrupted behind this step; the checkpoint there goes on.
     Interrupted(usize),
+}
+
+/// All that a finished run knows of itself.
+#[derive(Clone, Debug)]
+pub struct Finished {
+    /// Its report.
+    pub report: Report,
+    /// Its answers, task by task in the recipe's order: to test, or to dev if test is sealed.
+    pub answered: Vec<Answered>,
+    /// Every look at dev, in order.
+    pub looks: Vec<Look>,
+    /// Processor seconds of training, on all threads.
+    pub cpu_seconds: f64,
+    /// Milliseconds to answer one text on its own, mean over tasks and a sample of dev.
+    pub latency_ms: f64,
+}
+
+/// One task's examples and a run's answers to them.
+#[derive(Clone, Debug)]
+pub struct Answered {
+    /// The task.
+    pub task: String,
+    /// Names of its classes, labels or tags.
+    pub names: Vec<String>,
+    /// The texts.
+    pub texts: Vec<mtl_data::Texts>,
+    /// Their truths.
+    pub truths: Vec<Label>,
+    /// The answers.
+    pub answers: Vec<Answer>,
+}
+
+/// Headline scores at one moment of training, task by task in the recipe's order.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Look {
+    /// Steps done.
+    pub step: usize,
+    /// On dev.
+    pub dev: Vec<f64>,
+    /// On as many training examples; empty unless `evaluation.train_curve` asks for it.
+    pub train: Vec<f64>,
 }
 
 /// A run in progress.
@@ -125,6 +169,33 @@ impl Run {
     /// # Errors
     /// If a loss or gradient is not finite, a file cannot be written, or those of candle.
     pub fn execute(mut self, observer: &mut dyn Observer) -> Result<Ended> {
+        match self.train(observer)? {
+            Some(step) => Ok(Ended::Interrupted(step)),
+            None => Ok(Ended::Finished(Box::new(self.finish()?.0))),
+        }
+    }
+
+    /// As [`Run::execute`], with everything that a comparison wants to know; `None` if the observer interrupted.
+    ///
+    /// # Errors
+    /// As [`Run::execute`].
+    pub fn execute_recorded(mut self, observer: &mut dyn Observer) -> Result<Option<Finished>> {
+        if self.train(observer)?.is_some() {
+            return Ok(None);
+        }
+        let (report, run) = self.finish()?;
+        let (answered, latency_ms) = (run.answered()?, run.latency()?);
+        Ok(Some(Finished {
+            report,
+            answered,
+            looks: run.standing.looks,
+            cpu_seconds: run.standing.cpu_seconds,
+            latency_ms,
+        }))
+    }
+
+    /// Trains to the end, or to the step that the observer interrupted behind.
+    fn train(&mut self, observer: &mut dyn Observer) -> Result<Option<usize>> {
         let steps: usize = self.phases.iter().map(|phase| phase.steps).sum();
         let mut log = log::Log::open(&self.options.out.join("metrics.jsonl"), self.standing.step)?;
         observer.begin(&Plan {
@@ -161,7 +232,7 @@ impl Run {
                     self.save("last")?;
                 }
                 if interrupted && self.standing.step < steps && !stopped {
-                    return Ok(Ended::Interrupted(self.standing.step));
+                    return Ok(Some(self.standing.step));
                 }
             }
             self.standing.phase += 1;
@@ -170,13 +241,12 @@ impl Run {
         log.flush()?;
         self.enter(self.phases.len())?;
         self.save("last")?;
-        let report = self.finish()?;
-        Ok(Ended::Finished(Box::new(report)))
+        Ok(None)
     }
 
     /// One step of `phase`.
     fn advance(&mut self, phase: &Phase, steps: usize, log: &mut log::Log, observer: &mut dyn Observer) -> Result<()> {
-        let started = Instant::now();
+        let (started, processor) = (Instant::now(), ProcessTime::now());
         let (at, of) = match phase.reset_optimizer {
             true => (self.standing.phase_step, phase.steps),
             false => (self.standing.step, steps),
@@ -186,6 +256,7 @@ impl Run {
         let batches = self.feed.draws(&self.assembled, self.standing.step, phase)?;
         let report = self.assembled.trainer.step(&batches, progress, rate)?;
         self.standing.seconds += started.elapsed().as_secs_f64();
+        self.standing.cpu_seconds += processor.elapsed().as_secs_f64();
         self.standing.tokens += report.tokens as u64;
         report.outcomes.iter().for_each(|(status, _)| *self.standing.outcomes.entry(status.clone()).or_default() += 1);
         log.step(self.standing.step, &phase.name, rate, started.elapsed().as_secs_f64(), &report)?;
@@ -213,7 +284,9 @@ impl Run {
         if !final_phase || !(last || (every > 0 && self.standing.phase_step.is_multiple_of(every))) {
             return Ok(false);
         }
-        let scores = self.dev_scores()?;
+        let look = self.scores()?;
+        let scores = self.named(&look.dev);
+        self.standing.looks.push(look);
         let mean = scores.values().sum::<f64>() / scores.len().max(1) as f64;
         let better = self.standing.best.is_none_or(|(best, _)| mean > best);
         observer.evaluated(self.standing.step, &scores, better);
@@ -237,7 +310,7 @@ impl Run {
     }
 
     /// Scores the kept weights on dev, and on test if it is to be opened, and writes the report.
-    fn finish(mut self) -> Result<Report> {
+    fn finish(mut self) -> Result<(Report, Self)> {
         let (last, best) = (self.standing.clone(), resume::find(&self.options.out.join("checkpoints"), "best"));
         let mut best_step = None;
         if let (Keep::Best, Some(best)) = (self.recipe.evaluation.keep, best) {
@@ -248,7 +321,7 @@ impl Run {
         let out: &Path = &self.options.out;
         write_atomically(&out.join("report.json"), &serde_json::to_vec_pretty(&report)?)?;
         write_atomically(&out.join("report.md"), report.to_markdown().as_bytes())?;
-        Ok(report)
+        Ok((report, self))
     }
 
     fn notes(&self) -> Vec<String> {
@@ -263,14 +336,20 @@ impl Run {
         self.assembled.datasets.iter().flat_map(|d| std::iter::once(sizes(d)).chain(d.notes.iter().cloned())).collect()
     }
 
-    /// Headline scores on dev by task.
-    fn dev_scores(&self) -> Result<BTreeMap<String, f64>> {
-        let sharing = self.assembled.trainer.model.sharing.as_ref();
-        (0..self.assembled.datasets.len())
-            .map(|task| {
-                let score = dev::score(&self.assembled, sharing, TaskId(task), self.recipe.evaluation.batch)?;
-                Ok((self.assembled.datasets[task].name.clone(), score))
-            })
-            .collect()
+    /// Headline scores now, task by task.
+    fn scores(&self) -> Result<Look> {
+        let (assembled, batch) = (&self.assembled, self.recipe.evaluation.batch);
+        let sharing = assembled.trainer.model.sharing.as_ref();
+        let tasks = || (0..assembled.datasets.len()).map(TaskId);
+        let dev = tasks().map(|task| dev::score(assembled, sharing, task, batch)).collect::<Result<_>>()?;
+        let train = match self.recipe.evaluation.train_curve {
+            true => tasks().map(|task| dev::train_score(assembled, sharing, task, batch)).collect::<Result<_>>()?,
+            false => Vec::new(),
+        };
+        Ok(Look { step: self.standing.step, dev, train })
+    }
+
+    fn named(&self, scores: &[f64]) -> BTreeMap<String, f64> {
+        self.assembled.datasets.iter().map(|dataset| dataset.name.clone()).zip(scores.iter().copied()).collect()
     }
 }

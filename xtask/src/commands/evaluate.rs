@@ -51,7 +51,7 @@ impl Evaluate {
             limit_train: recipe.train.limit,
             limit_dev: self.limit.unwrap_or(recipe.evaluation.dev_limit()),
             limit_test: self.limit.unwrap_or(recipe.evaluation.test_limit()),
-            seed: recipe.train.seed,
+            seed: recipe.train.data_seed(),
         };
         let mut scores: BTreeMap<String, BTreeMap<String, f64>> = BTreeMap::new();
         for dataset in &located.datasets {

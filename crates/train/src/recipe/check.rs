@@ -10,10 +10,22 @@ use serde_json::{Map, Value, json};
 
 use super::document::Document;
 use super::{Evaluation, Member, Over, Recipe, Schedule, StepKind, Train, Word};
+use crate::control::Control;
 use crate::{optim, schedule};
 
-const KEYS: &[&str] =
-    &["checkpoint", "evaluation", "head", "optimizer", "sampler", "schedule", "sharing", "tasks", "train", "weighting"];
+const KEYS: &[&str] = &[
+    "checkpoint",
+    "control",
+    "evaluation",
+    "head",
+    "optimizer",
+    "sampler",
+    "schedule",
+    "sharing",
+    "tasks",
+    "train",
+    "weighting",
+];
 
 pub(super) fn recipe(document: &Document) -> Result<Recipe> {
     let Value::Object(fields) = &document.value else { bail!("{}: no table", document.name) };
@@ -65,6 +77,7 @@ pub(super) fn recipe(document: &Document) -> Result<Recipe> {
         train: typed::<Train>(document, "train")?,
         schedule: typed::<Schedule>(document, "schedule")?,
         evaluation: typed::<Evaluation>(document, "evaluation")?,
+        control: typed::<Control>(document, "control")?,
         tasks,
         checkpoint,
         sharing,
@@ -140,6 +153,13 @@ fn ranges(document: &Document, recipe: &Recipe) -> Result<()> {
         bail!("{}: `dropout` must lie in [0, 1), found {}", at("head", "dropout"), recipe.head.dropout);
     }
     schedule::check(&recipe.schedule, train.steps).map_err(|e| anyhow!("{}: {e:#}", document.place(&["schedule"])))?;
+    let control = &recipe.control;
+    if !(0. ..1.).contains(&control.augment) {
+        bail!("{}: `augment` must lie in [0, 1), found {}", at("control", "augment"), control.augment);
+    }
+    if let Some(task) = control.shuffle.iter().find(|task| control.noise.contains(task)) {
+        bail!("{}: `{task}` cannot have permuted labels and random ones", at("control", "noise"));
+    }
     if recipe.evaluation.batch == 0 {
         bail!("{}: `batch` must be at least 1", at("evaluation", "batch"));
     }
@@ -262,7 +282,7 @@ fn typed<T: DeserializeOwned + Serialize + Default>(document: &Document, name: &
 }
 
 /// Keys that have no default to be seen by.
-const OPTIONAL: &[(&str, &str)] = &[("evaluation", "limit"), ("train", "dropout")];
+const OPTIONAL: &[(&str, &str)] = &[("evaluation", "limit"), ("train", "data_seed"), ("train", "dropout")];
 
 fn known(document: &Document, path: &[&str], keys: &[&str]) -> Result<()> {
     let Some(key) = path.last() else { return Ok(()) };

@@ -1,6 +1,7 @@
 //! Scores on dev, for looks at training and for strategies that choose between candidates.
 
 use candle_core::Error;
+use mtl_data::Example;
 use mtl_sharing::{DevScores, Sharing};
 use mtl_task::TaskId;
 
@@ -10,10 +11,31 @@ use crate::evaluate::{answers, headline, judged_truths};
 
 /// The headline score of `task` on dev under `sharing`.
 pub(super) fn score(assembled: &Assembled, sharing: &dyn Sharing, task: TaskId, batch: usize) -> anyhow::Result<f64> {
-    let (trainer, dataset) = (&assembled.trainer, &assembled.datasets[task.0]);
+    score_on(&assembled.datasets[task.0].dev.examples, assembled, sharing, task, batch)
+}
+
+/// The headline score of `task` on as many training examples as dev has.
+pub(super) fn train_score(
+    assembled: &Assembled,
+    sharing: &dyn Sharing,
+    task: TaskId,
+    batch: usize,
+) -> anyhow::Result<f64> {
+    let (train, dev) = (&assembled.datasets[task.0].train.examples, &assembled.datasets[task.0].dev.examples);
+    score_on(&train[..train.len().min(dev.len())], assembled, sharing, task, batch)
+}
+
+fn score_on(
+    examples: &[Example],
+    assembled: &Assembled,
+    sharing: &dyn Sharing,
+    task: TaskId,
+    batch: usize,
+) -> anyhow::Result<f64> {
+    let trainer = &assembled.trainer;
     let kind = trainer.tasks[task.0].as_ref();
-    let answers = answers(&trainer.model, sharing, kind, task, &dataset.dev.examples, batch)?;
-    headline(kind, &answers, &judged_truths(&dataset.dev.examples))
+    let answers = answers(&trainer.model, sharing, kind, task, examples, batch)?;
+    headline(kind, &answers, &judged_truths(examples))
 }
 
 struct Dev<'a> {

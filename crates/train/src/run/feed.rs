@@ -2,12 +2,13 @@
 
 use anyhow::{Context, Result};
 use candle_core::Device;
-use mtl_data::Sampler;
+use mtl_data::{Example, Sampler};
 use mtl_sharing::Phase;
 use mtl_task::rng::Key;
 use mtl_task::{TaskBatch, TaskId};
 
 use crate::assemble::Assembled;
+use crate::control::Control;
 use crate::recipe::{Recipe, StepKind};
 
 /// Share of a task's training examples that a rule with a validation draw validates on.
@@ -30,18 +31,31 @@ pub(super) struct Feed {
 struct Pool {
     sampler: Sampler,
     examples: Vec<Vec<usize>>,
+    control: Control,
+    key: Key,
 }
 
 impl Pool {
     fn new(recipe: &Recipe, examples: Vec<Vec<usize>>, seed: u64) -> Result<Self> {
         let sizes: Vec<usize> = examples.iter().map(Vec::len).collect();
-        Ok(Self { sampler: Sampler::new(&recipe.sampler.name, &recipe.sampler.settings, &sizes, seed)?, examples })
+        let sampler = Sampler::new(&recipe.sampler.name, &recipe.sampler.settings, &sizes, seed)?;
+        Ok(Self { sampler, examples, control: recipe.control.clone(), key: Key::new(seed).named("augment") })
     }
 
-    fn batch(&self, assembled: &Assembled, task: TaskId, chosen: &[usize], packed: bool) -> TaskBatch {
+    /// The `index`-th draw of `task`, which are the examples `chosen`.
+    fn batch(&self, assembled: &Assembled, task: TaskId, index: usize, chosen: &[usize], packed: bool) -> TaskBatch {
         let split = &assembled.datasets[task.0].train;
         let examples = &self.examples[task.0];
-        mtl_data::collate(task, chosen.iter().map(|&at| &split.examples[examples[at]]), packed)
+        let chosen = chosen.iter().map(|&at| &split.examples[examples[at]]);
+        if self.control.augment == 0. {
+            return mtl_data::collate(task, chosen, packed);
+        }
+        let key = self.key.with(index as u64).with(task.0 as u64);
+        let hidden: Vec<Example> = chosen
+            .enumerate()
+            .map(|(place, example)| self.control.augmented(example, &assembled.tokenizer, key.with(place as u64)))
+            .collect();
+        mtl_data::collate(task, &hidden, packed)
     }
 }
 
@@ -87,7 +101,7 @@ impl Feed {
         (0..assembled.datasets.len())
             .map(|task| {
                 let chosen = self.learnt.sampler.examples(TaskId(task), 0, self.batch);
-                self.learnt.batch(assembled, TaskId(task), &chosen, self.packed)
+                self.learnt.batch(assembled, TaskId(task), 0, &chosen, self.packed)
             })
             .collect()
     }
@@ -101,7 +115,7 @@ impl Feed {
         let batches: Vec<TaskBatch> = chosen
             .into_iter()
             .filter(|(task, _)| allowed(*task))
-            .map(|(task, chosen)| pool.batch(assembled, task, &chosen, self.packed))
+            .map(|(task, chosen)| pool.batch(assembled, task, index, &chosen, self.packed))
             .collect();
         if !batches.is_empty() {
             return Ok(batches);
@@ -110,6 +124,6 @@ impl Feed {
         let tasks = phase.tasks.as_deref().filter(|tasks| !tasks.is_empty()).context("a phase without tasks")?;
         let task = tasks[index % tasks.len()];
         let chosen = pool.sampler.examples(task, index, self.size);
-        Ok(vec![pool.batch(assembled, task, &chosen, self.packed)])
+        Ok(vec![pool.batch(assembled, task, index, &chosen, self.packed)])
     }
 }
