@@ -3,16 +3,55 @@
 //! A [`RunRecord`] is what one finished run leaves; [`Comparison`] is what all of them say together, everything that a
 //! report shows and nothing that it would have to compute.
 
+mod arm;
+mod curves;
+mod examples;
 mod record;
+mod table;
+mod task;
+#[cfg(test)]
+mod tests;
+mod warnings;
 
 pub use record::{ArmSpec, Curve, Point, RunRecord, TaskRecord};
 
 use std::collections::BTreeMap;
 
+use anyhow::{Result, bail};
+use mtl_task::rng::Key;
 use serde::{Deserialize, Serialize};
 
-use crate::stats::{Interval, Nemenyi, TestResult};
+use crate::stats::{Interval, Nemenyi, TestResult, friedman, nemenyi};
 use crate::transfer::{Gain, Overfitting};
+use table::Table;
+
+/// What a comparison is asked to compare.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// The experiment's name.
+    pub name: String,
+    /// What the experiment asks.
+    pub about: String,
+    /// The arms, in any order.
+    pub arms: Vec<ArmSpec>,
+    /// The name of the arm that every other one is compared with.
+    pub baseline: String,
+    /// The tasks, in the order they are to be shown.
+    pub tasks: Vec<String>,
+    /// The seeds, which pair the arms.
+    pub seeds: Vec<u64>,
+    /// Level of every test; intervals cover 1 − `level`.
+    pub level: f64,
+    /// Resamples of the paired bootstrap.
+    pub resamples: usize,
+    /// Where the bootstrap's randomness comes from.
+    pub key: Key,
+}
+
+/// Steps a task below which a comparison is a pilot.
+pub const PILOT_STEPS: usize = 300;
+/// Seeds below which a comparison is a pilot.
+pub const PILOT_SEEDS: usize = 5;
 
 /// The whole of a comparison.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,7 +72,8 @@ pub struct Comparison {
     pub arms: Vec<ArmResult>,
     /// Friedman's test over tasks as blocks (never seeds), headline scores averaged over seeds.
     pub friedman: Option<TestResult>,
-    /// Mean ranks of the arms, in their order, with Nemenyi's critical difference.
+    /// Mean ranks of the arms, in their order, with Nemenyi's critical difference. Arms at the end that do not answer
+    /// every task are not among them.
     pub nemenyi: Option<Nemenyi>,
     /// Level of every test and interval, such as 0.05.
     pub level: f64,
@@ -43,6 +83,52 @@ pub struct Comparison {
     pub provenance: BTreeMap<String, String>,
     /// Sentences that a reader has to see, such as arms without a finished run.
     pub warnings: Vec<String>,
+}
+
+impl Comparison {
+    /// What `records` say of `question`: final runs, in any order. Runs of arms, tasks or seeds that the question does
+    /// not name are passed over.
+    ///
+    /// Arms stand in the question's order, the baseline first and those that do not answer every task (as controls with
+    /// spoilt tasks) last: these are not ranked. So the methods of [`Comparison::nemenyi`] are the first arms. Reasons of
+    /// broken runs, tuning costs and provenance are the caller's to add.
+    ///
+    /// # Errors
+    /// If the baseline is no arm or has no record, a level is not in (0, 1), or two arms answered different examples of
+    /// a task.
+    pub fn of(question: &Question, records: &[RunRecord]) -> Result<Self> {
+        if !(question.level > 0. && question.level < 1.) {
+            bail!("the level must lie between 0 and 1, found {}", question.level);
+        }
+        let table = Table::new(question, records)?;
+        let tasks = table.facts()?;
+        let mut arms: Vec<ArmResult> = table.arms.iter().map(|arm| arm::result(&table, arm)).collect::<Result<_>>()?;
+        let ranked = table.arms.iter().take_while(|arm| table.is_whole(arm)).count();
+        let blocks: Vec<Vec<f64>> = (0..tasks.len())
+            .map(|task| arms[..ranked].iter().filter_map(|arm| arm.tasks[task].mean).collect())
+            .collect();
+        // A single block, or a single arm, ranks nothing.
+        let rankable = ranked > 1 && blocks.len() > 1;
+        let nemenyi = if rankable { nemenyi(&blocks, question.level) } else { None };
+        if let Some(nemenyi) = &nemenyi {
+            arms.iter_mut().zip(&nemenyi.mean_ranks).for_each(|(arm, rank)| arm.mean_rank = Some(*rank));
+        }
+        Ok(Self {
+            name: question.name.clone(),
+            about: question.about.clone(),
+            pilot: warnings::pilot(&table),
+            baseline: question.baseline.clone(),
+            tasks,
+            seeds: question.seeds.clone(),
+            arms,
+            friedman: rankable.then(|| friedman(&blocks)),
+            nemenyi,
+            level: question.level,
+            test_opened_at: table.records().filter_map(|record| record.test_opened_at.clone()).min(),
+            provenance: BTreeMap::new(),
+            warnings: warnings::all(&table),
+        })
+    }
 }
 
 /// A task and how it is judged.
@@ -72,7 +158,7 @@ pub struct ArmResult {
     /// Task by task, in the comparison's order.
     pub tasks: Vec<ArmTask>,
     /// Δm: the mean over tasks of the relative gain over the baseline, each task's metrics averaged first. Positive is
-    /// better. Per seed pair, so that its interval is over seeds.
+    /// better. In percent, per seed pair, so that its interval is over seeds.
     pub gain_per_task: Option<Interval>,
     /// The same with every metric of every task counted alike.
     pub gain_per_metric: Option<Interval>,
