@@ -1,6 +1,7 @@
 //! The command line of mtl as a library, so that its parts can be tested.
 
 pub mod commands;
+pub mod compare;
 pub mod fetch;
 pub mod locate;
 mod progress;

@@ -24,6 +24,7 @@ pub struct List {
 enum Kind {
     Architectures,
     Datasets,
+    Experiments,
     Metrics,
     Models,
     Optimizers,
@@ -63,6 +64,7 @@ fn rows(kind: Kind) -> Result<Vec<Vec<String>>> {
         Kind::Architectures => mtl_backbone::ARCHITECTURES.iter().map(|a| row(&[a.name, a.about])).collect(),
         Kind::Metrics => mtl_eval::METRICS.iter().map(|metric| row(&[metric.name(), metric.about()])).collect(),
         Kind::Optimizers => mtl_train::optim::OPTIMIZERS.iter().map(|o| row(&[o.name, o.about])).collect(),
+        Kind::Experiments => locate::names("xtask/experiments").iter().map(|name| row(&[name])).collect(),
         Kind::Recipes => locate::names("xtask/recipes").iter().map(|name| row(&[name])).collect(),
         Kind::Rules => mtl_weighting::RULES
             .iter()

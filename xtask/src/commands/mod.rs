@@ -4,6 +4,7 @@ mod bench;
 mod bench_solver;
 mod bench_step;
 mod check;
+mod compare;
 mod data;
 mod evaluate;
 mod fetch;
@@ -24,6 +25,8 @@ pub enum Command {
     Bench(bench::Bench),
     /// Run the developers' checks: format, lints, documentation
     Check(check::Check),
+    /// Compare arms over tasks and seeds, by one frozen plan
+    Compare(compare::Compare),
     /// Look at datasets before they are trusted
     Data(data::Data),
     /// Score a run's model again
@@ -51,6 +54,7 @@ impl Command {
         match self {
             Self::Bench(command) => command.run(),
             Self::Check(command) => command.run(),
+            Self::Compare(command) => command.run(),
             Self::Data(command) => command.run(),
             Self::Evaluate(command) => command.run(),
             Self::Fetch(command) => command.run(),

@@ -13,7 +13,7 @@ use crate::locate::{self, RecipeText};
 use crate::progress::Progress;
 
 /// Exit code of an interrupted run that can be resumed (EX_TEMPFAIL).
-const INTERRUPTED: u8 = 75;
+pub(super) const INTERRUPTED: u8 = 75;
 
 /// Fine-tune an encoder on several tasks.
 ///
@@ -182,7 +182,7 @@ fn free_folder(name: &str, resume: bool) -> PathBuf {
     folder(if resume { first_free.saturating_sub(1).max(1) } else { first_free })
 }
 
-fn commit() -> Option<String> {
+pub(super) fn commit() -> Option<String> {
     let output = Command::new("git").args(["rev-parse", "HEAD"]).current_dir(locate::workspace()).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?.trim().to_string();
     (output.status.success() && !text.is_empty()).then_some(text)

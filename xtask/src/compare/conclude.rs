@@ -1,0 +1,84 @@
+//! From the records of a finished plan to the comparison, and to the files that show it.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use mtl_eval::comparison::{ArmSpec, Comparison, Question, RunRecord};
+use mtl_task::rng::Key;
+use mtl_train::write_atomically;
+
+use super::experiment::task_name;
+use super::{Arm, Experiment, Options, Plan, Planned, Purpose, Refused, tune};
+
+/// Compares what ran, and writes it down.
+pub(super) fn conclude(
+    experiment: &Experiment,
+    arms: &[Arm],
+    refused: &[Refused],
+    plan: &Plan,
+    options: &Options,
+) -> Result<Comparison> {
+    let table = &experiment.table;
+    let lines = |purpose: Purpose| plan.lines().iter().filter(move |line| line.purpose == purpose);
+    let mut records: Vec<RunRecord> = Vec::new();
+    for line in lines(Purpose::Final) {
+        records.extend(plan.record(line)?);
+    }
+    let mut specs: Vec<ArmSpec> = Vec::new();
+    for arm in arms {
+        let tuned = tune::chosen(table.tune.as_ref(), arm, plan)?.unwrap_or_default();
+        specs.push(ArmSpec { tuned, ..arm.spec.clone() });
+    }
+    let question = Question {
+        name: experiment.title.clone(),
+        about: table.about.clone(),
+        arms: specs,
+        baseline: table.baseline.clone(),
+        tasks: experiment.recipe()?.tasks.iter().map(|task| task_name(task)).collect(),
+        seeds: experiment.seeds(),
+        level: table.level,
+        resamples: table.resamples,
+        key: Key::new(0).named("compare").named(&experiment.title),
+    };
+    let mut comparison = Comparison::of(&question, &records)
+        .with_context(|| broken_baseline(lines(Purpose::Final), plan, &table.baseline))?;
+    for arm in &mut comparison.arms {
+        let own = |line: &&Planned| line.arm == arm.arm.name;
+        let reasons = plan.lines().iter().filter(own).filter_map(|line| {
+            let purpose = if line.purpose == Purpose::Tune { "tuning " } else { "" };
+            Some(format!("{purpose}seed {} ({}): {}", line.seed, line.id, plan.broken(line)?))
+        });
+        arm.broken = reasons.collect();
+        for line in lines(Purpose::Tune).filter(own) {
+            arm.tuning_cpu_seconds += plan.record(line)?.map_or(0., |record| record.cpu_seconds);
+        }
+    }
+    let said = refused.iter().map(|refused| format!("not run: {refused}"));
+    comparison.warnings.extend(said);
+    comparison.provenance = [
+        ("commit", options.commit.clone().unwrap_or_else(|| "unknown".into())),
+        ("command", format!("cargo xtask compare {}", experiment.name)),
+        ("device", "cpu".into()),
+        ("version", env!("CARGO_PKG_VERSION").into()),
+        ("system", format!("{} {}", std::env::consts::OS, std::env::consts::ARCH)),
+        ("runs", plan.lines().len().to_string()),
+    ]
+    .map(|(key, value)| (key.to_string(), value))
+    .into();
+    publish(&comparison, &options.out)?;
+    Ok(comparison)
+}
+
+/// The one place where a comparison becomes files.
+fn publish(comparison: &Comparison, out: &Path) -> Result<()> {
+    write_atomically(&out.join("comparison.json"), &serde_json::to_vec_pretty(comparison)?)
+}
+
+/// What to say if there is nothing to compare with.
+fn broken_baseline<'a>(lines: impl Iterator<Item = &'a Planned>, plan: &Plan, baseline: &str) -> String {
+    let reasons: Vec<String> = lines.filter(|line| line.arm == baseline).filter_map(|line| plan.broken(line)).collect();
+    match reasons.first() {
+        Some(reason) => format!("no comparison can be made; a run of the baseline broke: {reason}"),
+        None => "no comparison can be made".into(),
+    }
+}

@@ -1,0 +1,217 @@
+//! The keys of an experiment's file.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Result, bail, ensure};
+use serde::Deserialize;
+
+/// The whole file.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::compare) struct Table {
+    /// What the experiment asks.
+    pub(in crate::compare) about: String,
+    /// The recipe that every run starts from: a name, or a path.
+    pub(in crate::compare) base: String,
+    /// Changes of the base recipe, by section and key.
+    pub(in crate::compare) set: toml::Table,
+    /// Arms one by one.
+    pub(in crate::compare) arm: Vec<ArmTable>,
+    /// Arms as a product.
+    pub(in crate::compare) grid: Grid,
+    /// The seeds, or how many of them.
+    pub(in crate::compare) seeds: Seeds,
+    /// The arm that every other one is compared with.
+    pub(in crate::compare) baseline: String,
+    /// The task that controls with spoilt tasks are judged on; left out, the first.
+    pub(in crate::compare) main: Option<String>,
+    /// Level of the tests.
+    pub(in crate::compare) level: f64,
+    /// Resamples of the bootstrap.
+    pub(in crate::compare) resamples: usize,
+    /// What is tuned on dev, on the same budget for every arm.
+    pub(in crate::compare) tune: Option<Tune>,
+    /// Whether checkpoints of finished runs stay on disk.
+    pub(in crate::compare) keep_checkpoints: bool,
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        Self {
+            about: String::new(),
+            base: "embedded".into(),
+            set: toml::Table::new(),
+            arm: Vec::new(),
+            grid: Grid::default(),
+            seeds: Seeds::Count(5),
+            baseline: "single".into(),
+            main: None,
+            level: 0.05,
+            resamples: 2000,
+            tune: None,
+            keep_checkpoints: false,
+        }
+    }
+}
+
+/// One arm; what is left out is the base recipe's.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::compare) struct ArmTable {
+    pub(in crate::compare) name: Option<String>,
+    pub(in crate::compare) strategy: Option<String>,
+    pub(in crate::compare) rule: Option<String>,
+    pub(in crate::compare) sampler: Option<String>,
+    pub(in crate::compare) checkpoint: Option<String>,
+    pub(in crate::compare) set: toml::Table,
+    pub(in crate::compare) control: Option<Control>,
+}
+
+/// Every combination of these is an arm.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(in crate::compare) struct Grid {
+    pub(in crate::compare) strategies: Vec<String>,
+    pub(in crate::compare) rules: Vec<String>,
+    pub(in crate::compare) samplers: Vec<String>,
+    pub(in crate::compare) checkpoints: Vec<String>,
+}
+
+/// What an arm controls for, so that what looks like transfer is not mistaken for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Control {
+    /// The other tasks' training labels are permuted.
+    Shuffled,
+    /// The other tasks' training labels are random.
+    Noise,
+    /// Single-task models that together are as large as one.
+    Capacity,
+    /// Single-task models on augmented texts.
+    Augmented,
+    /// Single-task models under stronger regularisation.
+    Regularised,
+}
+
+impl Control {
+    /// In words.
+    pub fn about(self) -> &'static str {
+        match self {
+            Self::Shuffled => "shuffled labels",
+            Self::Noise => "noise task",
+            Self::Capacity => "equal capacity",
+            Self::Augmented => "augmented single task",
+            Self::Regularised => "regularised single task",
+        }
+    }
+
+    /// Whether it spoils every task but the main one.
+    pub fn spoils(self) -> bool {
+        matches!(self, Self::Shuffled | Self::Noise)
+    }
+}
+
+/// `seeds = 5`, or `seeds = [3, 4]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub(in crate::compare) enum Seeds {
+    Count(usize),
+    List(Vec<u64>),
+}
+
+impl Seeds {
+    pub(in crate::compare) fn list(&self) -> Vec<u64> {
+        match self {
+            Self::Count(count) => (0..*count as u64).collect(),
+            Self::List(seeds) => seeds.clone(),
+        }
+    }
+}
+
+/// `[tune]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::compare) struct Tune {
+    pub(in crate::compare) method: Method,
+    /// What each key of the recipe may be.
+    pub(in crate::compare) keys: BTreeMap<String, Keys>,
+    /// Seeds of the tuning runs; none of the final ones.
+    #[serde(default = "tuning_seeds")]
+    pub(in crate::compare) seeds: Vec<u64>,
+    /// `random`: how many combinations are drawn. `halving`: how many begin; 0 for all of the grid.
+    #[serde(default)]
+    pub(in crate::compare) budget: usize,
+    /// Steps of a tuning run (of the last rung); left out, those of a final one.
+    #[serde(default)]
+    pub(in crate::compare) steps: Option<usize>,
+}
+
+fn tuning_seeds() -> Vec<u64> {
+    vec![1000]
+}
+
+/// How combinations are searched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(in crate::compare) enum Method {
+    /// All of them.
+    Grid,
+    /// Some, drawn once for all arms.
+    Random,
+    /// Many for few steps, the better half for twice as many, and so on.
+    Halving,
+}
+
+/// The values of a key: a list, or a range that is drawn from log-uniformly.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub(in crate::compare) enum Keys {
+    List(Vec<toml::Value>),
+    Range { low: f64, high: f64 },
+}
+
+impl Table {
+    pub(super) fn check(&self) -> Result<()> {
+        let seeds = self.seeds.list();
+        ensure!(!seeds.is_empty(), "seeds: at least one is needed");
+        let mut sorted = seeds.clone();
+        sorted.sort_unstable();
+        sorted.dedup();
+        ensure!(sorted.len() == seeds.len(), "seeds: every seed may stand once");
+        ensure!(self.level > 0. && self.level < 1., "level: must lie between 0 and 1, found {}", self.level);
+        ensure!(self.resamples >= 2, "resamples: at least 2 are needed, found {}", self.resamples);
+        let Some(tune) = &self.tune else { return Ok(()) };
+        ensure!(!tune.keys.is_empty(), "[tune] keys: nothing to tune");
+        ensure!(!tune.seeds.is_empty(), "[tune] seeds: at least one is needed");
+        if let Some(seed) = tune.seeds.iter().find(|seed| seeds.contains(seed)) {
+            bail!("[tune] seeds: {seed} is a seed of the final runs; what is tuned on it would be tuned to it");
+        }
+        for (key, values) in &tune.keys {
+            match values {
+                Keys::List(values) => ensure!(!values.is_empty(), "[tune] keys: `{key}` has no value"),
+                Keys::Range { low, high } => {
+                    ensure!(
+                        *low > 0. && low < high,
+                        "[tune] keys: `{key}` needs 0 < low < high, found {low} and {high}"
+                    );
+                    ensure!(
+                        tune.method != Method::Grid && tune.budget > 0,
+                        "[tune] keys: `{key}` is a range, which \
+                        only method = \"random\" or \"halving\" with a budget can draw from"
+                    );
+                }
+            }
+        }
+        ensure!(tune.method != Method::Random || tune.budget > 0, "[tune] budget: how many combinations are drawn?");
+        Ok(())
+    }
+}
+
+/// A table of changes as overrides, whether it is written as `"train.steps" = 1` or as `[set.train] steps = 1`.
+pub(in crate::compare) fn flattened(table: &toml::Table) -> Vec<String> {
+    let one = |(key, value): (&String, &toml::Value)| match value {
+        toml::Value::Table(inner) => flattened(inner).into_iter().map(|rest| format!("{key}.{rest}")).collect(),
+        value => vec![format!("{key}={value}")],
+    };
+    table.iter().flat_map(one).collect()
+}
