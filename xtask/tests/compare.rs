@@ -230,7 +230,7 @@ fn an_experiment_that_cannot_be_says_why() {
         ("seeds = 0", "at least one"),
         ("seeds = [1, 1]", "every seed may stand once"),
         ("base = \"embeded\"", "did you mean `embedded`?"),
-        ("[set]\n\"train.stepz\" = 3", "did you mean `steps`?"),
+        ("[set]\n\"train.stepz\" = 3", "--set train.stepz: unknown key"),
         ("main = \"planted-nothing\"", "none of the tasks"),
         ("baseline = \"hard+cagrad\"", "none of the arms single"),
         ("[[arm]]\nstrategy = \"hard\"\n[[arm]]\nstrategy = \"hard\"", "two arms are called"),

@@ -17,11 +17,12 @@ pub use engine::Engine;
 pub use experiment::{Arm, Control, Experiment, Refused};
 pub use plan::{Plan, Planned, Purpose};
 
-use std::path::PathBuf;
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use mtl_eval::comparison::Comparison;
 
 use crate::fetch::Fetcher;
@@ -68,7 +69,7 @@ pub enum Ended {
 /// If the plan in the folder is another experiment's, another process works there, or no comparison can be made of
 /// what ran.
 pub fn compare(experiment: &Experiment, options: &Options) -> Result<Ended> {
-    let lock = lock(options)?;
+    let lock = lock(&options.out.join("lock"), "compares here; wait for it, or choose another --out")?;
     let mut plan = Plan::open(&options.out)?;
     let (arms, refused) = experiment.arms()?;
     let mut whole = Whole::new(experiment, &arms, options.interrupted.clone());
@@ -112,20 +113,15 @@ pub fn run_one(id: &str, options: &Options, observer: &mut dyn mtl_train::Observ
     Ok(run::run(line, &plan, &fetcher, options, observer)? != run::Ended::Interrupted)
 }
 
-/// Keeps a second process out of the folder for as long as it lives.
-fn lock(options: &Options) -> Result<std::fs::File> {
-    std::fs::create_dir_all(&options.out).with_context(|| format!("cannot make {}", options.out.display()))?;
-    let path = options.out.join("lock");
-    let file = std::fs::File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+/// Keeps a second process out for as long as the file lives.
+fn lock(path: &Path, what: &str) -> Result<File> {
+    let context = || format!("cannot write {}", path.display());
+    path.parent().map_or(Ok(()), std::fs::create_dir_all).with_context(context)?;
+    let file = File::create(path).with_context(context)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => {
-            anyhow::bail!(
-                "{}: another comparison is at work here; wait for it, or choose another --out",
-                path.display()
-            )
-        }
+        Err(TryLockError::WouldBlock) => bail!("{}: another process {what}", path.display()),
         // A file system without locks: the folder's owner has to take care.
-        Err(std::fs::TryLockError::Error(_)) => Ok(file),
+        Err(TryLockError::Error(_)) => Ok(file),
     }
 }

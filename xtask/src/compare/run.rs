@@ -25,7 +25,7 @@ pub(super) enum Ended {
 /// Runs `line`, from its last checkpoint if there is one. A run that breaks is written down as broken.
 ///
 /// # Errors
-/// If the disk refuses.
+/// If another process runs it, or the disk refuses.
 pub(super) fn run(
     line: &Planned,
     plan: &Plan,
@@ -34,6 +34,7 @@ pub(super) fn run(
     observer: &mut dyn Observer,
 ) -> Result<Ended> {
     let folder = plan.folder(line);
+    let _lock = super::lock(&folder.with_extension("lock"), "runs this run; wait for it")?;
     let _ = std::fs::remove_file(folder.join("broken.json"));
     // A panic in a library is one broken run, not the end of the others.
     let ended = catch_unwind(AssertUnwindSafe(|| finish(line, &folder, fetcher, options, observer)))

@@ -291,6 +291,7 @@ fn known(document: &Document, path: &[&str], keys: &[&str]) -> Result<()> {
     }
     let mut sorted = keys.to_vec();
     sorted.sort_unstable();
+    sorted.dedup();
     let section = if path.len() > 1 { format!(" in [{}]", path[0]) } else { String::new() };
     bail!(
         "{}: unknown key `{key}`{section}{}; known are {}",
