@@ -250,3 +250,20 @@ fn every_shipped_experiment_stands() {
         assert!(arms.len() > 1, "{name}");
     }
 }
+
+#[test]
+fn a_leak_is_shown_beside_the_comparison_and_not_in_it() {
+    let (plain, leaky) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let text = SMALL.replace("seeds = 2", "seeds = 2\nleak = true");
+    let experiment_of = |text: &str| Experiment::parse("small", "small", "small.toml", text, &[]).expect("one");
+    let (mut expected, mut found) =
+        (finished(&experiment_of(SMALL), plain.path()), finished(&experiment_of(&text), leaky.path()));
+    let written = std::fs::read(leaky.path().join("leak.json")).expect("leak.json");
+    let leaks: Vec<xtask::compare::Leak> = serde_json::from_slice(&written).expect("leaks");
+    assert_eq!((leaks.len(), leaks[0].runs, leaks[0].looks), (1, 2, 2));
+    assert!(leaks[0].by_test >= leaks[0].by_dev);
+    assert!(found.warnings.iter().any(|warning| warning.contains("had test picked among the 2 looks of `single`")));
+    expected.warnings.clear();
+    found.warnings.clear();
+    assert_eq!(timeless(found), timeless(expected));
+}

@@ -203,6 +203,8 @@ pub struct Evaluation {
     pub keep: Keep,
     /// Whether every look at dev scores as many training examples too.
     pub train_curve: bool,
+    /// Whether the weights of every look are kept, as checkpoint `step-N`.
+    pub keep_looks: bool,
 }
 
 /// Whether the test split is opened.
@@ -237,6 +239,7 @@ impl Default for Evaluation {
             batch: 64,
             keep: Keep::Best,
             train_curve: false,
+            keep_looks: false,
         }
     }
 }

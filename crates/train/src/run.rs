@@ -287,6 +287,9 @@ impl Run {
         let look = self.scores()?;
         let scores = self.named(&look.dev);
         self.standing.looks.push(look);
+        if self.recipe.evaluation.keep_looks {
+            self.save(&format!("step-{}", self.standing.step))?;
+        }
         let mean = scores.values().sum::<f64>() / scores.len().max(1) as f64;
         let better = self.standing.best.is_none_or(|(best, _)| mean > best);
         observer.evaluated(self.standing.step, &scores, better);

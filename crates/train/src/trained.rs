@@ -34,6 +34,18 @@ impl Trained {
     /// # Errors
     /// If the folder holds no whole run.
     pub fn open(folder: &Path, device: &Device) -> Result<Self> {
+        Self::opened(folder, None, device)
+    }
+
+    /// As [`Trained::open`], with the weights of the checkpoint called `name` (see `evaluation.keep_looks`).
+    ///
+    /// # Errors
+    /// If the folder holds no whole run, or no such checkpoint.
+    pub fn open_at(folder: &Path, name: &str, device: &Device) -> Result<Self> {
+        Self::opened(folder, Some(name), device)
+    }
+
+    fn opened(folder: &Path, name: Option<&str>, device: &Device) -> Result<Self> {
         let read = |name: &str| {
             let path = folder.join(name);
             std::fs::read_to_string(&path).with_context(|| format!("{}: not a run folder: no {name}", folder.display()))
@@ -50,12 +62,14 @@ impl Trained {
         pretrained.encoder = pretrained.encoder.with_dropout(0., 0.);
         let mut trainer = trainer(&recipe, &pretrained, &tasks, device)?;
         let checkpoints = folder.join("checkpoints");
-        let kept = match recipe.evaluation.keep {
-            Keep::Best => resume::find(&checkpoints, "best"),
-            Keep::Last => None,
+        let kept = match (name, recipe.evaluation.keep) {
+            (Some(name), _) => resume::find(&checkpoints, name),
+            (None, Keep::Best) => resume::find(&checkpoints, "best").or_else(|| resume::find(&checkpoints, "last")),
+            (None, Keep::Last) => resume::find(&checkpoints, "last"),
         };
-        let Some(checkpoint) = kept.or_else(|| resume::find(&checkpoints, "last")) else {
-            bail!("{}: no checkpoint; the run has not got that far", checkpoints.display())
+        let Some(checkpoint) = kept else {
+            let which = name.map(|name| format!(" `{name}`")).unwrap_or_default();
+            bail!("{}: no checkpoint{which}; the run has not got that far", checkpoints.display())
         };
         resume::restore(&checkpoint, &mut trainer)?;
         Ok(Self { recipe, tokenizer, tasks, trainer })

@@ -8,7 +8,7 @@ use mtl_task::rng::Key;
 use mtl_train::write_atomically;
 
 use super::experiment::task_name;
-use super::{Arm, Experiment, Options, Plan, Planned, Purpose, Refused, tune};
+use super::{Arm, Experiment, Leak, Options, Plan, Planned, Purpose, Refused, leak, tune};
 
 /// Compares what ran, and writes it down.
 pub(super) fn conclude(
@@ -55,6 +55,11 @@ pub(super) fn conclude(
     }
     let said = refused.iter().map(|refused| format!("not run: {refused}"));
     comparison.warnings.extend(said);
+    let leaks = leak::leaks(arms, plan)?;
+    if !leaks.is_empty() {
+        comparison.warnings.extend(leaks.iter().map(leaked));
+        write_atomically(&options.out.join("leak.json"), &serde_json::to_vec_pretty(&leaks)?)?;
+    }
     comparison.provenance = [
         ("commit", options.commit.clone().unwrap_or_else(|| "unknown".into())),
         ("command", format!("cargo xtask compare {}", experiment.name)),
@@ -67,6 +72,17 @@ pub(super) fn conclude(
     .into();
     publish(&comparison, &options.out)?;
     Ok(comparison)
+}
+
+/// What a reader has to see of a leak.
+fn leaked(leak: &Leak) -> String {
+    let Leak { arm, runs, looks, by_dev, by_test, claimed, kept } = leak;
+    format!(
+        "had test picked among the {looks} looks of `{arm}`, its mean test score over {runs} runs would read {by_test:.4} \
+         instead of {by_dev:.4}; picked on one half of test it reads {claimed:.4} there and {kept:.4} on the other half, \
+         which is inflation by {:.4}",
+        claimed - kept
+    )
 }
 
 /// The one place where a comparison becomes files.

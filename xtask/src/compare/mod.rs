@@ -7,6 +7,7 @@
 mod conclude;
 mod engine;
 mod experiment;
+mod leak;
 mod plan;
 mod progress;
 mod record;
@@ -15,6 +16,7 @@ mod tune;
 
 pub use engine::Engine;
 pub use experiment::{Arm, Control, Experiment, Refused};
+pub use leak::Leak;
 pub use plan::{Plan, Planned, Purpose};
 
 use std::fs::{File, TryLockError};

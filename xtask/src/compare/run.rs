@@ -5,9 +5,9 @@ use std::path::Path;
 
 use anyhow::{Result, anyhow, bail};
 use candle_core::Device;
-use mtl_train::{Finished, Observer, Recipe, Run, RunOptions, write_atomically};
+use mtl_train::{Finished, Located, Observer, Recipe, Run, RunOptions, write_atomically};
 
-use super::{Options, Plan, Planned, Purpose, record};
+use super::{Options, Plan, Planned, Purpose, leak, record};
 use crate::fetch::Fetcher;
 use crate::locate;
 
@@ -59,19 +59,22 @@ fn finish(
     observer: &mut dyn Observer,
 ) -> Result<bool> {
     let (recipe, _) = Recipe::parse(&format!("run {}", line.id), &line.recipe, &[])?;
-    let Some(finished) = opened(line, &recipe, folder, fetcher, options)?.execute_recorded(observer)? else {
+    let located = locate::everything(&recipe, fetcher)?;
+    let Some(finished) = opened(line, &recipe, &located, folder, options)?.execute_recorded(observer)? else {
         return Ok(false);
     };
     if line.purpose == Purpose::Tune && finished.report.test_opened_at.is_some() {
         bail!("a tuning run opened the test split");
+    }
+    if recipe.evaluation.keep_looks {
+        leak::look_back(folder, &finished, &located)?;
     }
     write(line, &recipe, &finished, folder)?;
     Ok(true)
 }
 
 /// The run, going on from its checkpoint; from the beginning if there is none that is whole.
-fn opened(line: &Planned, recipe: &Recipe, folder: &Path, fetcher: &Fetcher, options: &Options) -> Result<Run> {
-    let located = locate::everything(recipe, fetcher)?;
+fn opened(line: &Planned, recipe: &Recipe, located: &Located, folder: &Path, options: &Options) -> Result<Run> {
     let run = |resume: bool| {
         let options = RunOptions {
             out: folder.to_path_buf(),
@@ -81,7 +84,7 @@ fn opened(line: &Planned, recipe: &Recipe, folder: &Path, fetcher: &Fetcher, opt
             commit: options.commit.clone(),
             device_name: "cpu".into(),
         };
-        Run::new(recipe.clone(), &located, options, &Device::Cpu)
+        Run::new(recipe.clone(), located, options, &Device::Cpu)
     };
     if folder.join("checkpoints").exists() {
         if let Ok(run) = run(true) {

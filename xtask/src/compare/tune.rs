@@ -40,7 +40,11 @@ pub(super) fn stage(experiment: &Experiment, arms: &[Arm], stage: usize, plan: &
     for seed in experiment.seeds() {
         for arm in arms {
             let Some(chosen) = chosen(table.tune.as_ref(), arm, plan)? else { continue };
-            let recipe = experiment.resolved(&written(&arm.overrides, &chosen, seed))?;
+            let mut overrides = written(&arm.overrides, &chosen, seed);
+            if table.leak {
+                overrides.push("evaluation.keep_looks=true".into());
+            }
+            let recipe = experiment.resolved(&overrides)?;
             let keep = table.keep_checkpoints;
             lines.push(Planned::new(stage, &arm.spec.name, Purpose::Final, &chosen, keep, &recipe)?);
         }

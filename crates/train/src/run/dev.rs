@@ -1,6 +1,9 @@
 //! Scores on dev, for looks at training and for strategies that choose between candidates.
 
+use std::time::Instant;
+
 use candle_core::Error;
+use cpu_time::ProcessTime;
 use mtl_data::Example;
 use mtl_sharing::{DevScores, Sharing};
 use mtl_task::TaskId;
@@ -73,7 +76,11 @@ impl Run {
         // The strategy is taken out of the model, so that it may change itself while the model answers for it.
         let mut sharing = std::mem::replace(&mut self.assembled.trainer.model.sharing, Box::new(Away));
         let mut dev = Dev { assembled: &self.assembled, batch: self.recipe.evaluation.batch };
+        // Choosing costs too, and is the strategy's to pay.
+        let (started, processor) = (Instant::now(), ProcessTime::now());
         let entered = sharing.enter(phase, &mut dev);
+        self.standing.seconds += started.elapsed().as_secs_f64();
+        self.standing.cpu_seconds += processor.elapsed().as_secs_f64();
         self.assembled.trainer.model.sharing = sharing;
         Ok(entered?)
     }

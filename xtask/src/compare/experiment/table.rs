@@ -33,6 +33,8 @@ pub(in crate::compare) struct Table {
     pub(in crate::compare) tune: Option<Tune>,
     /// Whether checkpoints of finished runs stay on disk.
     pub(in crate::compare) keep_checkpoints: bool,
+    /// Whether it is shown what picking the epoch on test would have brought.
+    pub(in crate::compare) leak: bool,
 }
 
 impl Default for Table {
@@ -50,6 +52,7 @@ impl Default for Table {
             resamples: 2000,
             tune: None,
             keep_checkpoints: false,
+            leak: false,
         }
     }
 }
