@@ -9,8 +9,8 @@ use anyhow::Result;
 use clap::Args;
 use mtl_eval::comparison::Comparison;
 
-use super::train::{INTERRUPTED, commit};
-use crate::compare::{Ended, Engine, Experiment, Options, compare, run_one};
+use super::train::commit;
+use crate::compare::{Ended, Engine, Experiment, INTERRUPTED, Options, compare, run_one};
 use crate::progress::Progress;
 
 /// Compare arms (strategies under rules) over tasks and seeds, by one frozen plan.
@@ -100,7 +100,7 @@ impl Compare {
 fn summary(comparison: &Comparison) -> String {
     let mut text = format!("{}: {}\n", comparison.name, comparison.about.trim());
     if let Some(pilot) = &comparison.pilot {
-        text += &format!("PILOT: {pilot}\n");
+        text += &format!("a pilot, from which no conclusion may be drawn: {pilot}\n");
     }
     let number = |value: Option<f64>, digits: usize| value.map_or("–".into(), |value| format!("{value:.digits$}"));
     let width = comparison.arms.iter().map(|arm| arm.arm.name.chars().count()).max().unwrap_or(0).max(3);

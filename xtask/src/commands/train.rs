@@ -8,12 +8,10 @@ use candle_core::Device;
 use clap::{Args, ValueEnum};
 use mtl_train::{Ended, Located, Recipe, Run, RunOptions};
 
+use crate::compare::INTERRUPTED;
 use crate::fetch::Fetcher;
 use crate::locate::{self, RecipeText};
 use crate::progress::Progress;
-
-/// Exit code of an interrupted run that can be resumed (EX_TEMPFAIL).
-pub(super) const INTERRUPTED: u8 = 75;
 
 /// Fine-tune an encoder on several tasks.
 ///

@@ -12,6 +12,8 @@ use super::run::{self, Ended};
 use super::{Experiment, Options, Plan, Planned};
 use crate::fetch::Fetcher;
 
+/// Exit code of a run that was asked to stop and can go on (EX_TEMPFAIL).
+pub(crate) const INTERRUPTED: u8 = 75;
 /// Between two looks at the children.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -88,6 +90,7 @@ fn children(
     let most = options.at_most.unwrap_or(due.len()).min(due.len());
     let mut waiting = due[..most].iter();
     let mut running: Vec<(&Planned, Child)> = Vec::new();
+    let mut killed: Vec<String> = Vec::new();
     loop {
         while running.len() < count && !whole.stopped() {
             let Some(line) = waiting.next() else { break };
@@ -106,10 +109,15 @@ fn children(
             };
             let (line, _) = running.swap_remove(at);
             if !plan.is_done(line) {
-                if whole.stopped() {
+                if whole.stopped() || status.code() == Some(i32::from(INTERRUPTED)) {
                     continue;
                 }
-                // It neither finished nor said why it broke: something killed it.
+                // It neither finished nor said why it broke. What was killed goes on from its checkpoint, once.
+                if status.code().is_none() && !killed.contains(&line.id) {
+                    killed.push(line.id.clone());
+                    running.push((line, child(line, plan, experiment, options, count)?));
+                    continue;
+                }
                 let place = plan.folder(line).with_extension("log");
                 plan.mark_broken(line, format!("its process ended with {status}; see {}", place.display()))?;
             }

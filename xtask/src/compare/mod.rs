@@ -15,6 +15,7 @@ mod run;
 mod tune;
 
 pub use engine::Engine;
+pub(crate) use engine::INTERRUPTED;
 pub use experiment::{Arm, Control, Experiment, Refused};
 pub use leak::Leak;
 pub use plan::{Plan, Planned, Purpose};
@@ -71,7 +72,7 @@ pub enum Ended {
 /// If the plan in the folder is another experiment's, another process works there, or no comparison can be made of
 /// what ran.
 pub fn compare(experiment: &Experiment, options: &Options) -> Result<Ended> {
-    let lock = lock(&options.out.join("lock"), "compares here; wait for it, or choose another --out")?;
+    let lock = lock(&options.out)?;
     let mut plan = Plan::open(&options.out)?;
     let (arms, refused) = experiment.arms()?;
     let mut whole = Whole::new(experiment, &arms, options.interrupted.clone());
@@ -115,14 +116,17 @@ pub fn run_one(id: &str, options: &Options, observer: &mut dyn mtl_train::Observ
     Ok(run::run(line, &plan, &fetcher, options, observer)? != run::Ended::Interrupted)
 }
 
-/// Keeps a second process out for as long as the file lives.
-fn lock(path: &Path, what: &str) -> Result<File> {
+/// Keeps a second process out of the folder for as long as the file lives.
+fn lock(out: &Path) -> Result<File> {
+    let path = out.join("lock");
     let context = || format!("cannot write {}", path.display());
-    path.parent().map_or(Ok(()), std::fs::create_dir_all).with_context(context)?;
-    let file = File::create(path).with_context(context)?;
+    std::fs::create_dir_all(out).with_context(context)?;
+    let file = File::create(&path).with_context(context)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => bail!("{}: another process {what}", path.display()),
+        Err(TryLockError::WouldBlock) => {
+            bail!("{}: another process compares here; wait for it, or choose another --out", out.display())
+        }
         // A file system without locks: the folder's owner has to take care.
         Err(TryLockError::Error(_)) => Ok(file),
     }

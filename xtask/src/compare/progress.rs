@@ -149,6 +149,10 @@ impl Observer for Whole {
         self.show();
     }
 
+    fn note(&mut self, line: &str) {
+        self.say(&format!("{}: {line}", self.name));
+    }
+
     fn interrupted(&self) -> bool {
         self.stopped()
     }

@@ -1,9 +1,10 @@
 //! One run of a plan, from its line to its record.
 
+use std::fs::{File, TryLockError};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use candle_core::Device;
 use mtl_train::{Finished, Located, Observer, Recipe, Run, RunOptions, write_atomically};
 
@@ -25,7 +26,7 @@ pub(super) enum Ended {
 /// Runs `line`, from its last checkpoint if there is one. A run that breaks is written down as broken.
 ///
 /// # Errors
-/// If another process runs it, or the disk refuses.
+/// If the disk refuses.
 pub(super) fn run(
     line: &Planned,
     plan: &Plan,
@@ -34,7 +35,11 @@ pub(super) fn run(
     observer: &mut dyn Observer,
 ) -> Result<Ended> {
     let folder = plan.folder(line);
-    let _lock = super::lock(&folder.with_extension("lock"), "runs this run; wait for it")?;
+    let _lock = wait_for(&folder.with_extension("lock"), observer)?;
+    // Another process may have been at it, such as the child of a comparison that was killed.
+    if folder.join("record.json").exists() {
+        return Ok(Ended::Finished);
+    }
     let _ = std::fs::remove_file(folder.join("broken.json"));
     // A panic in a library is one broken run, not the end of the others.
     let ended = catch_unwind(AssertUnwindSafe(|| finish(line, &folder, fetcher, options, observer)))
@@ -48,6 +53,18 @@ pub(super) fn run(
             Ok(Ended::Broken(reason))
         }
     }
+}
+
+/// The run's lock, once nobody else has it.
+fn wait_for(path: &Path, observer: &mut dyn Observer) -> Result<File> {
+    let context = || format!("cannot lock {}", path.display());
+    path.parent().map_or(Ok(()), std::fs::create_dir_all).with_context(context)?;
+    let file = File::create(path).with_context(context)?;
+    if let Err(TryLockError::WouldBlock) = file.try_lock() {
+        observer.note("another process is at this run; waiting for it");
+        file.lock().with_context(context)?;
+    }
+    Ok(file)
 }
 
 /// Whether the run finished; false if it was interrupted.

@@ -15,7 +15,7 @@ pub(super) fn pilot(table: &Table) -> Option<String> {
     if seeds < PILOT_SEEDS {
         reasons.push(format!("{seeds} seeds, fewer than {PILOT_SEEDS}"));
     }
-    (!reasons.is_empty()).then(|| format!("{}: no conclusion may be drawn", reasons.join("; ")))
+    (!reasons.is_empty()).then(|| reasons.join("; "))
 }
 
 /// Everything else.
