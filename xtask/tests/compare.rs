@@ -92,6 +92,9 @@ fn stopped_anywhere_and_started_again_it_ends_alike() {
     assert_eq!(lines(parts.path()), lines(whole.path()));
     let written = std::fs::read(whole.path().join("comparison.json")).expect("comparison.json");
     assert_eq!(serde_json::from_slice::<Comparison>(&written).expect("a comparison"), expected);
+    for name in ["report.html", "report.md", "report.csv", "report.tex"] {
+        assert!(whole.path().join(name).metadata().is_ok_and(|file| file.len() > 100), "{name}");
+    }
     // Nothing is run again, and nothing changes.
     assert_eq!(finished(&experiment, whole.path()), expected);
 

@@ -80,7 +80,7 @@ impl Compare {
                     true => println!("{}", serde_json::to_string_pretty(&*comparison)?),
                     false => println!("{}", summary(&comparison)),
                 }
-                eprintln!("comparison: {}", options.out.display());
+                eprintln!("report: {}", options.out.join("report.html").display());
                 Ok(ExitCode::SUCCESS)
             }
             Ended::Printed(commands) => {

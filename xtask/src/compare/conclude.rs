@@ -87,7 +87,14 @@ fn leaked(leak: &Leak) -> String {
 
 /// The one place where a comparison becomes files.
 fn publish(comparison: &Comparison, out: &Path) -> Result<()> {
-    write_atomically(&out.join("comparison.json"), &serde_json::to_vec_pretty(comparison)?)
+    let files = [
+        ("comparison.json", serde_json::to_string_pretty(comparison)?),
+        ("report.html", mtl_report::html(comparison)?),
+        ("report.md", mtl_report::markdown(comparison)?),
+        ("report.csv", mtl_report::csv(comparison)?),
+        ("report.tex", mtl_report::latex_document(comparison)?),
+    ];
+    files.iter().try_for_each(|(name, text)| write_atomically(&out.join(name), text.as_bytes()))
 }
 
 /// What to say if there is nothing to compare with.
