@@ -35,7 +35,7 @@ pub struct Report {
     pub steps: usize,
     /// The step whose weights are judged here, chosen on dev; null if the last ones are.
     pub best_step: Option<usize>,
-    /// Wall time of training, evaluation on dev included.
+    /// Wall time of the training steps and of what the strategy spent on choosing; looks at dev are not counted.
     pub seconds: f64,
     /// Real tokens trained on per second of `seconds`.
     pub tokens_per_second: f64,

@@ -2,9 +2,10 @@
 
 use anyhow::{Context, Result};
 use mtl_backbone::Pass;
-use mtl_data::Example;
+use mtl_data::{Dataset, Example};
 use mtl_eval::Judged;
 use mtl_sharing::{Model, Sharing};
+use mtl_task::rng::Key;
 use mtl_task::{Answer, Label, Packed, Task, TaskId};
 
 /// The answers of `model` to `examples` of `task`, in their order. Texts of like length are answered together,
@@ -33,6 +34,16 @@ pub fn answers(
         }
     }
     answers.into_iter().collect::<Option<Vec<Answer>>>().context("a text was left without an answer")
+}
+
+/// As many training examples of `dataset` as its dev split has, or all: drawn, because files are often sorted by label,
+/// and the same in every run, so that train scores of two runs are over the same examples.
+pub fn train_sample(dataset: &Dataset) -> Vec<Example> {
+    let (train, count) = (&dataset.train.examples, dataset.dev.examples.len());
+    let mut chosen = Key::new(0).named("train sample").named(&dataset.name).stream().permutation(train.len());
+    chosen.truncate(count);
+    chosen.sort_unstable();
+    chosen.into_iter().map(|index| train[index].clone()).collect()
 }
 
 /// The truths of `examples`.

@@ -23,7 +23,7 @@ mod trained;
 pub use assemble::{Assembled, Located, LocatedDataset, LocatedModel, assemble, audit_data, trainer};
 pub use audit::audit;
 pub use control::Control;
-pub use evaluate::{answers, headline, judged_truths};
+pub use evaluate::{answers, headline, judged_truths, train_sample};
 pub use gradients::{Rows, grams, total};
 pub use observer::{Observer, Plan, Silent};
 pub use recipe::{Dropped, Evaluation, Keep, Member, Over, Precision, Recipe, Schedule, StepKind, Test, Train, Word};

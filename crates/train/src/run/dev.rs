@@ -10,7 +10,7 @@ use mtl_task::TaskId;
 
 use super::Run;
 use crate::assemble::Assembled;
-use crate::evaluate::{answers, headline, judged_truths};
+use crate::evaluate::{answers, headline, judged_truths, train_sample};
 
 /// The headline score of `task` on dev under `sharing`.
 pub(super) fn score(assembled: &Assembled, sharing: &dyn Sharing, task: TaskId, batch: usize) -> anyhow::Result<f64> {
@@ -24,8 +24,7 @@ pub(super) fn train_score(
     task: TaskId,
     batch: usize,
 ) -> anyhow::Result<f64> {
-    let (train, dev) = (&assembled.datasets[task.0].train.examples, &assembled.datasets[task.0].dev.examples);
-    score_on(&train[..train.len().min(dev.len())], assembled, sharing, task, batch)
+    score_on(&train_sample(&assembled.datasets[task.0]), assembled, sharing, task, batch)
 }
 
 fn score_on(

@@ -8,7 +8,7 @@ use mtl_eval::{Judged, Parameters, Report, Splits, TaskReport};
 use mtl_task::{Label, TaskId};
 
 use super::Run;
-use crate::evaluate::{answers, judged_truths};
+use crate::evaluate::{answers, judged_truths, train_sample};
 use crate::recipe::Test;
 
 impl Run {
@@ -26,7 +26,8 @@ impl Run {
             let answer = |examples: &[mtl_data::Example]| {
                 answers(&trainer.model, trainer.model.sharing.as_ref(), kind, id, examples, batch)
             };
-            let sample = &dataset.train.examples[..dataset.train.examples.len().min(dataset.dev.examples.len())];
+            let sample = train_sample(dataset);
+            let sample = sample.as_slice();
             let test = key.as_ref().map(|key| dataset.test.open(key).examples.as_slice());
             let truths: Vec<Label> = judged_truths(&dataset.train.examples);
             let (train_truth, dev_truth) = (judged_truths(sample), judged_truths(&dataset.dev.examples));
