@@ -14,7 +14,7 @@ use mtl_task::rng::Key;
 use mtl_task::{Task, TaskSpec};
 use serde_json::Value;
 
-use crate::recipe::{Precision, Recipe};
+use crate::recipe::{Path as Route, Precision, Recipe};
 use crate::step::Trainer;
 
 /// A dataset's manifest and files.
@@ -173,6 +173,9 @@ fn encoder(recipe: &Recipe, model: &LocatedModel, tokenizer: &Tokenizer) -> Resu
     };
     if let Some(dropout) = recipe.train.dropout {
         pretrained.encoder = pretrained.encoder.with_dropout(dropout, dropout);
+    }
+    if recipe.train.path == Route::Reference {
+        pretrained.encoder = pretrained.encoder.with_path(mtl_backbone::Path::Reference);
     }
     pretrained.encoder = pretrained.encoder.with_recompute(recipe.train.recompute);
     if recipe.train.precision == Precision::Bf16 {

@@ -26,7 +26,9 @@ pub use control::Control;
 pub use evaluate::{answers, headline, judged_truths, train_sample};
 pub use gradients::{Rows, grams, total};
 pub use observer::{Observer, Plan, Silent};
-pub use recipe::{Dropped, Evaluation, Keep, Member, Over, Precision, Recipe, Schedule, StepKind, Test, Train, Word};
+pub use recipe::{
+    Dropped, Evaluation, Keep, Member, Over, Path, Precision, Recipe, Schedule, StepKind, Test, Train, Word,
+};
 pub use run::{Answered, Ended, Finished, Look, Run, RunOptions};
 pub use step::{StepReport, Trainer};
 pub use store::{read_tensors, write_atomically, write_tensors};

@@ -109,6 +109,8 @@ pub struct Train {
     /// `f32`; `bf16`, which rounds what enters the encoder's large products and keeps weights, sums and gradients in
     /// f32; or `f64` for experiments with exactness.
     pub precision: Precision,
+    /// `auto`, the fused kernel where the device has one, or `reference`, candle's own operations everywhere.
+    pub path: Path,
     /// Whether the encoder's layers keep nothing but their inputs for the backward and compute the rest again: for long
     /// inputs. The bits stay the same.
     pub recompute: bool,
@@ -141,6 +143,16 @@ pub enum Precision {
     F64,
 }
 
+/// Which implementation of the encoder's operations runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Path {
+    /// The fused kernel on the processor, candle's operations elsewhere.
+    Auto,
+    /// Candle's operations.
+    Reference,
+}
+
 impl Default for Train {
     fn default() -> Self {
         Self {
@@ -155,6 +167,7 @@ impl Default for Train {
             limit: 0,
             save_every: 0,
             precision: Precision::F32,
+            path: Path::Auto,
             recompute: false,
             dropout: None,
             threads: 0,

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use candle_core::Device;
 use cpu_time::ProcessTime;
 use mtl_eval::Report;
@@ -169,6 +169,9 @@ impl Run {
     /// # Errors
     /// If a loss or gradient is not finite, a file cannot be written, or those of candle.
     pub fn execute(mut self, observer: &mut dyn Observer) -> Result<Ended> {
+        if let Some(report) = self.reported()? {
+            return Ok(Ended::Finished(Box::new(report)));
+        }
         match self.train(observer)? {
             Some(step) => Ok(Ended::Interrupted(step)),
             None => Ok(Ended::Finished(Box::new(self.finish()?.0))),
@@ -192,6 +195,16 @@ impl Run {
             cpu_seconds: run.standing.cpu_seconds,
             latency_ms,
         }))
+    }
+
+    /// The report of a run that is over, so that going on with it does not open the test split once more.
+    fn reported(&self) -> Result<Option<Report>> {
+        let path = self.options.out.join("report.json");
+        if self.standing.phase < self.phases.len() || !path.exists() {
+            return Ok(None);
+        }
+        let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        serde_json::from_str(&text).map(Some).with_context(|| format!("{}: no report", path.display()))
     }
 
     /// Trains to the end, or to the step that the observer interrupted behind.

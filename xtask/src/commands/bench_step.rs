@@ -123,8 +123,8 @@ impl BenchStep {
     }
 }
 
-/// The shape of all-MiniLM-L6-v2.
-fn minilm() -> Value {
+/// The shape of all-MiniLM-L6-v2, the default encoder.
+pub(super) fn minilm() -> Value {
     json!({
         "model_type": "bert", "vocab_size": 30522, "hidden_size": 384, "num_hidden_layers": 6,
         "num_attention_heads": 12, "intermediate_size": 1536, "max_position_embeddings": 512, "type_vocab_size": 2,

@@ -3,9 +3,15 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
+use candle_core::{DType, Device};
 use clap::{Args, ValueEnum};
+use mtl_backbone::random;
 use mtl_data::manifest::{DatasetManifest, ModelManifest};
+use mtl_sharing::{HeadSettings, Model, TaskSite};
+use mtl_task::rng::Key;
+use mtl_task::{Reads, TaskId};
 
+use super::bench_step::minilm;
 use crate::locate;
 
 /// List what there is.
@@ -17,6 +23,9 @@ pub struct List {
     /// With `rules`: which properties each rule has
     #[arg(long)]
     properties: bool,
+    /// With `strategies`: how many tasks their parameters are counted for
+    #[arg(long, default_value_t = 4)]
+    tasks: usize,
 }
 
 /// A registry, or a folder of TOML files.
@@ -43,6 +52,7 @@ impl List {
             return Ok(ExitCode::SUCCESS);
         }
         match self.kind {
+            Some(Kind::Strategies) => table(&strategies(self.tasks)?),
             Some(kind) => table(&rows(kind)?),
             None => {
                 for kind in Kind::value_variants() {
@@ -89,6 +99,34 @@ fn rows(kind: Kind) -> Result<Vec<Vec<String>>> {
             })
             .collect::<Result<_>>()?,
     })
+}
+
+/// Every strategy with what it costs `tasks` tasks on the default encoder, heads left out.
+fn strategies(tasks: usize) -> Result<Vec<Vec<String>>> {
+    let pretrained = random("bert", &minilm(), Key::new(0))?;
+    let site = |task: usize| TaskSite { name: task.to_string(), outputs: 2, reads: Reads::Text };
+    let header =
+        ["strategy", "what it is", "parameters", &format!("in all for {tasks} tasks"), "trained", "shared", "paper"];
+    let mut rows = vec![header.map(String::from).to_vec()];
+    for entry in mtl_sharing::STRATEGIES {
+        let section = (entry.defaults)();
+        let counts = (entry.check)(&section, tasks).and_then(|()| {
+            let sites = (0..tasks).map(site).collect();
+            let (head, device) = (HeadSettings::default(), Device::Cpu);
+            let model =
+                Model::build(entry.name, &section, &head, &pretrained, sites, Key::new(0), &device, DType::F32)?;
+            let names = (0..tasks).flat_map(|task| model.head(TaskId(task)));
+            let heads: usize = names.filter_map(|name| model.params.get(&name)).map(|param| param.layout().len()).sum();
+            let accounting = model.accounting(pretrained.count());
+            let millions = |count: usize| format!("{:.2} M", count as f64 / 1e6);
+            let shared = format!("{:.0} %", 100. * accounting.shared_fraction);
+            Ok([millions(accounting.total - heads), millions(accounting.trainable - heads), shared])
+        });
+        let [total, trained, shared] = counts.unwrap_or_else(|error| [format!("{error:#}"), "-".into(), "-".into()]);
+        let row = [entry.name, entry.about, entry.cost, &total, &trained, &shared, entry.paper];
+        rows.push(row.map(String::from).to_vec());
+    }
+    Ok(rows)
 }
 
 /// Prints columns as wide as their widest cell, the last one as it is.

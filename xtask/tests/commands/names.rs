@@ -74,7 +74,10 @@ fn everything_that_there_is_is_listed() {
     let rules = good(folder.path(), &["list", "rules"]);
     assert_eq!(rules.lines().count(), mtl_weighting::RULES.len());
     let strategies = good(folder.path(), &["list", "strategies"]);
-    assert_eq!(strategies.lines().count(), mtl_sharing::STRATEGIES.len());
+    // A line of titles stands above them.
+    assert_eq!(strategies.lines().count(), 1 + mtl_sharing::STRATEGIES.len());
+    let hard = strategies.lines().find(|line| line.trim_start().starts_with("hard ")).expect("listed");
+    assert!(hard.contains("22.56 M"), "{hard}");
     let datasets = good(folder.path(), &["list", "datasets"]);
     let unverified = datasets.lines().find(|line| line.contains("glue-cola")).expect("listed");
     assert!(unverified.contains("unverified"), "{unverified}");
