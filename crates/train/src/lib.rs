@@ -8,6 +8,7 @@ mod assemble;
 mod audit;
 mod bargain;
 mod control;
+pub mod diagnose;
 mod evaluate;
 mod gradients;
 mod observer;

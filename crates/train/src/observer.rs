@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::StepReport;
+use crate::{Assembled, StepReport};
 
 /// What is about to be trained.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +25,14 @@ pub trait Observer {
     fn step(&mut self, _step: usize, _of: usize, _rate: f64, _report: &StepReport) {}
     /// Headline scores on dev by task, after `step` steps.
     fn evaluated(&mut self, _step: usize, _scores: &BTreeMap<String, f64>, _best: bool) {}
+    /// Before every step, and once behind the last: the model as it stands after `step` of `of` steps. Whoever changes
+    /// a parameter to measure something puts its bits back.
+    ///
+    /// # Errors
+    /// Those of what is measured; they end the run.
+    fn measure(&mut self, _step: usize, _of: usize, _assembled: &Assembled) -> anyhow::Result<()> {
+        Ok(())
+    }
     /// Something worth a line.
     fn note(&mut self, _line: &str) {}
     /// Whether to stop after this step, with a checkpoint to resume from.

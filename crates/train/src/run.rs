@@ -101,7 +101,7 @@ pub struct Run {
     recipe: Recipe,
     options: RunOptions,
     checkpoint_name: String,
-    assembled: Assembled,
+    pub(crate) assembled: Assembled,
     feed: Feed,
     phases: Vec<Phase>,
     standing: Standing,
@@ -233,6 +233,7 @@ impl Run {
                 }
             }
             while self.standing.phase_step < phase.steps && !stopped {
+                observer.measure(self.standing.step, steps, &self.assembled)?;
                 self.advance(&phase, steps, &mut log, observer)?;
                 stopped = self.look(&phase, observer)?;
                 let saving = match self.recipe.train.save_every {
@@ -253,6 +254,7 @@ impl Run {
         }
         log.flush()?;
         self.enter(self.phases.len())?;
+        observer.measure(self.standing.step, steps, &self.assembled)?;
         self.save("last")?;
         Ok(None)
     }

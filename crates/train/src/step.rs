@@ -122,6 +122,11 @@ impl Trainer {
         Ok(self.differentiate(batches, 0, 0)?.rows)
     }
 
+    /// Each task's gradient on `batches`, for measurements: as a step's draw number `draw` would see it.
+    pub(crate) fn probe(&self, batches: &[TaskBatch], step: usize, draw: usize) -> Result<Vec<Row>> {
+        Ok(self.differentiate(batches, step, draw)?.rows)
+    }
+
     /// Forward, loss and backward of every task, one graph alive at a time.
     fn differentiate(&self, batches: &[TaskBatch], step: usize, draw: usize) -> Result<Seen> {
         let (mut losses, mut rows) = (Vec::new(), Vec::new());
@@ -165,7 +170,7 @@ impl Trainer {
     }
 
     /// The losses of the same batches, by the same dropout, with the weights as they are now.
-    fn losses(&self, batches: &[TaskBatch], step: usize) -> Result<Vec<f64>> {
+    pub(crate) fn losses(&self, batches: &[TaskBatch], step: usize) -> Result<Vec<f64>> {
         batches
             .iter()
             .map(|batch| {

@@ -26,13 +26,40 @@ pub struct Halves {
 /// `None` if there are fewer than 4 draws, or if a task's halves agree less than `reliability` (such as 0.05) on
 /// average, over all draws or without some block of them: then noise is all there is.
 pub fn corrected_cosine(draws: &[Halves], reliability: f64, confidence: f64) -> Option<Interval> {
-    let estimate = |draws: &[Halves]| {
-        let mean = |part: fn(&Halves) -> f64| draws.iter().map(part).sum::<f64>() / draws.len() as f64;
-        let (first, second) = (mean(|draw| draw.first), mean(|draw| draw.second));
-        let reliable = first.min(second) >= reliability.max(f64::MIN_POSITIVE);
-        reliable.then(|| mean(|draw| draw.between) / (first * second).sqrt())
+    jackknife(draws, confidence, |draws| corrected(draws, reliability))
+}
+
+/// How contested what two tasks move is: ω − κ, from draws in order of their agreement on where to move (ω, such as the
+/// cosine of row energies) and on which rows to move alike (κ, such as that of row kernels), each freed of noise as in
+/// [`corrected_cosine`]. About 1: the same rows, in patterns that have nothing to do with each other; about 0: other
+/// rows, or the same pattern.
+///
+/// `None` as for [`corrected_cosine`].
+///
+/// # Panics
+/// If there are not as many draws of one as of the other.
+pub fn contest(places: &[Halves], patterns: &[Halves], reliability: f64, confidence: f64) -> Option<Interval> {
+    assert_eq!(places.len(), patterns.len(), "one draw of both");
+    let draws: Vec<(Halves, Halves)> = places.iter().copied().zip(patterns.iter().copied()).collect();
+    let estimate = |draws: &[(Halves, Halves)]| {
+        let (places, patterns): (Vec<Halves>, Vec<Halves>) = draws.iter().copied().unzip();
+        Some(corrected(&places, reliability)? - corrected(&patterns, reliability)?)
     };
-    jackknife(draws, confidence, estimate)
+    jackknife(&draws, confidence, estimate)
+}
+
+/// c̄ / √(r̄ᵢ·r̄ⱼ), where both tasks' halves agree.
+fn corrected(draws: &[Halves], reliability: f64) -> Option<f64> {
+    let mean = |part: fn(&Halves) -> f64| draws.iter().map(part).sum::<f64>() / draws.len() as f64;
+    let (first, second) = (mean(|draw| draw.first), mean(|draw| draw.second));
+    let reliable = first.min(second) >= reliability.max(f64::MIN_POSITIVE);
+    reliable.then(|| mean(|draw| draw.between) / (first * second).sqrt())
+}
+
+/// The mean of `values`, one a draw and in order, with an interval that allows for neighbouring draws being alike.
+/// `None` if there are fewer than 4.
+pub fn mean_over_draws(values: &[f64], confidence: f64) -> Option<Interval> {
+    jackknife(values, confidence, |values| Some(values.iter().sum::<f64>() / values.len() as f64))
 }
 
 #[cfg(test)]
