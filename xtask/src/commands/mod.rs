@@ -6,6 +6,7 @@ mod bench_step;
 mod check;
 mod compare;
 mod data;
+mod diagnose;
 mod evaluate;
 mod fetch;
 mod list;
@@ -29,6 +30,8 @@ pub enum Command {
     Compare(compare::Compare),
     /// Look at datasets before they are trusted
     Data(data::Data),
+    /// Say how tasks get on with each other while they train
+    Diagnose(diagnose::Diagnose),
     /// Score a run's model again
     Evaluate(evaluate::Evaluate),
     /// Fetch the model and datasets of a recipe
@@ -56,6 +59,7 @@ impl Command {
             Self::Check(command) => command.run(),
             Self::Compare(command) => command.run(),
             Self::Data(command) => command.run(),
+            Self::Diagnose(command) => command.run(),
             Self::Evaluate(command) => command.run(),
             Self::Fetch(command) => command.run(),
             Self::List(command) => command.run(),

@@ -147,7 +147,7 @@ impl Where {
 }
 
 /// A binary without the device's feature builds itself again with it and hands over.
-fn rerun_with_feature(device: Where) -> Result<Option<ExitCode>> {
+pub(super) fn rerun_with_feature(device: Where) -> Result<Option<ExitCode>> {
     if device.built_in() {
         return Ok(None);
     }
@@ -173,7 +173,7 @@ pub(super) fn set_threads(threads: usize) -> Result<()> {
 }
 
 /// runs/NAME, or NAME-2, NAME-3, …: the next free one, or the latest one to resume.
-fn free_folder(name: &str, resume: bool) -> PathBuf {
+pub(super) fn free_folder(name: &str, resume: bool) -> PathBuf {
     let runs = Path::new("runs");
     let folder = |index: usize| if index == 1 { runs.join(name) } else { runs.join(format!("{name}-{index}")) };
     let first_free = (1..).find(|&index| !folder(index).exists()).unwrap_or(1);
