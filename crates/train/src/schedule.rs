@@ -4,8 +4,11 @@ use anyhow::{Result, bail};
 
 use crate::recipe::Schedule;
 
-/// Every schedule: its name, and its factor of the base rate at step `t` of `n` behind `w` steps of warm-up.
-pub const SCHEDULES: &[(&str, fn(f64, f64, f64) -> f64)] = &[
+/// The factor of the base rate at step `t` of `n` behind `w` steps of warm-up.
+pub type Factor = fn(f64, f64, f64) -> f64;
+
+/// Every schedule by its name.
+pub const SCHEDULES: &[(&str, Factor)] = &[
     ("constant", |_, _, _| 1.),
     ("constant_with_warmup", |t, w, _| warm(t, w).unwrap_or(1.)),
     ("cosine", |t, w, n| {

@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 
 use super::train::set_threads;
 
-/// Classes of each task.
+/// Classes of the tasks, in turn.
 const CLASSES: [usize; 3] = [2, 3, 5];
 /// Sets of batches a case.
 const SETS: usize = 4;
@@ -41,6 +41,15 @@ pub(super) struct BenchStep {
     /// The sharing strategy
     #[arg(long, default_value = "hard")]
     strategy: String,
+    /// Tasks
+    #[arg(long, default_value_t = 3)]
+    tasks: usize,
+    /// Layers of the encoder, if it is not a given model
+    #[arg(long, default_value_t = 6, conflicts_with = "model")]
+    layers: usize,
+    /// Width of its states, a multiple of 32; the feed-forward block is four times as wide
+    #[arg(long, default_value_t = 384, conflicts_with = "model")]
+    hidden: usize,
     /// Timed steps, behind one that warms up
     #[arg(long, default_value_t = 5)]
     steps: usize,
@@ -74,6 +83,7 @@ impl BenchStep {
             pretrained: self.encoder()?,
             batches: self.batches.as_deref().map(read).transpose()?,
             strategy: self.strategy.clone(),
+            tasks: self.tasks,
             trainers: BTreeMap::new(),
             steps: 0,
         };
@@ -105,7 +115,14 @@ impl BenchStep {
     fn encoder(&self) -> Result<Pretrained> {
         let mut pretrained = match &self.model {
             Some(folder) => pretrained(&Checkpoint::read(folder)?)?,
-            None => random("bert", &minilm(), Key::new(0))?,
+            None => {
+                let mut shape = minilm();
+                shape["num_hidden_layers"] = self.layers.into();
+                shape["hidden_size"] = self.hidden.into();
+                shape["intermediate_size"] = (4 * self.hidden).into();
+                shape["num_attention_heads"] = (self.hidden / 32).into();
+                random("bert", &shape, Key::new(0))?
+            }
         };
         let route = match self.path.as_str() {
             "auto" => Route::Auto,
@@ -136,6 +153,7 @@ struct Bench {
     pretrained: Pretrained,
     batches: Option<BTreeMap<String, Tensor>>,
     strategy: String,
+    tasks: usize,
     /// By rule.
     trainers: BTreeMap<String, Trainer>,
     /// Steps of the whole life.
@@ -176,18 +194,19 @@ impl Bench {
     }
 
     fn trainer(&self, rule: &str) -> Result<Trainer> {
+        let names: Vec<String> = (0..self.tasks).map(|task| format!("task{task}")).collect();
         let text = format!(
-            "tasks = [\"a\", \"b\", \"c\"]\ncheckpoint = \"bench\"\n[sharing]\nstrategy = \"{}\"\n\
-             [weighting]\nrule = \"{rule}\"\n[train]\nclip = 0.0\n[optimizer]\nrate = {RATE}\n",
+            "tasks = {names:?}\ncheckpoint = \"bench\"\n[sharing]\nstrategy = \"{}\"\n[weighting]\nrule = \"{rule}\"\n\
+             [train]\nclip = 0.0\n[optimizer]\nrate = {RATE}\n",
             self.strategy
         );
         let (recipe, _) = Recipe::parse("bench", &text, &[])?;
-        let specs: Vec<(String, TaskSpec)> = ["a", "b", "c"]
-            .iter()
-            .zip(CLASSES)
-            .map(|(name, classes)| {
-                let labels = (0..classes).map(|class| class.to_string()).collect();
-                (name.to_string(), TaskSpec { kind: "classification".into(), labels, ..TaskSpec::default() })
+        let specs: Vec<(String, TaskSpec)> = names
+            .into_iter()
+            .enumerate()
+            .map(|(task, name)| {
+                let labels = (0..classes(task)).map(|class| class.to_string()).collect();
+                (name, TaskSpec { kind: "classification".into(), labels, ..TaskSpec::default() })
             })
             .collect();
         let built = trainer(&recipe, &self.pretrained, &specs, &Device::Cpu)?;
@@ -207,7 +226,7 @@ impl Bench {
 
     /// One batch for every task.
     fn set(&self, case: &str, set: usize) -> Result<Vec<TaskBatch>> {
-        (0..CLASSES.len())
+        (0..self.tasks)
             .map(|task| {
                 let (texts, labels) = match &self.batches {
                     Some(tensors) => given(tensors, &format!("{case}.{set}.{task}"))?,
@@ -217,6 +236,10 @@ impl Bench {
             })
             .collect()
     }
+}
+
+fn classes(task: usize) -> usize {
+    CLASSES[task % CLASSES.len()]
 }
 
 type Texts = (Vec<Encoded>, Vec<Label>);
@@ -247,7 +270,7 @@ fn drawn(case: &str, set: usize, task: usize) -> Result<Texts> {
     let mut draw = || {
         let length = shortest + stream.below(longest - shortest + 1);
         let ids = (0..length).map(|_| 1000 + stream.below(29_000) as u32).collect();
-        (text(ids), Label::Class(stream.below(CLASSES[task]) as u32))
+        (text(ids), Label::Class(stream.below(classes(task)) as u32))
     };
     Ok((0..texts).map(|_| draw()).unzip())
 }

@@ -127,6 +127,9 @@ fn rows<'a, T>(blend: &'a Blend, of: impl Fn(&'a Flat) -> Option<&'a Vec<T>>) ->
         .collect()
 }
 
+/// First element, whether it decays, values and moments.
+type Piece<'a, T> = (usize, bool, &'a mut [T], Vec<&'a mut [T]>);
+
 impl Job<'_> {
     fn run<T: Real>(
         &self,
@@ -135,7 +138,7 @@ impl Job<'_> {
         rows: &[Row<T>],
         change: impl Fn(Chunk<T>) + Sync,
     ) {
-        let mut pieces: Vec<(usize, bool, &mut [T], Vec<&mut [T]>)> = Vec::new();
+        let mut pieces: Vec<Piece<T>> = Vec::new();
         let (mut values, mut moments) = (values, moments);
         for entry in self.param.layout().entries() {
             let mut start = entry.range.start;

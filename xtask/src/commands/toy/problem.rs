@@ -79,7 +79,7 @@ impl Add for Dual {
 impl Sub for Dual {
     type Output = Self;
     fn sub(self, other: Self) -> Self {
-        self + other.times(-1.0)
+        Self { value: self.value - other.value, slope: [0, 1].map(|k| self.slope[k] - other.slope[k]) }
     }
 }
 
@@ -142,9 +142,9 @@ mod tests {
             for k in 0..2 {
                 let moved = |by: f64| losses(std::array::from_fn(|i| if i == k { x[i] + by } else { x[i] }), 0.1).0;
                 let (up, down) = (moved(1e-6), moved(-1e-6));
-                for task in 0..2 {
+                for (task, gradient) in gradients.iter().enumerate() {
                     let slope = (up[task] - down[task]) / 2e-6;
-                    assert!((slope - gradients[task][k]).abs() < 1e-6, "{x:?} task {task}");
+                    assert!((slope - gradient[k]).abs() < 1e-6, "{x:?} task {task}");
                 }
             }
         }
