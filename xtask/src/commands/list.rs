@@ -105,8 +105,7 @@ fn rows(kind: Kind) -> Result<Vec<Vec<String>>> {
 fn strategies(tasks: usize) -> Result<Vec<Vec<String>>> {
     let pretrained = random("bert", &minilm(), Key::new(0))?;
     let site = |task: usize| TaskSite { name: task.to_string(), outputs: 2, reads: Reads::Text };
-    let header =
-        ["strategy", "what it is", "parameters", &format!("in all for {tasks} tasks"), "trained", "shared", "paper"];
+    let header = ["strategy", "what it is", &format!("for {tasks} tasks"), "trained", "shared", "paper", "parameters"];
     let mut rows = vec![header.map(String::from).to_vec()];
     for entry in mtl_sharing::STRATEGIES {
         let section = (entry.defaults)();
@@ -123,7 +122,7 @@ fn strategies(tasks: usize) -> Result<Vec<Vec<String>>> {
             Ok([millions(accounting.total - heads), millions(accounting.trainable - heads), shared])
         });
         let [total, trained, shared] = counts.unwrap_or_else(|error| [format!("{error:#}"), "-".into(), "-".into()]);
-        let row = [entry.name, entry.about, entry.cost, &total, &trained, &shared, entry.paper];
+        let row = [entry.name, entry.about, &total, &trained, &shared, entry.paper, entry.cost];
         rows.push(row.map(String::from).to_vec());
     }
     Ok(rows)

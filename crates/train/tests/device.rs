@@ -1,0 +1,70 @@
+//! The same steps on a GPU as on the processor, where `MTL_DEVICE` names one (`cuda` or `metal`). Without dropout, whose
+//! places are numbered otherwise in padded batches.
+
+use anyhow::{Result, bail};
+use candle_core::Device;
+use mtl_backbone::random;
+use mtl_task::rng::Key;
+use mtl_task::{Encoded, Label, Packed, Progress, TaskBatch, TaskId, TaskSpec};
+use mtl_train::{Recipe, trainer};
+use serde_json::json;
+
+const RECIPE: &str = "tasks = [\"one\", \"two\"]\ncheckpoint = \"none\"\n[sharing]\nstrategy = \"hard\"\n\
+                      [head]\ndropout = 0.0\n[weighting]\nrule = \"nash\"\n[optimizer]\nrate = 1e-3\n";
+
+fn device() -> Result<Option<Device>> {
+    Ok(match std::env::var("MTL_DEVICE").as_deref() {
+        Err(_) | Ok("cpu") => None,
+        Ok("cuda") => Some(Device::new_cuda(0)?),
+        Ok("metal") => Some(Device::new_metal(0)?),
+        Ok(other) => bail!("MTL_DEVICE={other}: there are cpu, cuda, metal"),
+    })
+}
+
+/// The losses of five steps.
+fn losses(device: &Device) -> Result<Vec<Vec<f64>>> {
+    let (recipe, _) = Recipe::parse("test", RECIPE, &[])?;
+    let shape = json!({
+        "model_type": "bert", "vocab_size": 50, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4,
+        "intermediate_size": 64, "max_position_embeddings": 16, "type_vocab_size": 2, "hidden_act": "gelu",
+        "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0,
+    });
+    let pretrained = random("bert", &shape, Key::new(1))?;
+    let labels = vec!["no".to_string(), "yes".to_string()];
+    let spec = TaskSpec { kind: "classification".into(), labels, ..TaskSpec::default() };
+    let specs = ["one", "two"].map(|name| (name.to_string(), spec.clone()));
+    let mut trainer = trainer(&recipe, &pretrained, &specs, device)?;
+    (0..5)
+        .map(|step| {
+            let batch = |task: usize| {
+                let mut stream = Key::new(2).with(step as u64).with(task as u64).stream();
+                let texts: Vec<Encoded> = (0..4)
+                    .map(|_| {
+                        let ids: Vec<u32> = (0..3 + stream.below(9)).map(|_| stream.below(50) as u32).collect();
+                        Encoded { segments: vec![0; ids.len()], ids, ..Encoded::default() }
+                    })
+                    .collect();
+                let labels = (0..4).map(|_| Label::Class(stream.below(2) as u32)).collect();
+                let tokens = if device.is_cpu() { Packed::new(&texts) } else { Packed::padded(&texts, 0) };
+                TaskBatch { task: TaskId(task), tokens, labels }
+            };
+            Ok(trainer.step(&[vec![batch(0), batch(1)]], Progress { step, of: 5 }, 1e-3)?.losses)
+        })
+        .collect()
+}
+
+#[test]
+fn a_device_takes_the_same_steps_as_the_processor() -> Result<()> {
+    let here = losses(&Device::Cpu)?;
+    assert!(here.iter().flatten().all(|loss| loss.is_finite()));
+    let Some(device) = device()? else {
+        println!("skipped: MTL_DEVICE names no GPU, so its steps are not compared with the processor's");
+        return Ok(());
+    };
+    for (step, (here, there)) in here.iter().zip(losses(&device)?).enumerate() {
+        for (here, there) in here.iter().zip(there) {
+            assert!((here - there).abs() <= 1e-3 * here.abs().max(1.), "step {step}: {here} here, {there} there");
+        }
+    }
+    Ok(())
+}
