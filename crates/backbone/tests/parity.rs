@@ -2,6 +2,7 @@
 //!
 //! A gradient may be off by 1e-4 of its own norm, or of a thousandth of its layer's norm where its own is smaller:
 //! the key bias has a gradient of exactly zero in theory, and rounding in practice.
+#![allow(clippy::print_stdout, reason = "what is skipped is said aloud")]
 
 use std::collections::BTreeMap;
 use std::path::Path as FilePath;

@@ -1,5 +1,6 @@
 //! The same steps on a GPU as on the processor, where `MTL_DEVICE` names one (`cuda` or `metal`). Without dropout, whose
 //! places are numbered otherwise in padded batches.
+#![allow(clippy::print_stdout, reason = "what is skipped is said aloud")]
 
 use anyhow::{Result, bail};
 use candle_core::Device;

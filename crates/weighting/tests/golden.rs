@@ -1,6 +1,7 @@
 //! Every rule against answers that were not made by this code: `golden/definitions.json` (numpy and scipy, `make.py`),
 //! `golden/torchjd.json` (`docs/benches/peers/rule_traces.py`), and the project's shared vectors where they lie beside
 //! the workspace.
+#![allow(clippy::print_stdout, reason = "what is skipped is said aloud")]
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

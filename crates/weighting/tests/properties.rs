@@ -127,7 +127,7 @@ fn gram(rows: &Rows) -> Gram {
 }
 
 fn weights(rule: &str, settings: Value, rows: &Rows) -> Outcome {
-    step(&mut make(rule, rows.len(), settings), &[rows.clone()], &losses(rows.len()), 0).0
+    step(&mut make(rule, rows.len(), settings), std::slice::from_ref(rows), &losses(rows.len()), 0).0
 }
 
 #[test]
@@ -183,11 +183,11 @@ fn the_bargaining_policy_is_one_for_every_ending() {
         let opposite: Rows = vec![rows[0].clone(), rows[0].iter().map(|v| -v).collect(), rows[1].clone()];
         let mut rule = make(name, 3, settings.clone());
         assert!(rule.held(Progress { step: 1, of: 9 }).is_none(), "nothing is agreed yet");
-        let (outcome, _) = step(&mut rule, &[opposite.clone()], &losses(3), 0);
+        let (outcome, _) = step(&mut rule, std::slice::from_ref(&opposite), &losses(3), 0);
         assert_eq!(outcome.status, Status::ParetoStationary);
         let g = gram(&opposite);
         assert!((0..3).all(|i| (outcome.weights[i] * g.norm(i) - 1.0).abs() < 1e-12), "{outcome:?}");
-        let (agreed, _) = step(&mut rule, &[rows.clone()], &losses(3), 1);
+        let (agreed, _) = step(&mut rule, std::slice::from_ref(&rows), &losses(3), 1);
         assert_eq!(agreed.status, Status::Agreed);
         let (again, _) = step(&mut rule, &[opposite], &losses(3), 2);
         assert_eq!((again.status, &again.weights), (Status::ParetoStationary, &agreed.weights));
@@ -238,7 +238,7 @@ fn imtl_g_flips_with_a_typed_warning_and_is_scale_invariant_up_to_that() {
         let mut stream = Key::new(seed).named("imtl").stream();
         let rows = normal(&mut stream, 4, 6);
         let factors: Vec<f64> = (0..4).map(|_| (2.0 * stream.normal()).exp()).collect();
-        let (one, d) = step(&mut make("imtl-g", 4, json!({})), &[rows.clone()], &losses(4), 0);
+        let (one, d) = step(&mut make("imtl-g", 4, json!({})), std::slice::from_ref(&rows), &losses(4), 0);
         let (_, e) = step(&mut make("imtl-g", 4, json!({})), &[scaled(&rows, &factors)], &losses(4), 0);
         assert!((dot(&bearing(&d), &bearing(&e)).abs() - 1.0).abs() < 1e-6);
         let ascends = rows.iter().all(|row| dot(row, &d) < 0.0);
@@ -254,7 +254,7 @@ fn cagrad_conflicts_with_nobody_from_c_one_on() {
         (0..100)
             .map(|seed| kinds(seed).into_iter().find(|(kind, _)| *kind == "conflicting").expect("listed").1)
             .map(|rows| {
-                let (_, d) = step(&mut make("cagrad", 4, json!({"c": c})), &[rows.clone()], &losses(4), 0);
+                let (_, d) = step(&mut make("cagrad", 4, json!({"c": c})), std::slice::from_ref(&rows), &losses(4), 0);
                 rows.iter().map(|row| dot(&bearing(row), &d) / length(&d)).fold(f64::INFINITY, f64::min)
             })
             .fold(f64::INFINITY, f64::min)
@@ -269,7 +269,7 @@ fn cagrad_conflicts_with_nobody_from_c_one_on() {
 fn projections_vanish_at_strongly_stationary_points() {
     for (_, rows) in (0..20).flat_map(kinds).filter(|(kind, _)| *kind == "strongly stationary") {
         for name in ["upgrad", "dualproj", "mgda"] {
-            let (outcome, d) = step(&mut make(name, 4, json!({})), &[rows.clone()], &losses(4), 0);
+            let (outcome, d) = step(&mut make(name, 4, json!({})), std::slice::from_ref(&rows), &losses(4), 0);
             assert!(length(&d) < 1e-6, "{name}: {outcome:?} leaves {}", length(&d));
         }
         assert_eq!(weights("mgda", json!({}), &rows).status, Status::ParetoStationary);
@@ -299,7 +299,8 @@ fn random_draws_have_the_moments_of_their_definitions() {
     let rows = vec![vec![3.0, 1.0, -1.0, 0.0], vec![-1.0, 2.0, -4.0, 0.0]];
     let mut sum = [0.0; 4];
     for number in 0..count {
-        let (_, d) = step(&mut make("graddrop", 2, json!({"leak": 0.25})), &[rows.clone()], &losses(2), number);
+        let (_, d) =
+            step(&mut make("graddrop", 2, json!({"leak": 0.25})), std::slice::from_ref(&rows), &losses(2), number);
         sum.iter_mut().zip(d).for_each(|(s, d)| *s += d / count as f64);
     }
     // Coordinate 0 keeps its sign with P = ¾: the entries that pass, ¾·3 − ¼·1, and a quarter of those that do not.

@@ -85,6 +85,7 @@ impl Sub for Dual {
 
 impl Mul for Dual {
     type Output = Self;
+    #[allow(clippy::suspicious_arithmetic_impl, reason = "the product rule adds")]
     fn mul(self, other: Self) -> Self {
         let slope = [0, 1].map(|k| self.slope[k] * other.value + self.value * other.slope[k]);
         Self { value: self.value * other.value, slope }
