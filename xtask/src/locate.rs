@@ -47,13 +47,7 @@ pub fn file(name: &str, folder: &str, what: &str) -> Result<PathBuf> {
         return Ok(path);
     }
     let known = names(folder);
-    let nearest = known
-        .iter()
-        .map(|known| (strsim::jaro_winkler(name, known), known))
-        .filter(|(likeness, _)| *likeness > 0.75)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, known)| format!(" (did you mean `{known}`?)"))
-        .unwrap_or_default();
+    let nearest = mtl_task::nearest(name, known.iter().map(String::as_str));
     bail!("unknown {what} `{name}`{nearest}; there are {}", known.join(", "))
 }
 

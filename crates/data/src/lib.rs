@@ -13,7 +13,6 @@ mod dataset;
 pub mod generator;
 pub mod mail;
 pub mod manifest;
-mod nearest;
 pub mod reader;
 mod rows;
 pub mod sampler;

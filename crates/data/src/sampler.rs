@@ -66,7 +66,7 @@ pub const SAMPLERS: &[Entry] = &[
 /// # Errors
 /// If there is none; names the nearest.
 pub fn find(name: &str) -> Result<&'static Entry> {
-    crate::nearest::member("sampler", name, SAMPLERS, |entry| entry.name)
+    mtl_task::member("sampler", name, SAMPLERS, |entry| entry.name)
 }
 
 fn number(settings: &Value, key: &str, low: f64, high: f64) -> Result<f64> {

@@ -34,13 +34,7 @@ pub const METRICS: &[&dyn Metric] = &[
 pub fn find(name: &str) -> Result<&'static dyn Metric, String> {
     METRICS.iter().find(|metric| metric.name() == name).copied().ok_or_else(|| {
         let names: Vec<&str> = METRICS.iter().map(|metric| metric.name()).collect();
-        let nearest = names
-            .iter()
-            .map(|known| (strsim::jaro_winkler(name, known), known))
-            .filter(|(likeness, _)| *likeness > 0.75)
-            .max_by(|a, b| a.0.total_cmp(&b.0))
-            .map(|(_, known)| format!(" (did you mean `{known}`?)"))
-            .unwrap_or_default();
+        let nearest = mtl_task::nearest(name, names.iter().copied());
         format!("unknown metric `{name}`{nearest}; there are {}", names.join(", "))
     })
 }

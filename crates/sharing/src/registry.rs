@@ -1,6 +1,6 @@
 //! The strategies, sorted by name.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use serde_json::Value;
 
 use crate::{
@@ -212,18 +212,7 @@ fn build<S: Strategy>(section: &Value, site: &mut Site) -> Result<Box<dyn Sharin
 /// # Errors
 /// If there is none; names the nearest.
 pub fn find(name: &str) -> Result<&'static Entry> {
-    if let Some(entry) = STRATEGIES.iter().find(|entry| entry.name == name) {
-        return Ok(entry);
-    }
-    let names: Vec<&str> = STRATEGIES.iter().map(|entry| entry.name).collect();
-    let nearest = names
-        .iter()
-        .map(|known| (strsim::jaro_winkler(name, known), known))
-        .filter(|(likeness, _)| *likeness > 0.75)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, known)| format!(" (did you mean `{known}`?)"))
-        .unwrap_or_default();
-    bail!("unknown strategy `{name}`{nearest}; there are {}", names.join(", "))
+    mtl_task::member("strategy", name, STRATEGIES, |entry| entry.name)
 }
 
 #[cfg(test)]

@@ -7,11 +7,13 @@
 
 mod batch;
 mod label;
+mod names;
 pub mod rng;
 mod spec;
 
 pub use batch::{Encoded, Packed, Step, TaskBatch};
 pub use label::{Answer, Cell, Label, Likelihood, Progress, Reads, TaskId};
+pub use names::{member, nearest};
 pub use spec::TaskSpec;
 
 #[cfg(feature = "candle")]

@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 
 use crate::task::Kind;
-use crate::{Task, TaskSpec, classification, multilabel, regression, tagging};
+use crate::{Task, TaskSpec, classification, member, multilabel, nearest, regression, tagging};
 
 /// Every task kind.
 pub const KINDS: &[Kind] = &[classification::KIND, multilabel::KIND, regression::KIND, tagging::KIND];
@@ -13,22 +13,7 @@ pub const KINDS: &[Kind] = &[classification::KIND, multilabel::KIND, regression:
 /// # Errors
 /// If the kind is unknown or the table does not fit it.
 pub fn build(spec: &TaskSpec) -> Result<Box<dyn Task>> {
-    let Some(kind) = KINDS.iter().find(|kind| kind.name == spec.kind) else {
-        let names: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
-        bail!("unknown task kind `{}`{}; there are {}", spec.kind, nearest(&spec.kind, &names), names.join(", "));
-    };
-    (kind.build)(spec)
-}
-
-/// ", did you mean `x`?" if some name is close to `found`, else nothing.
-pub(crate) fn nearest(found: &str, names: &[&str]) -> String {
-    names
-        .iter()
-        .map(|name| (strsim::jaro_winkler(found, name), name))
-        .filter(|(likeness, _)| *likeness > 0.75)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, name)| format!(" (did you mean `{name}`?)"))
-        .unwrap_or_default()
+    (member("task kind", &spec.kind, KINDS, |kind| kind.name)?.build)(spec)
 }
 
 /// The index of `name` in `names`, or an error that lists them.
@@ -39,7 +24,7 @@ pub(crate) fn index_of(name: &str, names: &[String], what: &str) -> Result<u32> 
     let known: Vec<&str> = names.iter().map(String::as_str).collect();
     let shown = known.iter().take(12).copied().collect::<Vec<_>>().join(", ");
     let more = if known.len() > 12 { format!(", … ({} in all)", known.len()) } else { String::new() };
-    bail!("unknown {what} `{name}`{}; known are {shown}{more}", nearest(name, &known))
+    bail!("unknown {what} `{name}`{}; known are {shown}{more}", nearest(name, known.iter().copied()))
 }
 
 #[cfg(test)]

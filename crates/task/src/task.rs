@@ -67,7 +67,7 @@ pub(crate) fn headline_first(defaults: &[&'static str], headline: Option<&str>) 
     let Some(name) = HEADLINES.iter().find(|name| **name == wanted) else {
         anyhow::bail!(
             "unknown headline metric `{wanted}`{}; there are {}",
-            crate::registry::nearest(wanted, HEADLINES),
+            crate::nearest(wanted, HEADLINES.iter().copied()),
             HEADLINES.join(", ")
         );
     };

@@ -43,7 +43,7 @@ impl Control {
             for name in names {
                 let Some(dataset) = datasets.iter_mut().find(|dataset| dataset.name == *name) else {
                     let known: Vec<&str> = datasets.iter().map(|dataset| dataset.name.as_str()).collect();
-                    let nearest = crate::nearest(name, &known);
+                    let nearest = mtl_task::nearest(name, known.iter().copied());
                     bail!("[control] {what}: no task `{name}`{nearest}; there are {}", known.join(", "))
                 };
                 let mut stream = key.named(what).named(name).stream();

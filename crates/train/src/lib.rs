@@ -34,14 +34,3 @@ pub use run::{Answered, Ended, Finished, Look, Run, RunOptions};
 pub use step::{StepReport, Trainer};
 pub use store::{read_tensors, write_atomically, write_tensors};
 pub use trained::Trained;
-
-/// " (did you mean `x`?)" if some name is close to `found`, else nothing.
-pub(crate) fn nearest(found: &str, names: &[&str]) -> String {
-    names
-        .iter()
-        .map(|name| (strsim::jaro_winkler(found, name), name))
-        .filter(|(likeness, _)| *likeness > 0.75)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, name)| format!(" (did you mean `{name}`?)"))
-        .unwrap_or_default()
-}

@@ -39,7 +39,7 @@ pub fn factor(schedule: &Schedule, step: usize, steps: usize) -> f64 {
 pub(crate) fn check(schedule: &Schedule, steps: usize) -> Result<()> {
     if !SCHEDULES.iter().any(|(name, _)| *name == schedule.name) {
         let names: Vec<&str> = SCHEDULES.iter().map(|(name, _)| *name).collect();
-        let nearest = crate::nearest(&schedule.name, &names);
+        let nearest = mtl_task::nearest(&schedule.name, names.iter().copied());
         bail!("unknown schedule `{}`{nearest}; there are {}", schedule.name, names.join(", "));
     }
     if !(0. ..=1.).contains(&schedule.warmup_ratio) {

@@ -88,7 +88,11 @@ impl Trained {
         let names: Vec<&str> = self.tasks.iter().map(|(name, _)| name.as_str()).collect();
         match names.iter().position(|known| *known == name) {
             Some(at) => Ok((TaskId(at), self.trainer.tasks[at].as_ref())),
-            None => bail!("unknown task `{name}`{}; the run has {}", crate::nearest(name, &names), names.join(", ")),
+            None => bail!(
+                "unknown task `{name}`{}; the run has {}",
+                mtl_task::nearest(name, names.iter().copied()),
+                names.join(", ")
+            ),
         }
     }
 

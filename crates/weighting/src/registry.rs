@@ -2,7 +2,6 @@
 
 use serde_json::Value;
 
-use crate::settings::nearest;
 use crate::{Property, Weighting};
 use crate::{
     aligned_mtl, auto_lambda, cagrad, config, db_mtl, dualproj, dwa, equal, excess_mtl, fairgrad, famo, fixed, gls,
@@ -100,6 +99,10 @@ pub fn find(name: &str) -> Result<&'static Entry, String> {
     RULES.iter().find(is).ok_or_else(|| {
         let names: Vec<&str> = RULES.iter().flat_map(|entry| [&[entry.name], entry.aliases].concat()).collect();
         let listed: Vec<&str> = RULES.iter().map(|entry| entry.name).collect();
-        format!("unknown weighting rule `{name}`{}; there are {}", nearest(name, &names), listed.join(", "))
+        format!(
+            "unknown weighting rule `{name}`{}; there are {}",
+            mtl_task::nearest(name, names.iter().copied()),
+            listed.join(", ")
+        )
     })
 }

@@ -19,7 +19,10 @@ pub(crate) fn read<S: Default + Serialize + DeserializeOwned>(rule: &str, value:
         known.as_object().map(|known| known.keys().map(String::as_str).collect()).unwrap_or_default();
     if let Some(name) = given.keys().find(|name| !names.contains(&name.as_str())) {
         let known = if names.is_empty() { "it has none".into() } else { format!("there are {}", names.join(", ")) };
-        return Err(format!("`{rule}` has no setting `{name}`{}; {known}", nearest(name, &names)));
+        return Err(format!(
+            "`{rule}` has no setting `{name}`{}; {known}",
+            mtl_task::nearest(name, names.iter().copied())
+        ));
     }
     serde_json::from_value(value.clone()).map_err(|error| format!("in the settings of `{rule}`: {error}"))
 }
@@ -27,17 +30,6 @@ pub(crate) fn read<S: Default + Serialize + DeserializeOwned>(rule: &str, value:
 /// The default settings, an object.
 pub(crate) fn defaults<S: Default + Serialize>() -> Value {
     serde_json::to_value(S::default()).unwrap_or(Value::Null)
-}
-
-/// " (did you mean `x`?)" if some name is within two edits or a third of its length, else nothing.
-pub(crate) fn nearest(found: &str, names: &[&str]) -> String {
-    names
-        .iter()
-        .map(|name| (edits(found, name), name))
-        .filter(|(edits, name)| *edits <= 2.max(name.len() / 3))
-        .min()
-        .map(|(_, name)| format!(" (did you mean `{name}`?)"))
-        .unwrap_or_default()
 }
 
 /// Reads a bound on a norm: a number, or "none", null or 0 for no bound.
@@ -55,22 +47,6 @@ pub(crate) fn bound<'de, D: Deserializer<'de>>(source: D) -> Result<f64, D::Erro
         Bound::Absent(()) => Ok(0.0),
         _ => Err(serde::de::Error::custom("a norm must be a number that is not negative, or \"none\"")),
     }
-}
-
-/// The Levenshtein distance.
-fn edits(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(x != *y);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]
@@ -101,10 +77,5 @@ mod tests {
             assert_eq!(read::<Example>("x", &serde_json::json!({"max_norm": none})).expect("read").max_norm, 0.0);
         }
         assert!(read::<Example>("x", &serde_json::json!({"max_norm": -1.0})).is_err());
-    }
-
-    #[test]
-    fn distances_are_those_of_levenshtein() {
-        assert_eq!((edits("kitten", "sitting"), edits("", "abc"), edits("nash", "nash")), (3, 3, 0));
     }
 }

@@ -99,7 +99,7 @@ fn unseen(
             "{}: label `{name}` occurs in {which} ({count} rows with such labels) but never in train{}; if it is meant, \
              name every label in the manifest's [task] labels",
             row.place,
-            crate::nearest::nearest(&name, known)
+            mtl_task::nearest(&name, known)
         );
     }
     Ok(())

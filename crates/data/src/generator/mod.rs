@@ -25,7 +25,7 @@ pub struct Entry {
 pub const GENERATORS: &[Entry] = &[planted::ENTRY];
 
 fn find(generator: &Generator) -> Result<(&'static Entry, Value)> {
-    let entry = crate::nearest::member("generator", &generator.name, GENERATORS, |entry| entry.name)?;
+    let entry = mtl_task::member("generator", &generator.name, GENERATORS, |entry| entry.name)?;
     Ok((entry, serde_json::to_value(&generator.settings)?))
 }
 

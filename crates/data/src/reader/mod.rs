@@ -48,7 +48,7 @@ pub const READERS: &[Reader] = &[
 /// right.
 pub fn read(path: &Path, spec: &ReaderSpec) -> Result<Vec<Record>> {
     let reader = match &spec.name {
-        Some(name) => crate::nearest::member("reader", name, READERS, |reader| reader.name)?,
+        Some(name) => mtl_task::member("reader", name, READERS, |reader| reader.name)?,
         None => {
             let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default().to_lowercase();
             READERS.iter().find(|reader| reader.endings.contains(&ending.as_str())).with_context(|| {

@@ -63,7 +63,7 @@ impl Record {
             bail!(
                 "{}: no column `{column}`{}; there are {}",
                 self.place,
-                crate::nearest::nearest(column, self.columns.iter().map(String::as_str)),
+                mtl_task::nearest(column, self.columns.iter().map(String::as_str)),
                 self.columns.join(", ")
             )
         };

@@ -28,11 +28,7 @@ pub const OPTIMIZERS: &[Entry] = &[adamw::ENTRY, sgd::ENTRY];
 /// # Errors
 /// If there is none; names the nearest.
 pub fn find(name: &str) -> Result<&'static Entry> {
-    if let Some(entry) = OPTIMIZERS.iter().find(|entry| entry.name == name) {
-        return Ok(entry);
-    }
-    let names: Vec<&str> = OPTIMIZERS.iter().map(|entry| entry.name).collect();
-    bail!("unknown optimizer `{name}`{}; there are {}", crate::nearest(name, &names), names.join(", "))
+    mtl_task::member("optimizer", name, OPTIMIZERS, |entry| entry.name)
 }
 
 /// Checks a setting that must be finite and at least 0.

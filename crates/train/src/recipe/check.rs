@@ -296,7 +296,7 @@ fn known(document: &Document, path: &[&str], keys: &[&str]) -> Result<()> {
     bail!(
         "{}: unknown key `{key}`{section}{}; known are {}",
         document.place(path),
-        crate::nearest(key, &sorted),
+        mtl_task::nearest(key, sorted.iter().copied()),
         sorted.join(", ")
     )
 }
