@@ -83,6 +83,9 @@ pub fn assemble(recipe: &Recipe, located: &Located, device: &Device) -> Result<A
             pretrained.encoder.max_tokens()
         );
     }
+    if recipe.train.precision == Precision::Bf16 && !device.is_cpu() {
+        bail!("train.precision = \"bf16\" rounds the processor's products; on a GPU leave it at \"f32\"");
+    }
     let options = LoadOptions {
         max_tokens: recipe.train.max_tokens,
         limit_train: recipe.train.limit,

@@ -71,7 +71,7 @@ pub fn recovery(diagnoses: &[Diagnosis], names: &[String], part: &str) -> Recove
     let factor = |name: &str| FACTORS.iter().find(|(task, _)| *task == name).map(|(_, factor)| *factor);
     let first_alike = |name: &String| names.iter().position(|other| factor(other) == factor(name)).unwrap_or_default();
     let truth: Vec<u32> = names.iter().map(|name| first_alike(name) as u32).collect();
-    let rand = |grouping: &dyn Fn(&Diagnosis) -> Option<Grouping>| {
+    let agreeing = |grouping: &dyn Fn(&Diagnosis) -> Option<Grouping>| {
         let found: Vec<f64> =
             (diagnoses.iter().filter_map(grouping)).map(|grouping| adjusted_rand(&grouping.group_of, &truth)).collect();
         found.iter().sum::<f64>() / found.len().max(1) as f64
@@ -82,8 +82,8 @@ pub fn recovery(diagnoses: &[Diagnosis], names: &[String], part: &str) -> Recove
         corrected_cosine: roc_auc(&corrected, &conflicting),
         raw_cosine: roc_auc(&raw, &conflicting),
         agreement: roc_auc(&agreement, &related),
-        affinity_rand: rand(&|diagnosis| Some(diagnosis.grouping.clone())),
-        common_ground_rand: rand(&|diagnosis| diagnosis.common_ground.clone()),
+        affinity_rand: agreeing(&|diagnosis| Some(diagnosis.grouping.clone())),
+        common_ground_rand: agreeing(&|diagnosis| diagnosis.common_ground.clone()),
         pairs: conflicting.len(),
     }
 }

@@ -80,7 +80,6 @@ fn planted_conflict_is_told_from_noise() -> Result<()> {
         names = tasks;
     }
     let score = recovery(&found, &names, WORDS);
-    eprintln!("{score:?}");
     assert_eq!(score.pairs, 27);
     assert!(score.contested.is_some_and(|area| area >= 0.9), "{score:?}");
     assert!(score.agreement.is_some_and(|area| area >= 0.9), "{score:?}");
