@@ -8,6 +8,8 @@ use mtl_sharing::{Model, Sharing};
 use mtl_task::rng::Key;
 use mtl_task::{Answer, Label, Packed, Task, TaskId};
 
+use crate::step::Trainer;
+
 /// The answers of `model` to `examples` of `task`, in their order. Texts of like length are answered together,
 /// `batch` at a time.
 ///
@@ -34,6 +36,13 @@ pub fn answers(
         }
     }
     answers.into_iter().collect::<Option<Vec<Answer>>>().context("a text was left without an answer")
+}
+
+impl Trainer {
+    /// The answers of the model as it is to `examples` of `task`, see [`answers`].
+    pub(crate) fn answers(&self, task: TaskId, examples: &[Example], batch: usize) -> Result<Vec<Answer>> {
+        answers(&self.model, self.model.sharing.as_ref(), self.tasks[task.0].as_ref(), task, examples, batch)
+    }
 }
 
 /// As many training examples of `dataset` as its dev split has, or all: drawn, because files are often sorted by label,

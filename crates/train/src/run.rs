@@ -186,8 +186,8 @@ impl Run {
         if self.train(observer)?.is_some() {
             return Ok(None);
         }
-        let (report, run) = self.finish()?;
-        let (answered, latency_ms) = (run.answered()?, run.latency()?);
+        let (report, answers, run) = self.finish()?;
+        let (answered, latency_ms) = (run.answered(answers), run.latency()?);
         Ok(Some(Finished {
             report,
             answered,
@@ -328,18 +328,18 @@ impl Run {
     }
 
     /// Scores the kept weights on dev, and on test if it is to be opened, and writes the report.
-    fn finish(mut self) -> Result<(Report, Self)> {
+    fn finish(mut self) -> Result<(Report, Vec<Vec<Answer>>, Self)> {
         let (last, best) = (self.standing.clone(), resume::find(&self.options.out.join("checkpoints"), "best"));
         let mut best_step = None;
         if let (Keep::Best, Some(best)) = (self.recipe.evaluation.keep, best) {
             best_step = Some(resume::restore(&best, &mut self.assembled.trainer)?.step);
         }
         self.standing = last;
-        let report = self.report(best_step)?;
+        let (report, answers) = self.report(best_step)?;
         let out: &Path = &self.options.out;
         write_atomically(&out.join("report.json"), &serde_json::to_vec_pretty(&report)?)?;
         write_atomically(&out.join("report.md"), report.to_markdown().as_bytes())?;
-        Ok((report, self))
+        Ok((report, answers, self))
     }
 
     fn notes(&self) -> Vec<String> {

@@ -12,7 +12,6 @@ use mtl_task::{Answer, Label, Task, TaskId, TaskSpec};
 use serde_json::Value;
 
 use crate::assemble::trainer;
-use crate::evaluate::answers;
 use crate::recipe::{Keep, Recipe};
 use crate::resume;
 use crate::step::Trainer;
@@ -118,7 +117,6 @@ impl Trained {
     /// # Errors
     /// Those of the forward pass.
     pub fn answer_examples(&self, id: TaskId, examples: &[Example]) -> Result<Vec<Answer>> {
-        let (model, batch) = (&self.trainer.model, self.recipe.evaluation.batch);
-        answers(model, model.sharing.as_ref(), self.trainer.tasks[id.0].as_ref(), id, examples, batch)
+        self.trainer.answers(id, examples, self.recipe.evaluation.batch)
     }
 }

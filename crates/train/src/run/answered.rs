@@ -3,38 +3,30 @@
 use std::time::Instant;
 
 use anyhow::Result;
-use mtl_data::{Split, TestKey};
-use mtl_task::TaskId;
+use mtl_data::Split;
+use mtl_task::{Answer, TaskId};
 
 use super::{Answered, Run};
-use crate::evaluate::{answers, judged_truths};
-use crate::recipe::Test;
+use crate::evaluate::judged_truths;
 
 /// Texts a task that the latency is measured on.
 const TIMED: usize = 32;
 
 impl Run {
-    /// The kept model's answers: to test where the recipe opens it, else to dev.
-    pub(super) fn answered(&self) -> Result<Vec<Answered>> {
-        let key = match self.recipe.evaluation.test {
-            Test::Open => Some(TestKey::final_evaluation()),
-            Test::Sealed => None,
-        };
-        let trainer = &self.assembled.trainer;
-        let datasets = self.assembled.datasets.iter().enumerate();
+    /// The examples that the kept model was judged on, test where the recipe opens it, else dev, with its `answers`.
+    pub(super) fn answered(&self, answers: Vec<Vec<Answer>>) -> Vec<Answered> {
+        let key = self.key();
+        let datasets = self.assembled.datasets.iter().zip(answers);
         datasets
-            .map(|(index, dataset)| {
+            .map(|(dataset, answers)| {
                 let split: &Split = key.as_ref().map_or(&dataset.dev, |key| dataset.test.open(key));
-                let (id, kind) = (TaskId(index), trainer.tasks[index].as_ref());
-                let sharing = trainer.model.sharing.as_ref();
-                let batch = self.recipe.evaluation.batch;
-                Ok(Answered {
+                Answered {
                     task: dataset.name.clone(),
-                    names: kind.names().to_vec(),
+                    names: dataset.task.names().to_vec(),
                     texts: split.examples.iter().map(|example| split.texts[example.row].clone()).collect(),
                     truths: judged_truths(&split.examples),
-                    answers: answers(&trainer.model, sharing, kind, id, &split.examples, batch)?,
-                })
+                    answers,
+                }
             })
             .collect()
     }
@@ -45,10 +37,7 @@ impl Run {
         let mut means = Vec::new();
         for (index, dataset) in self.assembled.datasets.iter().enumerate() {
             let sample = &dataset.dev.examples[..dataset.dev.examples.len().min(TIMED)];
-            let answer = |examples| {
-                let kind = trainer.tasks[index].as_ref();
-                answers(&trainer.model, trainer.model.sharing.as_ref(), kind, TaskId(index), examples, 1)
-            };
+            let answer = |examples| trainer.answers(TaskId(index), examples, 1);
             // The first answer fills buffers that the others find filled.
             answer(&sample[..1])?;
             let started = Instant::now();

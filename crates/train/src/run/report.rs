@@ -5,27 +5,23 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use mtl_data::TestKey;
 use mtl_eval::{Judged, Parameters, Report, Splits, TaskReport};
-use mtl_task::{Label, TaskId};
+use mtl_task::{Answer, Label, TaskId};
 
 use super::Run;
-use crate::evaluate::{answers, judged_truths, train_sample};
+use crate::evaluate::{judged_truths, train_sample};
 use crate::recipe::Test;
 
 impl Run {
-    /// Scores the model as it is now.
-    pub(super) fn report(&self, best_step: Option<usize>) -> Result<Report> {
+    /// Scores the model as it is now. Answers also what it answered, task by task: to test where that is opened, else to
+    /// dev.
+    pub(super) fn report(&self, best_step: Option<usize>) -> Result<(Report, Vec<Vec<Answer>>)> {
         let trainer = &self.assembled.trainer;
         let batch = self.recipe.evaluation.batch;
-        let key = match self.recipe.evaluation.test {
-            Test::Open => Some(TestKey::final_evaluation()),
-            Test::Sealed => None,
-        };
-        let mut tasks = BTreeMap::new();
+        let key = self.key();
+        let (mut tasks, mut judged) = (BTreeMap::new(), Vec::new());
         for (index, dataset) in self.assembled.datasets.iter().enumerate() {
             let (id, kind) = (TaskId(index), trainer.tasks[index].as_ref());
-            let answer = |examples: &[mtl_data::Example]| {
-                answers(&trainer.model, trainer.model.sharing.as_ref(), kind, id, examples, batch)
-            };
+            let answer = |examples: &[mtl_data::Example]| trainer.answers(id, examples, batch);
             let sample = train_sample(dataset);
             let sample = sample.as_slice();
             let test = key.as_ref().map(|key| dataset.test.open(key).examples.as_slice());
@@ -47,10 +43,11 @@ impl Run {
             };
             let report = TaskReport::judge(&dataset.spec.kind, &kind.metrics(), &kind.trivial(&truths), splits)?;
             tasks.insert(dataset.name.clone(), report);
+            judged.push(test_answers.unwrap_or(dev_answers));
         }
         let accounting = trainer.model.accounting(self.assembled.pretrained.count());
         let names = self.assembled.datasets.iter().map(|dataset| dataset.name.clone());
-        Ok(Report {
+        let report = Report {
             recipe: self.options.recipe_name.clone(),
             fallback: self.options.fallback,
             checkpoint: self.checkpoint_name.clone(),
@@ -74,7 +71,16 @@ impl Run {
             },
             outcomes: self.standing.outcomes.clone(),
             tasks,
-        })
+        };
+        Ok((report, judged))
+    }
+
+    /// The key of the test splits, where the recipe opens them.
+    pub(super) fn key(&self) -> Option<TestKey> {
+        match self.recipe.evaluation.test {
+            Test::Open => Some(TestKey::final_evaluation()),
+            Test::Sealed => None,
+        }
     }
 
     /// When the first test split was opened, if one was.
