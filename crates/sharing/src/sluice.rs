@@ -28,14 +28,14 @@ use serde_json::{Value, json};
 
 use crate::price::{priced, squared_norm};
 use crate::stitch::{Init, Stitched, affordable};
+use crate::target::Target;
 use crate::{Sharing, Site, Strategy};
 
 /// Subspaces of a state.
 const SUBSPACES: usize = 2;
 
-/// The matrices that write a layer's sums, counted among its six: query, key, value, attention's output, and into and
-/// out of the feed-forward block.
-const OUTPUTS: [usize; 2] = [3, 5];
+/// The maps that write a layer's sums.
+const OUTPUTS: [Target; 2] = [Target::Attended, Target::Narrow];
 
 /// The `[sharing]` section of `strategy = "sluice"`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -159,11 +159,11 @@ impl Sharing for Sluices {
 fn overlap(layer: &Param) -> Result<(f64, Tensor)> {
     let theta = layer.tensor().detach();
     let (mut value, mut pieces) = (0., Vec::new());
-    let mut matrices = 0;
+    let written = OUTPUTS.map(|target| target.weight(layer.layout()).map(|entry| entry.range.start));
+    let written = written.into_iter().collect::<anyhow::Result<Vec<usize>>>().map_err(candle_core::Error::msg)?;
     for entry in layer.layout().entries() {
         let range = entry.range.clone();
-        matrices += usize::from(entry.shape.len() == 2);
-        if entry.shape.len() != 2 || !OUTPUTS.contains(&(matrices - 1)) {
+        if !written.contains(&range.start) {
             pieces.push(Tensor::zeros(range.len(), theta.dtype(), theta.device())?);
             continue;
         }
