@@ -1,7 +1,7 @@
 """Scripted traces of weighting rules by TorchJD, the oracle of crates/weighting/tests/golden/torchjd.json.
 
-    python -m venv /tmp/venv && /tmp/venv/bin/pip install torch torchjd numpy
-    /tmp/venv/bin/python docs/benches/peers/rule_traces.py > crates/weighting/tests/golden/torchjd.json
+    python3 -m venv venv && venv/bin/pip install torch torchjd numpy
+    venv/bin/python docs/benches/peers/rule_traces.py > crates/weighting/tests/golden/torchjd.json
 
 Every case is a rule, its settings in this project's names, and steps: losses or gradients in, weights or a direction out,
 the rule's state carried from step to step. All in f64.
