@@ -108,6 +108,62 @@ fn stopped_anywhere_and_started_again_it_ends_alike() {
 }
 
 #[test]
+fn tasks_that_never_meet_are_tuned_one_by_one() {
+    let (experiment, folder) = (experiment(TUNED), tempfile::tempdir().expect("a folder"));
+    let found = finished(&experiment, folder.path());
+    let (plan, all) = (Plan::open(folder.path()).expect("a plan"), lines(folder.path()));
+    let chosen = found.arms[0].arm.tuned["optimizer.task_rates"].parse::<toml::Value>().expect("TOML");
+    for task in ["planted-topic", "planted-mood"] {
+        let tuning = all.iter().filter(|line| line.purpose == Purpose::Tune && line.arm == "single");
+        let mut scored: Vec<(f64, f64)> = tuning
+            .map(|line| {
+                let record = plan.record(line).expect("readable").expect("finished");
+                let scored = &record.tasks[task];
+                (scored.dev[&scored.headline], line.tuned["optimizer.rate"].parse().expect("a rate"))
+            })
+            .collect();
+        scored.sort_by(|a, b| b.0.total_cmp(&a.0));
+        let rate = chosen[task].as_float().expect("a rate");
+        assert!(scored.iter().any(|(score, tried)| *score == scored[0].0 && *tried == rate), "{task}: {rate} {scored:?}");
+    }
+    for line in all.iter().filter(|line| line.purpose == Purpose::Final) {
+        let apart = line.arm == "single";
+        assert_eq!(line.recipe.contains("[optimizer.task_rates]"), apart, "{}", line.recipe);
+        assert_eq!(line.recipe.contains("keep = \"each\""), apart, "{}", line.recipe);
+    }
+    assert!(!found.arms[1].arm.tuned.contains_key("optimizer.task_rates"));
+}
+
+#[test]
+fn equal_compute_buys_as_many_steps_as_the_baseline_costs() {
+    let more = format!(
+        "{TUNED}\n[[arm]]\nstrategy = \"cross-stitch\"\nrule = \"equal\"\nequal_compute = true\nset = {{ \"train.batch\" \
+         = 16 }}\n"
+    );
+    // [[arm]] after [tune] is still of the whole file.
+    let (experiment, folder) = (experiment(&more), tempfile::tempdir().expect("a folder"));
+    let found = finished(&experiment, folder.path());
+    let plan = Plan::open(folder.path()).expect("a plan");
+    let steps_of = |arm: &str, purpose: Purpose| -> Vec<usize> {
+        plan.lines().iter().filter(|line| line.arm == arm && line.purpose == purpose).map(|line| line.steps).collect()
+    };
+    let name = "cross-stitch+equal (equal compute)";
+    assert_eq!(found.arms.last().map(|arm| arm.arm.name.as_str()), Some(name));
+    assert_eq!((steps_of("single", Purpose::Final), steps_of(name, Purpose::Tune)), (vec![4, 4], vec![2, 2]));
+    let cost = |arm: &str| {
+        let lines = plan.lines().iter().filter(|line| line.arm == arm && line.purpose == Purpose::Tune);
+        let records: Vec<_> = lines.map(|line| plan.record(line).expect("readable").expect("finished")).collect();
+        let steps: usize = records.iter().map(|record| record.steps).sum();
+        records.iter().map(|record| record.cpu_seconds).sum::<f64>() / steps as f64
+    };
+    let bought = (4. * cost("single") / cost(name)).round().max(1.) as usize;
+    assert_eq!(steps_of(name, Purpose::Final), [bought, bought]);
+    let text = format!("{SMALL}\n[[arm]]\nstrategy = \"hard\"\nequal_compute = true\n");
+    let error = Experiment::parse("x", "x", "x.toml", &text, &[]).expect_err("nothing is measured");
+    assert!(format!("{error:#}").contains("add a [tune] section"), "{error:#}");
+}
+
+#[test]
 fn a_plan_is_frozen_and_tuning_never_opens_test() {
     let (experiment, folder) = (experiment(TUNED), tempfile::tempdir().expect("a folder"));
     let out = folder.path();

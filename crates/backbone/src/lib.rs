@@ -42,6 +42,7 @@ mod pooling;
 mod reference;
 mod registry;
 mod segment;
+mod spares;
 
 mod bert;
 mod distilbert;
@@ -58,3 +59,4 @@ pub use pass::{Pass, Slot, Wants, gather, values_of};
 pub use pooling::{Pooling, anchors, pool};
 pub use registry::{ARCHITECTURES, Architecture, Pretrained, pretrained, random};
 pub use segment::{Row, Segment, Sink, SparseRows};
+pub use spares::Spares;

@@ -3,7 +3,7 @@
 //! A name says who owns the parameter, then which part it is: `shared/layer.0`, `task.sst2/head.weight`,
 //! `frozen/words`. In files each tensor keeps the hub's name behind its owner.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use candle_core::{DType, Device, Result, Tensor, Var};
@@ -123,9 +123,24 @@ impl Params {
     }
 
     /// The tensors by the names they have in files: `owner/hub name`, each in its own shape, on the host.
+    ///
+    /// # Errors
+    /// Those of candle.
     pub fn tensors(&self) -> Result<Vec<(String, Tensor)>> {
+        Self::named(self.iter())
+    }
+
+    /// As [`Params::tensors`], of the parameters called `names` alone.
+    ///
+    /// # Errors
+    /// Those of candle.
+    pub fn tensors_of(&self, names: &BTreeSet<String>) -> Result<Vec<(String, Tensor)>> {
+        Self::named(self.iter().filter(|param| names.contains(param.name())))
+    }
+
+    fn named<'a>(params: impl Iterator<Item = &'a Param>) -> Result<Vec<(String, Tensor)>> {
         let mut tensors = Vec::new();
-        for param in self.iter() {
+        for param in params {
             // A copy: on the host the tensors would otherwise follow every later step.
             let flat = param.tensor().detach().flatten_all()?.copy()?.to_device(&Device::Cpu)?;
             for entry in param.layout.entries() {

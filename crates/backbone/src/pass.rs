@@ -14,7 +14,7 @@ use candle_core::{Result, Tensor, Var};
 use mtl_task::rng::Key;
 
 use crate::kernel::Dropout;
-use crate::{Flat, Layout, Param, Params, Row, Segment, Sink};
+use crate::{Flat, Layout, Param, Params, Row, Segment, Sink, Spares};
 
 /// Which of a part's weight gradients an op has to compute.
 #[derive(Clone, Debug)]
@@ -75,12 +75,19 @@ pub struct Pass {
     row: BTreeMap<String, Sink>,
     leaves: Vec<Leaf>,
     origins: Vec<(Sink, Origin)>,
+    spares: Spares,
 }
 
 impl Pass {
     /// A pass that learns; dropout draws from `key`, which names run, step and task.
     pub fn training(key: Key) -> Self {
         Self { key: Some(key), ..Self::default() }
+    }
+
+    /// The same pass, gathering its gradient in memory that `spares` kept.
+    #[must_use]
+    pub fn reusing(self, spares: &Spares) -> Self {
+        Self { spares: spares.clone(), ..self }
     }
 
     /// A pass that only answers: no dropout, nothing saved.
@@ -135,7 +142,7 @@ impl Pass {
         let sink = match self.row.get(param.name()) {
             Some(sink) => sink.clone(),
             None => {
-                let sink = Sink::new(Segment::zeros(&layout, param.tensor().dtype())?);
+                let sink = Sink::new(self.spares.zeros(&layout, param.tensor().dtype())?);
                 self.row.insert(param.name().to_string(), sink.clone());
                 sink
             }
@@ -175,7 +182,7 @@ impl Pass {
         }
         // The op's θ must be a leaf that candle tracks, or it prunes the node and the sink stays empty.
         let theta = Var::from_tensor(&theta.flatten_all()?)?.into_inner();
-        let sink = Sink::new(Segment::zeros(&layout, theta.dtype())?);
+        let sink = Sink::new(self.spares.zeros(&layout, theta.dtype())?);
         self.origins.push((sink.clone(), origin));
         Ok(Slot { theta, layout, wants, sink: Some(sink) })
     }

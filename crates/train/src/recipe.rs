@@ -48,6 +48,9 @@ pub struct Recipe {
     pub sampler: Member,
     /// What makes a step of a gradient.
     pub optimizer: Member,
+    /// `[optimizer] task_rates`: the learning rate, in place of `rate`, of the parameters that a task alone reaches; by
+    /// task.
+    pub task_rates: BTreeMap<String, f64>,
     /// The learning rate over time.
     pub schedule: Schedule,
     /// What is measured, and when.
@@ -236,8 +239,21 @@ pub enum Test {
 pub enum Keep {
     /// Those with the best mean headline score on dev.
     Best,
+    /// Each task's own with the best headline score of that task; for strategies that share nothing.
+    Each,
     /// The last ones.
     Last,
+}
+
+impl Keep {
+    /// Names of the checkpoints that hold those weights, the first one that is there.
+    pub(crate) fn checkpoints(self) -> &'static [&'static str] {
+        match self {
+            Self::Best => &["best", "last"],
+            Self::Each => &["each", "best", "last"],
+            Self::Last => &["last"],
+        }
+    }
 }
 
 impl Default for Evaluation {
@@ -289,6 +305,11 @@ impl Recipe {
         Ok((recipe, dropped))
     }
 
+    /// The learning rate before the schedule.
+    pub(crate) fn base_rate(&self) -> f64 {
+        self.optimizer.settings["rate"].as_f64().unwrap_or_default()
+    }
+
     /// The recipe as TOML with every default written out; parsing it gives the same recipe.
     ///
     /// # Errors
@@ -310,7 +331,11 @@ impl Recipe {
         table.insert("weighting", weighting);
         table.insert("train", serde_json::to_value(&self.train)?);
         table.insert("sampler", member("name", &self.sampler));
-        table.insert("optimizer", member("name", &self.optimizer));
+        let mut optimizer = member("name", &self.optimizer);
+        if !self.task_rates.is_empty() {
+            optimizer["task_rates"] = serde_json::to_value(&self.task_rates)?;
+        }
+        table.insert("optimizer", optimizer);
         table.insert("schedule", serde_json::to_value(&self.schedule)?);
         table.insert("evaluation", serde_json::to_value(&self.evaluation)?);
         table.insert("control", serde_json::to_value(&self.control)?);

@@ -26,6 +26,9 @@ pub(crate) struct Standing {
     pub(crate) phase_step: usize,
     /// Best mean headline score on dev so far, and the step that reached it.
     pub(crate) best: Option<(f64, usize)>,
+    /// Each task's best headline score on dev so far; empty unless `evaluation.keep` is `each`.
+    #[serde(default)]
+    pub(crate) bests: Vec<f64>,
     /// Looks at dev since then.
     pub(crate) stale: usize,
     /// Seconds spent, and real tokens seen.

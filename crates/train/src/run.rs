@@ -3,6 +3,7 @@
 mod answered;
 mod dev;
 mod feed;
+mod keep;
 mod lock;
 mod log;
 mod report;
@@ -266,7 +267,7 @@ impl Run {
             true => (self.standing.phase_step, phase.steps),
             false => (self.standing.step, steps),
         };
-        let rate = self.base_rate() * schedule::factor(&self.recipe.schedule, at, of);
+        let rate = self.recipe.base_rate() * schedule::factor(&self.recipe.schedule, at, of);
         let progress = Progress { step: self.standing.step, of: steps };
         let batches = self.feed.draws(&self.assembled, self.standing.step, phase)?;
         let report = self.assembled.trainer.step(&batches, progress, rate)?;
@@ -279,10 +280,6 @@ impl Run {
         self.standing.phase_step += 1;
         observer.step(self.standing.step, steps, rate, &report);
         Ok(())
-    }
-
-    fn base_rate(&self) -> f64 {
-        self.recipe.optimizer.settings["rate"].as_f64().unwrap_or_default()
     }
 
     /// Every trainable parameter must have a gradient before the first step.
@@ -304,6 +301,9 @@ impl Run {
         self.standing.looks.push(look);
         if self.recipe.evaluation.keep_looks {
             self.save(&format!("step-{}", self.standing.step))?;
+        }
+        if self.recipe.evaluation.keep == Keep::Each {
+            self.keep_each()?;
         }
         let mean = scores.values().sum::<f64>() / scores.len().max(1) as f64;
         let better = self.standing.best.is_none_or(|(best, _)| mean > best);
@@ -329,12 +329,7 @@ impl Run {
 
     /// Scores the kept weights on dev, and on test if it is to be opened, and writes the report.
     fn finish(mut self) -> Result<(Report, Vec<Vec<Answer>>, Self)> {
-        let (last, best) = (self.standing.clone(), resume::find(&self.options.out.join("checkpoints"), "best"));
-        let mut best_step = None;
-        if let (Keep::Best, Some(best)) = (self.recipe.evaluation.keep, best) {
-            best_step = Some(resume::restore(&best, &mut self.assembled.trainer)?.step);
-        }
-        self.standing = last;
+        let best_step = self.take_back()?;
         let (report, answers) = self.report(best_step)?;
         let out: &Path = &self.options.out;
         write_atomically(&out.join("report.json"), &serde_json::to_vec_pretty(&report)?)?;

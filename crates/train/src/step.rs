@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, bail};
-use mtl_backbone::{Pass, Row, Segment, gather};
+use mtl_backbone::{Pass, Row, Segment, Spares, gather};
 use mtl_nash::{Gram, Status};
 use mtl_sharing::Model;
 use mtl_task::rng::Key;
@@ -28,6 +28,13 @@ pub struct Trainer {
     clip: f64,
     accumulate: usize,
     key: Key,
+    /// Memory of past steps' gradients.
+    spares: Spares,
+    /// What the rate is multiplied by, by parameter, where a task has a rate of its own.
+    factors: BTreeMap<String, f64>,
+    /// The one task that reaches a parameter, if no two tasks share any: such tasks are clipped each on its own, as they
+    /// would be in runs of their own.
+    owners: BTreeMap<String, usize>,
 }
 
 /// What a step did.
@@ -68,7 +75,10 @@ impl Trainer {
     pub fn new(recipe: &Recipe, model: Model, tasks: Vec<Box<dyn Task>>) -> Result<Self> {
         let bargains = Bargain::all(recipe, &model, tasks.len())?;
         let optimizer = (crate::optim::find(&recipe.optimizer.name)?.build)(&recipe.optimizer.settings)?;
+        let owners = if model.shared().is_empty() { owners(&model) } else { BTreeMap::new() };
         Ok(Self {
+            factors: factors(recipe, &model)?,
+            owners,
             known: vec![None; tasks.len()],
             model,
             tasks,
@@ -78,6 +88,7 @@ impl Trainer {
             clip: recipe.train.clip,
             accumulate: recipe.train.accumulate,
             key: Key::new(recipe.train.seed),
+            spares: Spares::default(),
         })
     }
 
@@ -104,6 +115,7 @@ impl Trainer {
             .collect::<Result<_>>()?;
         let learnt = draws.first().context("a step without a batch")?;
         let mut report = self.descend(learnt, &seen, progress, rate)?;
+        seen.into_iter().flat_map(|seen| seen.rows).for_each(|row| self.spares.keep(row));
         self.model.sharing.adapt(progress, rate)?;
         if self.bargains.iter().any(|bargain| bargain.rule.needs().losses_after_step) {
             let after = self.losses(learnt, progress.step)?;
@@ -151,7 +163,7 @@ impl Trainer {
 
     fn pass(&self, step: usize, draw: usize, task: TaskId, piece: usize) -> Pass {
         let key = self.key.named("pass").with(step as u64).with(draw as u64).with(task.0 as u64).with(piece as u64);
-        Pass::training(key)
+        Pass::training(key).reusing(&self.spares)
     }
 
     fn loss(&self, batch: &TaskBatch, pass: &mut Pass) -> Result<candle_core::Tensor> {
@@ -251,19 +263,28 @@ impl Trainer {
         for row in directions.chain([&penalty]) {
             row.0.iter().for_each(|(name, segment)| blends.entry(name).or_default().0.push((1., segment)));
         }
-        let norm = blends.values().map(squared_norm).sum::<f64>().sqrt();
+        let mut squares = vec![0.; self.tasks.len()];
+        blends.iter().for_each(|(name, blend)| squares[self.clipped_with(name)] += squared_norm(blend));
+        let norm = squares.iter().sum::<f64>().sqrt();
         if !norm.is_finite() {
             bail!("step {}: the combined gradient is not finite", progress.step);
         }
-        let factor = if self.clip > 0. && norm > self.clip { self.clip / norm } else { 1. };
         for (name, mut blend) in blends {
             let param = self.model.params.get(name).with_context(|| format!("no parameter `{name}`"))?;
+            let norm = squares[self.clipped_with(name)].sqrt();
+            let factor = if self.clip > 0. && norm > self.clip { self.clip / norm } else { 1. };
             blend.0.iter_mut().for_each(|(weight, _)| *weight *= factor);
             let mask = self.model.sharing.update_mask(name, &tasks);
+            let rate = rate * self.factors.get(name).copied().unwrap_or(1.);
             self.optimizer.step(param, &blend, rate, mask.as_deref())?;
         }
         let gram = total(rows.len(), parts.values());
         Ok(report(&tasks, &first.losses, &gram, &decisions, norm))
+    }
+
+    /// Parameters with the same answer are clipped by their common norm.
+    fn clipped_with(&self, name: &str) -> usize {
+        self.owners.get(name).copied().unwrap_or(0)
     }
 
     /// The gradient of the strategy's own price.
@@ -274,6 +295,32 @@ impl Trainer {
         }
         Ok(row)
     }
+}
+
+/// The task that reaches a parameter, of those that one task alone reaches.
+fn owners(model: &Model) -> BTreeMap<String, usize> {
+    let shared = model.shared();
+    let reached = (0..model.tasks.len()).flat_map(|task| {
+        model.reach(TaskId(task)).into_iter().map(move |name| (name, task))
+    });
+    reached.filter(|(name, _)| !shared.contains(name)).collect()
+}
+
+fn factors(recipe: &Recipe, model: &Model) -> Result<BTreeMap<String, f64>> {
+    let base = recipe.base_rate();
+    let mut factors = BTreeMap::new();
+    let owners = owners(model);
+    for (name, rate) in &recipe.task_rates {
+        let names = || model.tasks.iter().map(|task| task.name.as_str());
+        let Some(task) = names().position(|known| known == name) else {
+            let known: Vec<&str> = names().collect();
+            let nearest = mtl_task::nearest(name, names());
+            bail!("[optimizer] task_rates: no task `{name}`{nearest}; there are {}", known.join(", "))
+        };
+        let own = owners.iter().filter(|(_, owner)| **owner == task);
+        factors.extend(own.map(|(name, _)| (name.clone(), rate / base)));
+    }
+    Ok(factors)
 }
 
 fn squared_norm(blend: &Blend) -> f64 {

@@ -12,7 +12,7 @@ use mtl_task::{Answer, Label, Task, TaskId, TaskSpec};
 use serde_json::Value;
 
 use crate::assemble::trainer;
-use crate::recipe::{Keep, Recipe};
+use crate::recipe::Recipe;
 use crate::resume;
 use crate::step::Trainer;
 
@@ -63,8 +63,7 @@ impl Trained {
         let checkpoints = folder.join("checkpoints");
         let kept = match (name, recipe.evaluation.keep) {
             (Some(name), _) => resume::find(&checkpoints, name),
-            (None, Keep::Best) => resume::find(&checkpoints, "best").or_else(|| resume::find(&checkpoints, "last")),
-            (None, Keep::Last) => resume::find(&checkpoints, "last"),
+            (None, keep) => keep.checkpoints().iter().find_map(|name| resume::find(&checkpoints, name)),
         };
         let Some(checkpoint) = kept else {
             let which = name.map(|name| format!(" `{name}`")).unwrap_or_default();

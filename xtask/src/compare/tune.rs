@@ -1,7 +1,9 @@
 //! Tuning on dev: which combinations are tried, and which one an arm's final runs take.
 //!
 //! Every arm, the baseline among them, tries the same combinations for the same steps and seeds. The better one has the
-//! higher headline score on dev, averaged over tasks and tuning seeds; the first one of equals. Successive halving
+//! higher headline score on dev, averaged over tasks and tuning seeds; the first one of equals. In an arm whose tasks
+//! never meet, the single-task baseline above all, each task takes the learning rate that is best for it: that is what
+//! tuning its model alone would have found. Successive halving
 //! (Jamieson and Talwalkar, "Non-stochastic best arm identification", AISTATS 2016) begins with all combinations and a
 //! fraction of the steps, and keeps the better half while doubling the steps.
 
@@ -41,6 +43,9 @@ pub(super) fn stage(experiment: &Experiment, arms: &[Arm], stage: usize, plan: &
         for arm in arms {
             let Some(chosen) = chosen(table.tune.as_ref(), arm, plan)? else { continue };
             let mut overrides = written(&arm.overrides, &chosen, seed);
+            if arm.equal_compute {
+                overrides.push(format!("train.steps={}", affordable(experiment, arms, arm, plan)?));
+            }
             if table.leak {
                 overrides.push("evaluation.keep_looks=true".into());
             }
@@ -55,7 +60,64 @@ pub(super) fn stage(experiment: &Experiment, arms: &[Arm], stage: usize, plan: &
 /// The combination of an arm's final runs: the empty one if nothing is tuned, none if every tuning run broke.
 pub(super) fn chosen(tune: Option<&Tune>, arm: &Arm, plan: &Plan) -> Result<Option<Combination>> {
     let Some(tune) = tune else { return Ok(Some(Combination::new())) };
-    Ok(ranked(tune, arm, tune.rungs() - 1, plan)?.into_iter().next())
+    let ranked = ranked(tune, arm, tune.rungs() - 1, plan)?;
+    if !arm.apart || !tune.keys.contains_key(RATE) {
+        return Ok(ranked.into_iter().next());
+    }
+    // Of every combination of the other keys, each task's best rate; then the combination that is best so.
+    let mut best: Option<(f64, Combination)> = None;
+    let mut tried: Vec<Combination> = Vec::new();
+    for first in &ranked {
+        let others = without_rate(first);
+        if tried.contains(&others) {
+            continue;
+        }
+        let mut by_task: BTreeMap<String, (f64, &String)> = BTreeMap::new();
+        for combination in ranked.iter().filter(|combination| without_rate(combination) == others) {
+            for (task, score) in dev_scores(tune, arm, tune.rungs() - 1, plan, combination)? {
+                if by_task.get(&task).is_none_or(|(best, _)| score > *best) {
+                    by_task.insert(task, (score, &combination[RATE]));
+                }
+            }
+        }
+        let mean = by_task.values().map(|(score, _)| score).sum::<f64>() / by_task.len().max(1) as f64;
+        if best.as_ref().is_none_or(|(best, _)| mean > *best) {
+            let rates: Vec<String> = by_task.iter().map(|(task, (_, rate))| format!("\"{task}\" = {rate}")).collect();
+            let mut chosen = first.clone();
+            chosen.insert("optimizer.task_rates".into(), format!("{{ {} }}", rates.join(", ")));
+            best = Some((mean, chosen));
+        }
+        tried.push(others);
+    }
+    Ok(best.map(|(_, chosen)| chosen))
+}
+
+/// The key that a task may have to itself.
+const RATE: &str = "optimizer.rate";
+
+fn without_rate(combination: &Combination) -> Combination {
+    combination.iter().filter(|(key, _)| *key != RATE).map(|(key, value)| (key.clone(), value.clone())).collect()
+}
+
+/// How many steps of `arm` cost as many processor seconds as a final run of the baseline, by what a step cost in the
+/// tuning runs.
+fn affordable(experiment: &Experiment, arms: &[Arm], arm: &Arm, plan: &Plan) -> Result<usize> {
+    let cost = |name: &str| -> Result<f64> {
+        let (mut seconds, mut steps) = (0., 0);
+        for line in plan.lines().iter().filter(|line| line.purpose == Purpose::Tune && line.arm == name) {
+            if let Some(record) = plan.record(line)? {
+                seconds += record.cpu_seconds;
+                steps += record.steps;
+            }
+        }
+        if steps == 0 || seconds <= 0. {
+            bail!("arm `{name}`: no tuning run finished, so what a step costs is not known");
+        }
+        Ok(seconds / steps as f64)
+    };
+    let baseline = &experiment.table.baseline;
+    let steps = arms.iter().find(|arm| arm.spec.name == *baseline).map_or(arm.steps, |arm| arm.steps);
+    Ok(((steps as f64 * cost(baseline)? / cost(&arm.spec.name)?).round() as usize).max(1))
 }
 
 fn written(overrides: &[String], combination: &Combination, seed: u64) -> Vec<String> {
@@ -77,23 +139,41 @@ fn survivors(tune: &Tune, arm: &Arm, rung: usize, plan: &Plan) -> Result<Vec<Com
 fn ranked(tune: &Tune, arm: &Arm, rung: usize, plan: &Plan) -> Result<Vec<Combination>> {
     let mut scored: Vec<(f64, Combination)> = Vec::new();
     for combination in survivors(tune, arm, rung, plan)? {
-        let mut scores = Vec::new();
-        let own = |line: &&Planned| line.stage == rung && line.arm == arm.spec.name && line.tuned == combination;
-        for line in plan.lines().iter().filter(own) {
-            let Some(record) = plan.record(line)? else { continue };
-            if record.test_opened_at.is_some() {
-                bail!("run {}: a tuning run opened the test split; its result must not be used", line.id);
-            }
-            let dev = record.tasks.values().filter_map(|task| task.dev.get(&task.headline));
-            scores.push(dev.sum::<f64>() / record.tasks.len().max(1) as f64);
-        }
-        if scores.len() == tune.seeds.len() {
-            scored.push((scores.iter().sum::<f64>() / scores.len() as f64, combination));
+        let tasks = dev_scores(tune, arm, rung, plan, &combination)?;
+        if !tasks.is_empty() {
+            scored.push((tasks.values().sum::<f64>() / tasks.len() as f64, combination));
         }
     }
     // The sort is stable: of equals the first one stays first.
     scored.sort_by(|a, b| b.0.total_cmp(&a.0));
     Ok(scored.into_iter().map(|(_, combination)| combination).collect())
+}
+
+/// Each task's headline score on dev, mean over the tuning seeds; empty if the run of some seed broke.
+fn dev_scores(
+    tune: &Tune,
+    arm: &Arm,
+    rung: usize,
+    plan: &Plan,
+    combination: &Combination,
+) -> Result<BTreeMap<String, f64>> {
+    let (mut scores, mut runs) = (BTreeMap::<String, f64>::new(), 0);
+    let own = |line: &&Planned| line.stage == rung && line.arm == arm.spec.name && line.tuned == *combination;
+    for line in plan.lines().iter().filter(own) {
+        let Some(record) = plan.record(line)? else { continue };
+        if record.test_opened_at.is_some() {
+            bail!("run {}: a tuning run opened the test split; its result must not be used", line.id);
+        }
+        runs += 1;
+        for (name, task) in &record.tasks {
+            *scores.entry(name.clone()).or_default() += task.dev.get(&task.headline).copied().unwrap_or_default();
+        }
+    }
+    if runs < tune.seeds.len() {
+        return Ok(BTreeMap::new());
+    }
+    scores.values_mut().for_each(|score| *score /= runs as f64);
+    Ok(scores)
 }
 
 impl Tune {

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use super::document::Document;
-use super::{Evaluation, Member, Over, Recipe, Schedule, StepKind, Train, Word};
+use super::{Evaluation, Keep, Member, Over, Recipe, Schedule, StepKind, Train, Word};
 use crate::control::Control;
 use crate::{optim, schedule};
 
@@ -67,8 +67,15 @@ pub(super) fn recipe(document: &Document) -> Result<Recipe> {
     let optimizer_name = member_name(document, &optimizer_fields, "optimizer", "name", "adamw")?;
     let optimizer =
         optim::find(&optimizer_name).map_err(|e| anyhow!("{}: {e:#}", document.place(&["optimizer", "name"])))?;
-    let optimizer =
-        member(document, "optimizer", "name", optimizer.name, &optimizer_fields, &(optimizer.defaults)(), &[])?;
+    let optimizer = member(
+        document,
+        "optimizer",
+        "name",
+        optimizer.name,
+        &optimizer_fields,
+        &(optimizer.defaults)(),
+        &["task_rates"],
+    )?;
     (optim::find(&optimizer.name)?.check)(&optimizer.settings)
         .map_err(|e| anyhow!("{}: {e:#}", document.place(&["optimizer"])))?;
 
@@ -86,6 +93,7 @@ pub(super) fn recipe(document: &Document) -> Result<Recipe> {
         over,
         sampler,
         optimizer,
+        task_rates: field(document, &optimizer_fields, "optimizer", "task_rates")?.unwrap_or_default(),
     };
     ranges(document, &recipe)?;
     (rule.build)(recipe.tasks.len(), &recipe.weighting.settings)
@@ -93,6 +101,14 @@ pub(super) fn recipe(document: &Document) -> Result<Recipe> {
     // One task bargains with nobody, over all that it reaches.
     let shares = recipe.tasks.len() == 1 || (strategy.shares_with)(&recipe.sharing.settings)?;
     grid(document, &recipe, rule.class, shares)?;
+    if recipe.evaluation.keep == Keep::Each && shares && recipe.tasks.len() > 1 {
+        bail!(
+            "{}: `keep = \"each\"` takes each task's parameters from another step, but under strategy `{}` tasks share \
+             some; take \"best\", or a strategy that shares none (single)",
+            document.place(&["evaluation", "keep"]),
+            recipe.sharing.name
+        );
+    }
     Ok(recipe)
 }
 
@@ -140,6 +156,15 @@ fn ranges(document: &Document, recipe: &Recipe) -> Result<()> {
     }
     if train.max_tokens < 3 {
         bail!("{}: `max_tokens` must be at least 3, two of which are special", at("train", "max_tokens"));
+    }
+    for (task, &rate) in &recipe.task_rates {
+        let place = at("optimizer", "task_rates");
+        if !rate.is_finite() || rate < 0. {
+            bail!("{place}: the rate of `{task}` must be at least 0, found {rate}");
+        }
+        if recipe.base_rate() == 0. {
+            bail!("{place}: the schedule is one of `rate`, which is 0; give it the rate that most tasks have");
+        }
     }
     if !train.clip.is_finite() || train.clip < 0. {
         bail!("{}: `clip` must be at least 0, found {}", at("train", "clip"), train.clip);

@@ -23,7 +23,7 @@ impl fmt::Display for Dropped {
 
 /// Sections whose one key names a registry member, and their keys that belong to no member.
 const MEMBERS: &[(&str, &str, &[&str])] = &[
-    ("optimizer", "name", &[]),
+    ("optimizer", "name", &["task_rates"]),
     ("sampler", "name", &[]),
     ("sharing", "strategy", &[]),
     ("weighting", "rule", &["over", "private"]),

@@ -1,5 +1,6 @@
 //! The chain from a recipe to a run folder, on tiny encoders and generated text.
 
+mod apart;
 mod optimizers;
 mod recipe;
 mod rules;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use anyhow::{Result, bail};
 use mtl_eval::comparison::ArmSpec;
-use mtl_train::Recipe;
+use mtl_train::{Keep, Recipe};
 
 use super::{ArmTable, Control, Experiment, flattened, task_name};
 
@@ -17,6 +17,11 @@ pub struct Arm {
     pub overrides: Vec<String>,
     /// Steps of a final run.
     pub steps: usize,
+    /// Whether its tasks are trained side by side and never meet: each may then have a rate and a best step of its own,
+    /// as it would have in a run of its own.
+    pub apart: bool,
+    /// Whether its final runs have as many steps as the baseline's processor seconds buy.
+    pub equal_compute: bool,
 }
 
 /// An arm that cannot run, and why.
@@ -96,6 +101,10 @@ impl Experiment {
                 .extend(["train.dropout=0.3", "head.dropout=0.3", "optimizer.weight_decay=0.1"].map(String::from)),
             Some(Control::Capacity) | None => {}
         }
+        let apart = table.strategy.as_deref().is_some_and(alone);
+        if apart && base.evaluation.keep == Keep::Best {
+            overrides.push("evaluation.keep=\"each\"".into());
+        }
         overrides.extend(flattened(&table.set));
         let recipe = self.resolved(&overrides)?;
         Ok(Arm {
@@ -110,6 +119,8 @@ impl Experiment {
             },
             overrides,
             steps: recipe.train.steps,
+            apart,
+            equal_compute: table.equal_compute,
         })
     }
 
@@ -138,6 +149,11 @@ impl Experiment {
     }
 }
 
+/// Whether a strategy trains a model per task and nothing else.
+fn alone(strategy: &str) -> bool {
+    strategy.starts_with("single")
+}
+
 /// `table` with strategy, rule and name filled in. Single-task arms weigh tasks equally unless told otherwise: there is
 /// nothing to bargain over.
 fn completed(table: &ArmTable, base: &Recipe) -> ArmTable {
@@ -150,12 +166,15 @@ fn completed(table: &ArmTable, base: &Recipe) -> ArmTable {
         _ => {}
     }
     let strategy = arm.strategy.get_or_insert_with(|| base.sharing.name.clone()).clone();
-    let alone = strategy.starts_with("single");
+    let alone = alone(&strategy);
     let usual = if alone { "equal".to_string() } else { base.weighting.name.clone() };
     let rule = arm.rule.get_or_insert(usual).clone();
     let mut name = if alone && rule == "equal" { strategy } else { format!("{strategy}+{rule}") };
     for varied in [&arm.sampler, &arm.checkpoint].into_iter().flatten() {
         name += &format!("+{varied}");
+    }
+    if arm.equal_compute {
+        name += " (equal compute)";
     }
     if let Some(control) = arm.control {
         name += &format!(" ({})", control.about());

@@ -68,6 +68,8 @@ pub(in crate::compare) struct ArmTable {
     pub(in crate::compare) checkpoint: Option<String>,
     pub(in crate::compare) set: toml::Table,
     pub(in crate::compare) control: Option<Control>,
+    /// Whether its final runs take as many processor seconds as the baseline's, instead of as many steps.
+    pub(in crate::compare) equal_compute: bool,
 }
 
 /// Every combination of these is an arm.
@@ -183,7 +185,13 @@ impl Table {
         ensure!(sorted.len() == seeds.len(), "seeds: every seed may stand once");
         ensure!(self.level > 0. && self.level < 1., "level: must lie between 0 and 1, found {}", self.level);
         ensure!(self.resamples >= 2, "resamples: at least 2 are needed, found {}", self.resamples);
-        let Some(tune) = &self.tune else { return Ok(()) };
+        let Some(tune) = &self.tune else {
+            ensure!(
+                !self.arm.iter().any(|arm| arm.equal_compute),
+                "[[arm]] equal_compute: what a step costs is measured in the tuning runs; add a [tune] section"
+            );
+            return Ok(());
+        };
         ensure!(!tune.keys.is_empty(), "[tune] keys: nothing to tune");
         ensure!(!tune.seeds.is_empty(), "[tune] seeds: at least one is needed");
         if let Some(seed) = tune.seeds.iter().find(|seed| seeds.contains(seed)) {

@@ -1,0 +1,61 @@
+//! Which weights are reported: the last ones, the best ones on dev, or each task's best.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::Result;
+use candle_core::Tensor;
+use mtl_task::TaskId;
+
+use super::Run;
+use crate::recipe::Keep;
+use crate::resume;
+use crate::store::{read_tensors, write_tensors};
+
+impl Run {
+    /// Writes down the parameters of every task that the last look found better than before.
+    pub(super) fn keep_each(&mut self) -> Result<()> {
+        let Some(look) = self.standing.looks.last() else { return Ok(()) };
+        let scores = look.dev.clone();
+        self.standing.bests.resize(scores.len(), f64::NEG_INFINITY);
+        for (task, score) in scores.into_iter().enumerate() {
+            if score <= self.standing.bests[task] {
+                continue;
+            }
+            self.standing.bests[task] = score;
+            let model = &self.assembled.trainer.model;
+            let trained = |name: &String| model.params.get(name).is_some_and(|param| param.trainable());
+            let own = model.params.tensors_of(&model.reach(TaskId(task)).into_iter().filter(trained).collect())?;
+            write_tensors(&self.each(task), &own.into_iter().collect())?;
+        }
+        Ok(())
+    }
+
+    fn each(&self, task: usize) -> PathBuf {
+        self.options.out.join(format!("checkpoints/each-{task}.safetensors"))
+    }
+
+    /// Puts the weights to be reported into the model; answers the step they are of, unless it is the last one, or each
+    /// task's own.
+    pub(super) fn take_back(&mut self) -> Result<Option<usize>> {
+        let checkpoints = self.options.out.join("checkpoints");
+        let best = match self.recipe.evaluation.keep {
+            Keep::Last => None,
+            Keep::Best | Keep::Each => resume::find(&checkpoints, "best"),
+        };
+        let Some(best) = best else { return Ok(None) };
+        // Restoring gives back where the run stood then; where it stands now is what the report tells of.
+        let then = resume::restore(&best, &mut self.assembled.trainer)?;
+        if self.recipe.evaluation.keep == Keep::Best {
+            return Ok(Some(then.step));
+        }
+        let params = &self.assembled.trainer.model.params;
+        let mut all: BTreeMap<String, Tensor> = params.tensors()?.into_iter().collect();
+        for task in 0..self.assembled.datasets.len() {
+            all.extend(read_tensors(&self.each(task))?);
+        }
+        params.assign(&all)?;
+        resume::save(&checkpoints, "each", &self.assembled.trainer, &then)?;
+        Ok(None)
+    }
+}
