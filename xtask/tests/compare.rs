@@ -124,7 +124,10 @@ fn tasks_that_never_meet_are_tuned_one_by_one() {
             .collect();
         scored.sort_by(|a, b| b.0.total_cmp(&a.0));
         let rate = chosen[task].as_float().expect("a rate");
-        assert!(scored.iter().any(|(score, tried)| *score == scored[0].0 && *tried == rate), "{task}: {rate} {scored:?}");
+        assert!(
+            scored.iter().any(|(score, tried)| *score == scored[0].0 && *tried == rate),
+            "{task}: {rate} {scored:?}"
+        );
     }
     for line in all.iter().filter(|line| line.purpose == Purpose::Final) {
         let apart = line.arm == "single";

@@ -1,6 +1,7 @@
 //! Flat host vectors in f32 or f64: what gradients are gathered into.
 
 use candle_core::{CpuStorage, DType, Device, Result, Storage, Tensor};
+use rayon::prelude::*;
 
 /// A host vector of floats. Training uses f32; f64 is for finite differences and limit cases.
 #[derive(Clone, Debug, PartialEq)]
@@ -118,6 +119,23 @@ impl Flat {
         }
     }
 
+    /// Adds the elements of `other` at `range` from `start` on.
+    ///
+    /// # Errors
+    /// If they do not fit, or the types differ.
+    pub fn add_range(&mut self, start: usize, other: &Self, range: std::ops::Range<usize>) -> Result<()> {
+        let end = start + range.len();
+        if end > self.len() || range.end > other.len() || self.dtype() != other.dtype() {
+            candle_core::bail!("{range:?} of {} do not fit into {} from {start} on", other.len(), self.len());
+        }
+        match (self, other) {
+            (Self::F32(to), Self::F32(from)) => add(&mut to[start..end], &from[range]),
+            (Self::F64(to), Self::F64(from)) => add(&mut to[start..end], &from[range]),
+            _ => {}
+        }
+        Ok(())
+    }
+
     /// Multiplies every element by `factor`.
     pub fn scale(&mut self, factor: f64) {
         match self {
@@ -132,6 +150,14 @@ impl Flat {
     }
 }
 
-fn add<T: Copy + std::ops::AddAssign>(to: &mut [T], from: &[T]) {
-    to.iter_mut().zip(from).for_each(|(to, from)| *to += *from);
+/// Elements that one thread adds at a time.
+const CHUNK: usize = 1 << 14;
+
+fn add<T: Copy + Send + Sync + std::ops::AddAssign>(to: &mut [T], from: &[T]) {
+    let chunk = |(to, from): (&mut [T], &[T])| to.iter_mut().zip(from).for_each(|(to, from)| *to += *from);
+    match from.len() {
+        // Not worth waking anyone for.
+        ..=CHUNK => chunk((to, from)),
+        _ => to.par_chunks_mut(CHUNK).zip(from.par_chunks(CHUNK)).for_each(chunk),
+    }
 }

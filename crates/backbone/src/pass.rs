@@ -259,11 +259,11 @@ impl Pass {
 pub fn gather(params: &Params, gradients: &GradStore, row: &mut Row) -> Result<()> {
     for param in params.iter().filter(|param| param.trainable()) {
         let Some(gradient) = gradients.get(param.tensor()) else { continue };
-        if !row.0.contains_key(param.name()) {
-            row.0.insert(param.name().to_string(), Segment::zeros(param.layout(), param.tensor().dtype())?);
-        }
-        if let Some(segment) = row.0.get_mut(param.name()) {
-            segment.add_tensor(0, gradient, None)?;
+        match row.0.get_mut(param.name()) {
+            Some(segment) => segment.add_tensor(0, gradient, None)?,
+            None => {
+                row.0.insert(param.name().to_string(), Segment::of(gradient, param.layout())?);
+            }
         }
     }
     Ok(())

@@ -39,6 +39,23 @@ impl Segment {
         })
     }
 
+    /// A gradient that candle made of a whole parameter laid out as `layout`.
+    ///
+    /// # Errors
+    /// If its type is neither F32 nor F64, or it has another length.
+    pub fn of(gradient: &Tensor, layout: &Layout) -> Result<Self> {
+        let values = Flat::of(gradient)?;
+        if values.len() != layout.len() {
+            candle_core::bail!("a gradient of {} elements for a parameter of {}", values.len(), layout.len());
+        }
+        Ok(match layout.row_width() {
+            Some(width) => {
+                Self::Rows(SparseRows { width, ids: (0..(values.len() / width) as u32).collect(), rows: values })
+            }
+            None => Self::Dense(values),
+        })
+    }
+
     /// All elements that are kept.
     pub fn values(&self) -> &Flat {
         match self {
@@ -92,10 +109,10 @@ impl Segment {
             Self::Dense(flat) => flat.add_at(start, gradient),
             Self::Rows(sparse) => {
                 let table = gradient.reshape(((), sparse.width))?;
-                let ids = touched.map_or_else(|| (0..table.dim(0).unwrap_or(0) as u32).collect(), <[u32]>::to_vec);
-                let index = Tensor::new(ids.as_slice(), table.device())?;
+                let Some(ids) = touched else { return sparse.add_table(&table) };
+                let index = Tensor::new(ids, table.device())?;
                 let rows = Flat::of(&table.index_select(&index, 0)?)?;
-                sparse.add(&SparseRows { width: sparse.width, ids, rows });
+                sparse.add(&SparseRows { width: sparse.width, ids: ids.to_vec(), rows });
                 Ok(())
             }
         }
@@ -133,6 +150,18 @@ impl SparseRows {
             _ => panic!("sparse rows of two types"),
         };
         (self.ids, self.rows) = (ids, rows);
+    }
+
+    /// Adds `table`, `[rows, width]`, after which every row is kept.
+    fn add_table(&mut self, table: &Tensor) -> Result<()> {
+        let mut rows = Flat::of(table)?;
+        let width = self.width;
+        for (position, &id) in self.ids.iter().enumerate() {
+            rows.add_range(id as usize * width, &self.rows, position * width..(position + 1) * width)?;
+        }
+        self.ids = (0..table.dim(0)? as u32).collect();
+        self.rows = rows;
+        Ok(())
     }
 }
 
@@ -209,6 +238,22 @@ impl Row {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_whole_table_takes_in_the_rows_that_were_there() -> Result<()> {
+        let table = Tensor::new(&[[1f64, 2.], [3., 4.], [5., 6.]], &candle_core::Device::Cpu)?;
+        let sparse = SparseRows { width: 2, ids: vec![1], rows: Flat::F64(vec![10., 20.]) };
+        for mut segment in [Segment::Rows(sparse), Segment::zeros(&Layout::table("t".into(), 3, 2), DType::F64)?] {
+            let mut expected = segment.dense(6)?;
+            expected.add(&Flat::of(&table)?);
+            segment.add_tensor(0, &table, None)?;
+            assert_eq!(segment.dense(6)?, expected);
+            segment.add_tensor(0, &table, Some(&[0, 2]))?;
+            expected.add(&Flat::F64(vec![1., 2., 0., 0., 5., 6.]));
+            assert_eq!(segment.dense(6)?, expected);
+        }
+        Ok(())
+    }
 
     #[test]
     fn sparse_rows_merge_by_id() -> Result<()> {

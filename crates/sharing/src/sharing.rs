@@ -11,7 +11,7 @@ use mtl_task::{Packed, Progress, TaskId};
 use crate::{Head, TaskSite};
 
 /// How tasks share an encoder.
-pub trait Sharing: Send {
+pub trait Sharing: Send + Sync {
     /// What the head of `task` reads: packed `[tokens, hidden]`.
     ///
     /// # Errors

@@ -23,6 +23,18 @@ pub fn answers(
     examples: &[Example],
     batch: usize,
 ) -> Result<Vec<Answer>> {
+    // See `Trainer::step`: a loop from within the pool wakes nobody who is awake.
+    rayon::scope(|_| answers_within(model, sharing, task, id, examples, batch))
+}
+
+fn answers_within(
+    model: &Model,
+    sharing: &dyn Sharing,
+    task: &dyn Task,
+    id: TaskId,
+    examples: &[Example],
+    batch: usize,
+) -> Result<Vec<Answer>> {
     let mut order: Vec<usize> = (0..examples.len()).collect();
     order.sort_by_key(|&index| examples[index].encoded.ids.len());
     let mut answers: Vec<Option<Answer>> = vec![None; examples.len()];

@@ -108,6 +108,11 @@ impl Trainer {
     /// # Errors
     /// If a loss or gradient is not finite (naming step and task), or those of candle.
     pub fn step(&mut self, draws: &[Vec<TaskBatch>], progress: Progress, rate: f64) -> Result<StepReport> {
+        // From outside the pool every parallel loop would put this thread to sleep and wake another one for it.
+        rayon::scope(|_| self.step_within(draws, progress, rate))
+    }
+
+    fn step_within(&mut self, draws: &[Vec<TaskBatch>], progress: Progress, rate: f64) -> Result<StepReport> {
         let seen: Vec<Seen> = draws
             .iter()
             .enumerate()
@@ -300,9 +305,8 @@ impl Trainer {
 /// The task that reaches a parameter, of those that one task alone reaches.
 fn owners(model: &Model) -> BTreeMap<String, usize> {
     let shared = model.shared();
-    let reached = (0..model.tasks.len()).flat_map(|task| {
-        model.reach(TaskId(task)).into_iter().map(move |name| (name, task))
-    });
+    let reached =
+        (0..model.tasks.len()).flat_map(|task| model.reach(TaskId(task)).into_iter().map(move |name| (name, task)));
     reached.filter(|(name, _)| !shared.contains(name)).collect()
 }
 

@@ -18,6 +18,7 @@
 //! Parameters: K·P. The pretrained point is kept beside them (P) where it is needed.
 
 mod newton_schulz;
+mod pull;
 mod trace_norm;
 
 use std::collections::BTreeMap;
@@ -29,8 +30,9 @@ use mtl_backbone::{Encoder, Family, Param, Part, Pass};
 use mtl_task::{Packed, Progress, TaskId};
 use serde::{Deserialize, Serialize};
 
-use crate::price::{priced, squared_norm};
+use crate::price::priced;
 use crate::{Sharing, Site, Strategy, Weights};
+use pull::{mean, pull};
 use trace_norm::{TraceNorm, Unfolding};
 
 /// The `[sharing]` section of `strategy = "soft"`.
@@ -171,13 +173,7 @@ impl Coupled {
     fn centre(&self, at: usize) -> Result<Tensor> {
         match self.start.get(at) {
             Some(start) => Ok(start.clone()),
-            None => {
-                let mut sum = self.parts[at][0].tensor().detach();
-                for param in &self.parts[at][1..] {
-                    sum = (sum + param.tensor().detach())?;
-                }
-                sum / self.own.len() as f64
-            }
+            None => mean(&self.parts[at]),
         }
     }
 }
@@ -199,14 +195,11 @@ impl Sharing for Coupled {
         if let Some(trace_norm) = &self.trace_norm {
             return trace_norm.price(self.settings.strength.value(), &self.parts, &self.start);
         }
-        let (pull, mut price, mut gradients) = (self.pull(), 0., Vec::new());
+        let (mut price, mut gradients) = (0., Vec::new());
         for (at, part) in self.parts.iter().enumerate() {
-            let centre = self.centre(at)?;
-            for param in part {
-                let apart = (param.tensor().detach() - &centre)?;
-                price += pull / 2. * squared_norm(&apart)?;
-                gradients.push((param.tensor(), (apart * pull)?));
-            }
+            let (value, pulls) = pull(part, self.start.get(at), self.pull())?;
+            price += value;
+            gradients.extend(part.iter().map(Param::tensor).zip(pulls));
         }
         priced(price, gradients)
     }
