@@ -100,6 +100,12 @@ impl Pass {
         self.key.is_some()
     }
 
+    /// How many dropout sites the pass has gone by, whether or not anything was dropped: a measure of how much of an
+    /// encoder was walked, since every layer has the same number.
+    pub fn sites(&self) -> u64 {
+        self.sites
+    }
+
     /// The dropout of the next site on the way; keeps everything when answering, or at `probability` 0.
     pub fn next_dropout(&mut self, probability: f64) -> Dropout {
         self.sites += 1;

@@ -218,6 +218,10 @@ impl Sharing for Adapted {
         }
     }
 
+    fn represent_each(&self, tasks: &[TaskId], tokens: &Packed, pass: &mut Pass) -> Result<Vec<Tensor>> {
+        self.own.represent_each(tasks, |task| self.represent(task, tokens, pass))
+    }
+
     fn reach(&self, task: TaskId) -> Vec<String> {
         let own = self.own.of(task);
         let adapters = own.attention.iter().chain(&own.output);

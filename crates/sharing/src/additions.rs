@@ -41,6 +41,21 @@ impl<T> Additions<T> {
         &self.0[task.0.min(self.0.len() - 1)]
     }
 
+    /// What the heads of `tasks` read of a base encoder with these additions: one walk if all tasks share theirs.
+    ///
+    /// # Errors
+    /// Those of `represent`.
+    pub(crate) fn represent_each(
+        &self,
+        tasks: &[TaskId],
+        mut represent: impl FnMut(TaskId) -> Result<Tensor>,
+    ) -> Result<Vec<Tensor>> {
+        match (&self.0[..], tasks) {
+            ([_], [first, ..]) => Ok(vec![represent(*first)?; tasks.len()]),
+            _ => tasks.iter().map(|&task| represent(task)).collect(),
+        }
+    }
+
     /// All of them, each once.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
         self.0.iter()

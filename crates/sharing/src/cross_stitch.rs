@@ -51,8 +51,12 @@ struct CrossStitched(Stitched);
 
 impl Sharing for CrossStitched {
     fn represent(&self, task: TaskId, tokens: &Packed, pass: &mut Pass) -> Result<Tensor> {
-        let mut states = self.0.states(task, tokens, pass)?;
-        Ok(states.swap_remove(states.len() - 1))
+        Ok(self.represent_each(&[task], tokens, pass)?.swap_remove(0))
+    }
+
+    fn represent_each(&self, tasks: &[TaskId], tokens: &Packed, pass: &mut Pass) -> Result<Vec<Tensor>> {
+        let states = self.0.states(tasks, tokens, pass)?;
+        Ok(states.into_iter().map(|mut states| states.swap_remove(states.len() - 1)).collect())
     }
 
     fn reach(&self, _task: TaskId) -> Vec<String> {

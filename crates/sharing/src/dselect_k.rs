@@ -136,19 +136,31 @@ fn smooth_step(z: &Tensor, width: f64) -> Result<Tensor> {
 
 impl Sharing for Selection {
     fn represent(&self, task: TaskId, tokens: &Packed, pass: &mut Pass) -> Result<Tensor> {
+        Ok(self.represent_each(&[task], tokens, pass)?.swap_remove(0))
+    }
+
+    fn represent_each(&self, tasks: &[TaskId], tokens: &Packed, pass: &mut Pass) -> Result<Vec<Tensor>> {
         let x = self.trunk.top(&self.encoder, tokens, pass)?;
-        let gates = self.choices[task.0].gates(self.settings.width)?;
-        let known = gates.detach().flatten_all()?.to_dtype(DType::F64)?.to_vec1::<f64>()?;
-        let mut sum: Option<Tensor> = None;
-        for (at, expert) in self.experts.iter().enumerate().filter(|(at, _)| known[*at] != 0.) {
-            let answer = expert.of(&self.encoder, &x, tokens, pass)?;
-            let term = answer.broadcast_mul(&gates.narrow(1, at, 1)?)?;
-            sum = Some(match sum {
-                Some(sum) => (sum + term)?,
-                None => term,
-            });
-        }
-        sum.ok_or_else(|| candle_core::Error::Msg("selectors whose weights do not sum to 1".into()))
+        let mut answers: Vec<Option<Tensor>> = vec![None; self.experts.len()];
+        let mut chosen = |task: &TaskId| {
+            let gates = self.choices[task.0].gates(self.settings.width)?;
+            let known = gates.detach().flatten_all()?.to_dtype(DType::F64)?.to_vec1::<f64>()?;
+            let mut sum: Option<Tensor> = None;
+            for (at, expert) in self.experts.iter().enumerate().filter(|(at, _)| known[*at] != 0.) {
+                let answer = match answers[at].take() {
+                    Some(answer) => answer,
+                    None => expert.of(&self.encoder, &x, tokens, pass)?,
+                };
+                let term = answer.broadcast_mul(&gates.narrow(1, at, 1)?)?;
+                answers[at] = Some(answer);
+                sum = Some(match sum {
+                    Some(sum) => (sum + term)?,
+                    None => term,
+                });
+            }
+            sum.ok_or_else(|| candle_core::Error::Msg("selectors whose weights do not sum to 1".into()))
+        };
+        tasks.iter().map(&mut chosen).collect()
     }
 
     fn reach(&self, task: TaskId) -> Vec<String> {

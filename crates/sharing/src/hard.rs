@@ -17,7 +17,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::additions::merged;
 use crate::overlay::{self, Over, Overlay};
-use crate::{Mix, Sharing, Site, Strategy, Weights, walk};
+use crate::walk::{walk, walk_on};
+use crate::{Mix, Sharing, Site, Strategy, Weights};
 
 /// The `[sharing]` section of `strategy = "hard"`.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -69,13 +70,17 @@ impl Strategy for Hard {
                 Ok(Seen { parts, norms, mix })
             })
             .collect::<Result<Vec<Seen>>>()?;
-        Ok(Box::new(HardSharing { encoder: site.encoder.clone(), tasks }))
+        // Own LayerNorms part the tasks' states in the first layer.
+        let common = if self.private_norms { 0 } else { shared_layers };
+        Ok(Box::new(HardSharing { encoder: site.encoder.clone(), tasks, common }))
     }
 }
 
 struct HardSharing {
     encoder: Arc<Family>,
     tasks: Vec<Seen>,
+    /// How many of the bottom layers are the same to all tasks.
+    common: usize,
 }
 
 /// What one task sees.
@@ -114,14 +119,23 @@ impl Seen {
 
 impl Sharing for HardSharing {
     fn represent(&self, task: TaskId, tokens: &Packed, pass: &mut Pass) -> Result<Tensor> {
-        let seen = &self.tasks[task.0];
-        let depth = self.encoder.layers();
-        let slot = |part: Part, pass: &mut Pass| seen.slot(part, pass);
-        let mut states = walk(&self.encoder, tokens, depth, pass, slot, |_| Ports::default())?;
-        match &seen.mix {
-            Some(mix) => mix.of(&states),
-            None => Ok(states.swap_remove(depth)),
-        }
+        Ok(self.represent_each(&[task], tokens, pass)?.swap_remove(0))
+    }
+
+    fn represent_each(&self, tasks: &[TaskId], tokens: &Packed, pass: &mut Pass) -> Result<Vec<Tensor>> {
+        let Some(first) = tasks.first() else { return Ok(Vec::new()) };
+        let slot = |part: Part, pass: &mut Pass| self.tasks[first.0].slot(part, pass);
+        let common = walk(&self.encoder, tokens, self.common, pass, slot, |_| Ports::default())?;
+        let own = |task: &TaskId| {
+            let (seen, depth, mut states) = (&self.tasks[task.0], self.encoder.layers(), common.clone());
+            let slot = |part: Part, pass: &mut Pass| seen.slot(part, pass);
+            walk_on(&self.encoder, &mut states, tokens, depth, pass, slot, |_| Ports::default())?;
+            match &seen.mix {
+                Some(mix) => mix.of(&states),
+                None => Ok(states.swap_remove(depth)),
+            }
+        };
+        tasks.iter().map(own).collect()
     }
 
     fn merged(&self, task: TaskId) -> Result<Option<Vec<(Part, Tensor)>>> {

@@ -145,25 +145,39 @@ impl Levels {
     }
 }
 
-impl Sharing for Levels {
-    fn represent(&self, task: TaskId, tokens: &Packed, pass: &mut Pass) -> Result<Tensor> {
-        let own = &self.tasks[task.0];
+impl Levels {
+    /// The states up to layer `top`, the embeddings' first. Those up to any lower layer are the same whatever `top` is:
+    /// what a task says enters above the layer that it reads.
+    fn states(&self, top: usize, tokens: &Packed, pass: &mut Pass) -> Result<Vec<Tensor>> {
         let slot = |part: Part, pass: &mut Pass| pass.slot(self.trunk.part(part));
         let words = self.encoder.words(&slot(Part::Words, pass)?, tokens, pass)?;
         let mut states = vec![self.encoder.embed(&slot(Part::Embeddings, pass)?, &words, tokens, pass)?];
         let mut below = states[0].clone();
-        for index in 0..own.layer {
+        for index in 0..top {
             let slot = slot(Part::Layer(index), pass)?;
             let state = self.encoder.layer(&slot, &below, tokens, &Ports::default(), pass)?;
             states.push(state.clone());
             below = state;
-            for lower in self.tasks.iter().filter(|lower| lower.layer == index + 1 && lower.layer < own.layer) {
+            for lower in self.tasks.iter().filter(|lower| lower.layer == index + 1 && lower.layer < top) {
                 if let Some(shortcut) = lower.shortcut(&states, tokens, pass)? {
                     below = (below + shortcut)?;
                 }
             }
         }
-        own.read(&states)
+        Ok(states)
+    }
+}
+
+impl Sharing for Levels {
+    fn represent(&self, task: TaskId, tokens: &Packed, pass: &mut Pass) -> Result<Tensor> {
+        let own = &self.tasks[task.0];
+        own.read(&self.states(own.layer, tokens, pass)?)
+    }
+
+    fn represent_each(&self, tasks: &[TaskId], tokens: &Packed, pass: &mut Pass) -> Result<Vec<Tensor>> {
+        let Some(top) = tasks.iter().map(|task| self.tasks[task.0].layer).max() else { return Ok(Vec::new()) };
+        let states = self.states(top, tokens, pass)?;
+        tasks.iter().map(|task| self.tasks[task.0].read(&states)).collect()
     }
 
     fn reach(&self, task: TaskId) -> Vec<String> {

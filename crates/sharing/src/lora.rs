@@ -143,6 +143,10 @@ impl Sharing for LowRank {
         Ok(walk(&self.encoder, tokens, depth, pass, slot, |_| Ports::default())?.swap_remove(depth))
     }
 
+    fn represent_each(&self, tasks: &[TaskId], tokens: &Packed, pass: &mut Pass) -> Result<Vec<Tensor>> {
+        self.factors.represent_each(tasks, |task| self.represent(task, tokens, pass))
+    }
+
     fn reach(&self, task: TaskId) -> Vec<String> {
         let factors = self.factors.of(task).iter().map(|param| param.name().to_string());
         self.base.names().into_iter().chain(factors).collect()

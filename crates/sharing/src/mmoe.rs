@@ -72,10 +72,14 @@ struct Mixture {
 
 impl Sharing for Mixture {
     fn represent(&self, task: TaskId, tokens: &Packed, pass: &mut Pass) -> Result<Tensor> {
+        Ok(self.represent_each(&[task], tokens, pass)?.swap_remove(0))
+    }
+
+    fn represent_each(&self, tasks: &[TaskId], tokens: &Packed, pass: &mut Pass) -> Result<Vec<Tensor>> {
         let x = self.trunk.top(&self.encoder, tokens, pass)?;
         let answers = self.experts.iter().map(|expert| expert.of(&self.encoder, &x, tokens, pass));
         let answers: Vec<Tensor> = answers.collect::<Result<_>>()?;
-        self.gates[task.0].mix(&x, &answers, tokens)
+        tasks.iter().map(|task| self.gates[task.0].mix(&x, &answers, tokens)).collect()
     }
 
     fn reach(&self, task: TaskId) -> Vec<String> {

@@ -91,6 +91,31 @@ impl Model {
         self.heads[task.0].logits(&states, tokens, pass)
     }
 
+    /// The logits of each of `tasks` for the same `tokens`, in their order: bit for bit those of [`Model::logits`], but
+    /// states that several of the tasks see are computed once (one walk of the encoder in hard sharing). For a pass
+    /// that only answers; in training a pass is one task's.
+    ///
+    /// # Errors
+    /// Those of the forward pass.
+    pub fn logits_each(&self, tasks: &[TaskId], tokens: &Packed, pass: &mut Pass) -> Result<Vec<Tensor>> {
+        self.logits_each_under(self.sharing.as_ref(), tasks, tokens, pass)
+    }
+
+    /// As [`Model::logits_each`], with another structure over the same parameters.
+    ///
+    /// # Errors
+    /// Those of the forward pass.
+    pub fn logits_each_under(
+        &self,
+        sharing: &dyn Sharing,
+        tasks: &[TaskId],
+        tokens: &Packed,
+        pass: &mut Pass,
+    ) -> Result<Vec<Tensor>> {
+        let states = sharing.represent_each(tasks, tokens, pass)?;
+        tasks.iter().zip(&states).map(|(task, states)| self.heads[task.0].logits(states, tokens, pass)).collect()
+    }
+
     /// Names of the parameters that `task` can reach, its head's included.
     pub fn reach(&self, task: TaskId) -> BTreeSet<String> {
         self.sharing.reach(task).into_iter().chain(self.heads[task.0].names()).collect()

@@ -107,12 +107,17 @@ impl Module {
 
 impl Sharing for Attended {
     fn represent(&self, task: TaskId, tokens: &Packed, pass: &mut Pass) -> Result<Tensor> {
+        Ok(self.represent_each(&[task], tokens, pass)?.swap_remove(0))
+    }
+
+    fn represent_each(&self, tasks: &[TaskId], tokens: &Packed, pass: &mut Pass) -> Result<Vec<Tensor>> {
         let states = self.trunk.states(&self.encoder, tokens, pass)?;
-        let mut picked = states[0].clone();
-        for (module, pair) in self.tasks[task.0].iter().zip(states.windows(2)) {
-            picked = module.pick(&pair[0], &pair[1], &picked)?;
-        }
-        Ok(picked)
+        let picked = |task: &TaskId| {
+            let layers = self.tasks[task.0].iter().zip(states.windows(2));
+            let mut layers = layers.map(|(module, pair)| (module, &pair[0], &pair[1]));
+            layers.try_fold(states[0].clone(), |below, (module, entered, left)| module.pick(entered, left, &below))
+        };
+        tasks.iter().map(picked).collect()
     }
 
     fn reach(&self, task: TaskId) -> Vec<String> {

@@ -111,6 +111,10 @@ struct Level {
 
 impl Sharing for Extraction {
     fn represent(&self, task: TaskId, tokens: &Packed, pass: &mut Pass) -> Result<Tensor> {
+        Ok(self.represent_each(&[task], tokens, pass)?.swap_remove(0))
+    }
+
+    fn represent_each(&self, tasks: &[TaskId], tokens: &Packed, pass: &mut Pass) -> Result<Vec<Tensor>> {
         let mut shared = self.trunk.top(&self.encoder, tokens, pass)?;
         let mut streams = vec![shared.clone(); self.levels[0].own.len()];
         for level in &self.levels {
@@ -119,8 +123,12 @@ impl Sharing for Extraction {
             };
             let common = answers(&level.shared, &shared)?;
             let Some(shared_gate) = &level.shared_gate else {
-                let all = [common, answers(&level.own[task.0], &streams[task.0])?].concat();
-                return level.gates[task.0].mix(&streams[task.0], &all, tokens);
+                let top = |task: &TaskId| {
+                    let stream = &streams[task.0];
+                    let all = [common.clone(), answers(&level.own[task.0], stream)?].concat();
+                    level.gates[task.0].mix(stream, &all, tokens)
+                };
+                return tasks.iter().map(top).collect();
             };
             let mut all = common.clone();
             for (at, stream) in streams.iter_mut().enumerate() {

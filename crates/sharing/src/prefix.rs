@@ -125,6 +125,10 @@ impl Sharing for Prefixed {
         Ok(walk(&self.encoder, tokens, depth, pass, slot, ports)?.swap_remove(depth))
     }
 
+    fn represent_each(&self, tasks: &[TaskId], tokens: &Packed, pass: &mut Pass) -> Result<Vec<Tensor>> {
+        self.own.represent_each(tasks, |task| self.represent(task, tokens, pass))
+    }
+
     fn reach(&self, task: TaskId) -> Vec<String> {
         self.base.names().into_iter().chain(self.own.of(task).names()).collect()
     }

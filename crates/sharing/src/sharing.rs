@@ -18,6 +18,16 @@ pub trait Sharing: Send + Sync {
     /// Those of the encoder's ops.
     fn represent(&self, task: TaskId, tokens: &Packed, pass: &mut Pass) -> Result<Tensor>;
 
+    /// What the heads of `tasks` read of the same `tokens`, in their order: bit for bit what [`Sharing::represent`]
+    /// answers each, for a pass that only answers (in training a pass is one task's). A walk per task by default; a
+    /// strategy whose tasks see the same states on the way computes these once.
+    ///
+    /// # Errors
+    /// Those of the encoder's ops.
+    fn represent_each(&self, tasks: &[TaskId], tokens: &Packed, pass: &mut Pass) -> Result<Vec<Tensor>> {
+        tasks.iter().map(|&task| self.represent(task, tokens, pass)).collect()
+    }
+
     /// Names of the parameters that `task` can reach, its head's aside. A parameter is shared if at least two tasks
     /// reach it; that is decided once, not read off a step's gradients.
     fn reach(&self, task: TaskId) -> Vec<String>;

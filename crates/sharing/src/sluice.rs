@@ -115,16 +115,12 @@ struct Sluices {
 
 impl Sharing for Sluices {
     fn represent(&self, task: TaskId, tokens: &Packed, pass: &mut Pass) -> Result<Tensor> {
-        let beta = self.mixes[task.0].tensor();
-        let mut sum: Option<Tensor> = None;
-        for (layer, state) in self.stitched.states(task, tokens, pass)?.iter().enumerate() {
-            let term = state.broadcast_mul(&beta.narrow(0, layer, 1)?)?;
-            sum = Some(match sum {
-                Some(sum) => (sum + term)?,
-                None => term,
-            });
-        }
-        sum.ok_or_else(|| candle_core::Error::Msg("an encoder without layers has no states to mix".into()))
+        Ok(self.represent_each(&[task], tokens, pass)?.swap_remove(0))
+    }
+
+    fn represent_each(&self, tasks: &[TaskId], tokens: &Packed, pass: &mut Pass) -> Result<Vec<Tensor>> {
+        let states = self.stitched.states(tasks, tokens, pass)?;
+        tasks.iter().zip(&states).map(|(task, states)| mixed(self.mixes[task.0].tensor(), states)).collect()
     }
 
     fn reach(&self, task: TaskId) -> Vec<String> {
@@ -153,6 +149,19 @@ impl Sharing for Sluices {
         let layers = self.mixes.iter().map(row).collect::<Result<Vec<_>>>()?;
         Ok(json!({ "units": self.stitched.findings()?, "layers": layers }))
     }
+}
+
+/// Σₗ βₗ·h̃ₗ.
+fn mixed(beta: &Tensor, states: &[Tensor]) -> Result<Tensor> {
+    let mut sum: Option<Tensor> = None;
+    for (layer, state) in states.iter().enumerate() {
+        let term = state.broadcast_mul(&beta.narrow(0, layer, 1)?)?;
+        sum = Some(match sum {
+            Some(sum) => (sum + term)?,
+            None => term,
+        });
+    }
+    sum.ok_or_else(|| candle_core::Error::Msg("an encoder without layers has no states to mix".into()))
 }
 
 /// Σ ‖G₁G₂ᵀ‖²_F over a layer's two output matrices, and its derivative by the layer's flat vector.

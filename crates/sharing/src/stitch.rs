@@ -1,7 +1,7 @@
 //! Encoders side by side whose states are mixed after each layer: what cross-stitch and sluice networks have in common.
 //!
 //! After layer l, with S subspaces of the states, h̃ = α·[h₁,₁; …; h₁,S; …; h_K,S] and α ∈ R^{KS×KS}: row (t, i) makes
-//! subspace i of task t. The embeddings' states are not mixed; of the last layer only the task's own rows are made.
+//! subspace i of task t. The embeddings' states are not mixed; of the last layer only the rows of tasks that are asked for are made.
 
 use std::sync::Arc;
 
@@ -78,15 +78,15 @@ impl Stitched {
         Ok(Self { encoder: site.encoder.clone(), own, units, subspaces })
     }
 
-    /// The mixed states of `task` after each layer, `[tokens, hidden]` each.
-    pub(crate) fn states(&self, task: TaskId, tokens: &Packed, pass: &mut Pass) -> Result<Vec<Tensor>> {
+    /// The mixed states of each of `tasks` after each layer, `[tokens, hidden]` each.
+    pub(crate) fn states(&self, tasks: &[TaskId], tokens: &Packed, pass: &mut Pass) -> Result<Vec<Vec<Tensor>>> {
         let embedded = self.own.iter().map(|own| {
             let slot = |part: Part, pass: &mut Pass| -> Result<Slot> { pass.slot(own.part(part)) };
             let words = self.encoder.words(&slot(Part::Words, pass)?, tokens, pass)?;
             self.encoder.embed(&slot(Part::Embeddings, pass)?, &words, tokens, pass)
         });
         let mut columns: Vec<Tensor> = embedded.collect::<Result<_>>()?;
-        let mut states = Vec::with_capacity(self.units.len());
+        let mut states = vec![Vec::with_capacity(self.units.len()); tasks.len()];
         for (index, unit) in self.units.iter().enumerate() {
             for (own, column) in self.own.iter().zip(&mut columns) {
                 let slot = pass.slot(own.part(Part::Layer(index)))?;
@@ -94,12 +94,14 @@ impl Stitched {
             }
             let stacked = self.stack(&columns)?;
             if index + 1 == self.units.len() {
-                states.push(self.row(unit, task.0, &stacked, &columns[task.0])?);
+                for (states, task) in states.iter_mut().zip(tasks) {
+                    states.push(self.row(unit, task.0, &stacked, &columns[task.0])?);
+                }
                 break;
             }
             let mixed = (0..columns.len()).map(|row| self.row(unit, row, &stacked, &columns[row]));
             columns = mixed.collect::<Result<_>>()?;
-            states.push(columns[task.0].clone());
+            states.iter_mut().zip(tasks).for_each(|(states, task)| states.push(columns[task.0].clone()));
         }
         Ok(states)
     }

@@ -97,11 +97,25 @@ pub fn walk<'a>(
 ) -> Result<Vec<Tensor>> {
     let words = encoder.words(&slot(Part::Words, pass)?, tokens, pass)?;
     let mut states = vec![encoder.embed(&slot(Part::Embeddings, pass)?, &words, tokens, pass)?];
-    for index in 0..depth {
+    walk_on(encoder, &mut states, tokens, depth, pass, slot, ports)?;
+    Ok(states)
+}
+
+/// Continues a [`walk`] that answered `states` up to `depth` layers in all.
+pub(crate) fn walk_on<'a>(
+    encoder: &Family,
+    states: &mut Vec<Tensor>,
+    tokens: &Packed,
+    depth: usize,
+    pass: &mut Pass,
+    slot: impl Fn(Part, &mut Pass) -> Result<Slot>,
+    ports: impl Fn(usize) -> Ports<'a>,
+) -> Result<()> {
+    for index in states.len() - 1..depth {
         let state = encoder.layer(&slot(Part::Layer(index), pass)?, &states[index], tokens, &ports(index), pass)?;
         states.push(state);
     }
-    Ok(states)
+    Ok(())
 }
 
 /// One row per sequence, `[sequences, width]`, repeated for each of its tokens, `[tokens, width]`.

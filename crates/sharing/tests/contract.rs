@@ -180,6 +180,23 @@ fn a_loaded_model_answers_as_the_saved_one() -> Result<()> {
 }
 
 #[test]
+fn tasks_answered_together_answer_as_each_alone() -> Result<()> {
+    for_every_strategy_of(&[3], |_, mut model| {
+        train(&mut model, 4, 0.02)?;
+        for asked in [&[2, 0, 1][..], &[1, 1], &[0], &[]] {
+            let (asked, texts) = (asked.iter().copied().map(TaskId).collect::<Vec<TaskId>>(), texts(TaskId(1)));
+            let together = model.logits_each(&asked, &texts, &mut Pass::evaluation())?;
+            ensure!(together.len() == asked.len(), "{} answers for {asked:?}", together.len());
+            for (&task, together) in asked.iter().zip(&together) {
+                let alone = model.logits(task, &texts, &mut Pass::evaluation())?;
+                ensure!(together.to_vec2::<f32>()? == alone.to_vec2::<f32>()?, "task {} of {asked:?}", task.0);
+            }
+        }
+        Ok(())
+    })
+}
+
+#[test]
 fn an_interrupted_training_goes_on_with_the_same_bits() -> Result<()> {
     for_every_strategy_of(&[3], |entry, mut model| {
         let of: usize = model.sharing.phases(12).iter().map(|phase| phase.steps).sum();
