@@ -23,31 +23,49 @@ pub fn answers(
     examples: &[Example],
     batch: usize,
 ) -> Result<Vec<Answer>> {
+    Ok(answers_each(model, sharing, &[(id, task)], examples, batch)?.swap_remove(0))
+}
+
+/// The answers of `model` to the same `examples` by each of `tasks`, task after task, in the examples' order: those of
+/// [`answers`], but states that several tasks see are computed once, see [`Sharing::represent_each`].
+///
+/// # Errors
+/// Those of the forward pass.
+pub fn answers_each(
+    model: &Model,
+    sharing: &dyn Sharing,
+    tasks: &[(TaskId, &dyn Task)],
+    examples: &[Example],
+    batch: usize,
+) -> Result<Vec<Vec<Answer>>> {
     // See `Trainer::step`: a loop from within the pool wakes nobody who is awake.
-    rayon::scope(|_| answers_within(model, sharing, task, id, examples, batch))
+    rayon::scope(|_| answers_within(model, sharing, tasks, examples, batch))
 }
 
 fn answers_within(
     model: &Model,
     sharing: &dyn Sharing,
-    task: &dyn Task,
-    id: TaskId,
+    tasks: &[(TaskId, &dyn Task)],
     examples: &[Example],
     batch: usize,
-) -> Result<Vec<Answer>> {
+) -> Result<Vec<Vec<Answer>>> {
+    let ids: Vec<TaskId> = tasks.iter().map(|(id, _)| *id).collect();
     let mut order: Vec<usize> = (0..examples.len()).collect();
     order.sort_by_key(|&index| examples[index].encoded.ids.len());
-    let mut answers: Vec<Option<Answer>> = vec![None; examples.len()];
+    let mut answers: Vec<Vec<Option<Answer>>> = vec![vec![None; examples.len()]; tasks.len()];
     for chunk in order.chunks(batch.max(1)) {
         let texts = chunk.iter().map(|&index| &examples[index].encoded);
         let tokens = if model.params.device().is_cpu() { Packed::new(texts) } else { Packed::padded(texts, 0) };
         let mut pass = Pass::evaluation();
-        let logits = model.logits_under(sharing, id, &tokens, &mut pass)?;
-        for (&index, answer) in chunk.iter().zip(task.decode(&logits, &tokens)?) {
-            answers[index] = Some(answer);
+        let logits = model.logits_each_under(sharing, &ids, &tokens, &mut pass)?;
+        for ((answers, (_, task)), logits) in answers.iter_mut().zip(tasks).zip(&logits) {
+            for (&index, answer) in chunk.iter().zip(task.decode(logits, &tokens)?) {
+                answers[index] = Some(answer);
+            }
         }
     }
-    answers.into_iter().collect::<Option<Vec<Answer>>>().context("a text was left without an answer")
+    let whole = |answers: Vec<Option<Answer>>| answers.into_iter().collect::<Option<Vec<Answer>>>();
+    answers.into_iter().map(whole).collect::<Option<_>>().context("a text was left without an answer")
 }
 
 impl Trainer {

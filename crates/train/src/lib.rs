@@ -24,7 +24,7 @@ mod trained;
 pub use assemble::{Assembled, Located, LocatedDataset, LocatedModel, assemble, audit_data, trainer};
 pub use audit::audit;
 pub use control::Control;
-pub use evaluate::{answers, headline, judged_truths, train_sample};
+pub use evaluate::{answers, answers_each, headline, judged_truths, train_sample};
 pub use gradients::{Rows, grams, total};
 pub use observer::{Observer, Plan, Silent};
 pub use recipe::{

@@ -12,6 +12,7 @@ use mtl_task::{Answer, Label, Task, TaskId, TaskSpec};
 use serde_json::Value;
 
 use crate::assemble::trainer;
+use crate::evaluate::answers_each;
 use crate::recipe::Recipe;
 use crate::resume;
 use crate::step::Trainer;
@@ -99,23 +100,71 @@ impl Trained {
     /// # Errors
     /// Those of the forward pass.
     pub fn answer(&self, id: TaskId, texts: &[Texts]) -> Result<Vec<Answer>> {
-        let examples: Vec<Example> = texts
-            .iter()
-            .enumerate()
-            .map(|(row, text)| {
-                let encoded = self.tokenizer.encode(text, self.recipe.train.max_tokens)?;
-                // Nobody looks at the truth of a text that is asked about.
-                Ok(Example { encoded, label: Label::Value(0.), row })
-            })
-            .collect::<Result<_>>()?;
-        self.answer_examples(id, &examples)
+        self.answer_examples(id, &self.examples(texts)?)
     }
 
-    /// The answers to tokenised `examples` by the task `id`.
+    /// The answers of several tasks, one list for each of `asked`, which is a task and the texts that it reads: those
+    /// of [`Trained::answer`]. Tasks whose texts come to the same tokens, a tagging task's words among them, are
+    /// answered in one pass, which walks the encoder once where they share it.
+    ///
+    /// # Errors
+    /// Those of the forward pass.
+    pub fn answer_each(&self, asked: &[(TaskId, &[Texts])]) -> Result<Vec<Vec<Answer>>> {
+        // The places in `asked` of those who share a pass, the texts of the first of them, and the pass's tokens.
+        let mut passes: Vec<(Vec<usize>, &[Texts], Vec<Example>)> = Vec::new();
+        for (place, &(_, texts)) in asked.iter().enumerate() {
+            if let Some((places, ..)) = passes.iter_mut().find(|(_, known, _)| *known == texts) {
+                places.push(place);
+                continue;
+            }
+            let examples = self.examples(texts)?;
+            let joined = passes.iter_mut().find_map(|pass| Some((joined(&pass.2, &examples)?, pass)));
+            match joined {
+                Some((joined, (places, _, known))) => {
+                    places.push(place);
+                    *known = joined;
+                }
+                None => passes.push((vec![place], texts, examples)),
+            }
+        }
+        let mut answers = vec![Vec::new(); asked.len()];
+        for (places, _, examples) in passes {
+            let task = |&place: &usize| (asked[place].0, self.trainer.tasks[asked[place].0.0].as_ref());
+            let tasks: Vec<(TaskId, &dyn Task)> = places.iter().map(task).collect();
+            let (model, batch) = (self.model(), self.recipe.evaluation.batch);
+            let found = answers_each(model, model.sharing.as_ref(), &tasks, &examples, batch)?;
+            places.into_iter().zip(found).for_each(|(place, found)| answers[place] = found);
+        }
+        Ok(answers)
+    }
+
+    fn examples(&self, texts: &[Texts]) -> Result<Vec<Example>> {
+        let example = |(row, text): (usize, &Texts)| {
+            let encoded = self.tokenizer.encode(text, self.recipe.train.max_tokens)?;
+            // Nobody looks at the truth of a text that is asked about.
+            Ok(Example { encoded, label: Label::Value(0.), row })
+        };
+        texts.iter().enumerate().map(example).collect()
+    }
+
+    /// The answers to tokenised `examples` by the task `id`. One task at a time, because datasets have texts of their
+    /// own: there is no pass that two of them could share.
     ///
     /// # Errors
     /// Those of the forward pass.
     pub fn answer_examples(&self, id: TaskId, examples: &[Example]) -> Result<Vec<Answer>> {
         self.trainer.answers(id, examples, self.recipe.evaluation.batch)
     }
+}
+
+/// The examples that stand for both `a` and `b`, if these are the same tokens: words are marked in what one task reads
+/// and not in what the other does, or alike.
+fn joined(a: &[Example], b: &[Example]) -> Option<Vec<Example>> {
+    let both = |(first, second): (&Example, &Example)| {
+        let (a, b) = (&first.encoded, &second.encoded);
+        let same = a.ids == b.ids && a.segments == b.segments;
+        let marked = if a.words > 0 { first } else { second };
+        (same && (a.words == 0 || b.words == 0 || a == b)).then(|| marked.clone())
+    };
+    if a.len() == b.len() { a.iter().zip(b).map(both).collect() } else { None }
 }

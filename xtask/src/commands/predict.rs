@@ -8,9 +8,9 @@ use anyhow::{Context, Result, bail};
 use candle_core::Device;
 use clap::Args;
 use mtl_data::Texts;
-use mtl_task::{Answer, Reads, Task};
+use mtl_task::{Answer, Label, Reads, Task, TaskId};
 use mtl_train::Trained;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// Lines that are answered together.
 const CHUNK: usize = 256;
@@ -20,9 +20,9 @@ const CHUNK: usize = 256;
 pub struct Predict {
     /// The run folder
     run: PathBuf,
-    /// The task whose head answers
+    /// The task whose head answers; without it, all that can read the line do, each line's answers as one JSON object
     #[arg(long)]
-    task: String,
+    task: Option<String>,
     /// A file of texts; `-` is standard input
     #[arg(long, default_value = "-")]
     input: PathBuf,
@@ -34,7 +34,11 @@ pub struct Predict {
 impl Predict {
     pub(super) fn run(self) -> Result<ExitCode> {
         let trained = Trained::open(&self.run, &Device::Cpu)?;
-        let (id, task) = trained.task(&self.task)?;
+        let asked: Vec<(&str, TaskId, &dyn Task)> = (trained.tasks.iter().map(|(name, _)| name.as_str()))
+            .filter(|_| self.task.is_none())
+            .chain(self.task.as_deref())
+            .map(|name| trained.task(name).map(|(id, task)| (name, id, task)))
+            .collect::<Result<_>>()?;
         let name = self.input.display().to_string();
         let lines: Box<dyn BufRead> = match name.as_str() {
             "-" => Box::new(std::io::stdin().lock()),
@@ -43,38 +47,65 @@ impl Predict {
             )),
         };
         let mut out = std::io::stdout().lock();
-        let mut waiting: Vec<Texts> = Vec::new();
+        let mut waiting: Vec<Line> = Vec::new();
         let mut lines = lines.lines().enumerate().peekable();
         while let Some((index, line)) = lines.next() {
             let line = line.with_context(|| format!("{name}:{}: not UTF-8", index + 1))?;
             if !line.trim().is_empty() {
-                waiting.push(parse(&line, task).with_context(|| format!("{name}:{}", index + 1))?);
+                waiting.push(Line::parse(&line, &asked).with_context(|| format!("{name}:{}", index + 1))?);
             }
             if waiting.len() == CHUNK || lines.peek().is_none() {
-                let answers = trained.answer(id, &waiting)?;
-                for (text, answer) in waiting.drain(..).zip(answers) {
-                    match self.json {
-                        true => writeln!(out, "{}", object(&text, task, &answer))?,
-                        false => writeln!(out, "{}", plain(&text, task, &answer))?,
+                for answered in answers(&trained, &asked, &waiting)? {
+                    match self.task {
+                        None => writeln!(out, "{}", together(&answered))?,
+                        Some(_) if self.json => {
+                            answered.iter().try_for_each(|one| writeln!(out, "{}", one.object()))?
+                        }
+                        Some(_) => answered.iter().try_for_each(|one| writeln!(out, "{}", one.plain()))?,
                     }
                 }
+                waiting.clear();
             }
         }
         Ok(ExitCode::SUCCESS)
     }
 }
 
-/// A line as the task's text: an object if it looks like one, else the text itself (split at spaces for tagging).
-fn parse(line: &str, task: &dyn Task) -> Result<Texts> {
+/// A line as those read it who can.
+struct Line {
+    text: Option<Texts>,
+    tokens: Option<Texts>,
+}
+
+impl Line {
+    /// Refuses a line that none of the tasks `asked` can read.
+    fn parse(line: &str, asked: &[(&str, TaskId, &dyn Task)]) -> Result<Self> {
+        let read = |reads: Reads| asked.iter().any(|(.., task)| task.reads() == reads).then(|| parse(line, reads));
+        match (read(Reads::Text), read(Reads::Tokens)) {
+            (Some(Err(refusal)), None | Some(Err(_))) | (None, Some(Err(refusal))) => Err(refusal),
+            (text, tokens) => Ok(Self { text: text.and_then(Result::ok), tokens: tokens.and_then(Result::ok) }),
+        }
+    }
+
+    fn read(&self, reads: Reads) -> Option<&Texts> {
+        match reads {
+            Reads::Text => self.text.as_ref(),
+            Reads::Tokens => self.tokens.as_ref(),
+        }
+    }
+}
+
+/// A line as a text: an object if it looks like one, else the text itself (split at spaces for tagging).
+fn parse(line: &str, reads: Reads) -> Result<Texts> {
     if !line.trim_start().starts_with('{') {
-        return Ok(match task.reads() {
+        return Ok(match reads {
             Reads::Text => Texts::One(line.to_string()),
             Reads::Tokens => Texts::Tokens(line.split_whitespace().map(String::from).collect()),
         });
     }
     let value: Value = serde_json::from_str(line).context("no JSON object")?;
     let text = |key: &str| value.get(key).and_then(Value::as_str).map(String::from);
-    if task.reads() == Reads::Tokens {
+    if reads == Reads::Tokens {
         let words = value.get("tokens").and_then(Value::as_array).context("a tagging task wants `tokens`, a list")?;
         let words = words.iter().map(|word| word.as_str().map(String::from)).collect::<Option<Vec<String>>>();
         return Ok(Texts::Tokens(words.context("`tokens` must hold texts")?));
@@ -86,35 +117,85 @@ fn parse(line: &str, task: &dyn Task) -> Result<Texts> {
     }
 }
 
-fn object(text: &Texts, task: &dyn Task, answer: &Answer) -> Value {
-    let mut object = match text {
-        Texts::One(text) => json!({ "text": text }),
-        Texts::Pair(a, b) => json!({ "text_a": a, "text_b": b }),
-        Texts::Tokens(words) => json!({ "tokens": words }),
-    };
-    let key = match answer.label {
-        mtl_task::Label::Class(_) | mtl_task::Label::Set(_) => "label",
-        mtl_task::Label::Value(_) => "value",
-        mtl_task::Label::Tags(_) => "tags",
-    };
-    object[key] = task.render(&answer.label);
-    let named = !matches!(answer.label, mtl_task::Label::Tags(_)) && !answer.scores.is_empty();
-    object["scores"] = match named {
-        true => task.names().iter().cloned().zip(answer.scores.iter().map(|&score| json!(score))).collect(),
-        false => json!(answer.scores),
-    };
-    object
+/// One task's answer to one line.
+struct Answered<'a> {
+    name: &'a str,
+    task: &'a dyn Task,
+    text: &'a Texts,
+    answer: Answer,
 }
 
-fn plain(text: &Texts, task: &dyn Task, answer: &Answer) -> String {
-    let shown = match task.render(&answer.label) {
-        Value::String(label) => label,
-        Value::Array(labels) => labels.iter().map(|l| l.as_str().unwrap_or("-")).collect::<Vec<_>>().join(" "),
-        other => other.to_string(),
-    };
-    match text {
-        Texts::One(text) => format!("{shown}\t{text}"),
-        Texts::Pair(a, b) => format!("{shown}\t{a}\t{b}"),
-        Texts::Tokens(words) => format!("{shown}\t{}", words.join(" ")),
+/// What the tasks `asked` say of each of `lines`, as far as they can read it.
+fn answers<'a>(
+    trained: &Trained,
+    asked: &[(&'a str, TaskId, &'a dyn Task)],
+    lines: &'a [Line],
+) -> Result<Vec<Vec<Answered<'a>>>> {
+    let readable = |reads: Reads| lines.iter().filter_map(|line| line.read(reads).cloned()).collect::<Vec<Texts>>();
+    let (texts, tokens) = (readable(Reads::Text), readable(Reads::Tokens));
+    let wanted = asked.iter().map(|(_, id, task)| match task.reads() {
+        Reads::Text => (*id, &texts[..]),
+        Reads::Tokens => (*id, &tokens[..]),
+    });
+    let answers = trained.answer_each(&wanted.collect::<Vec<_>>())?;
+    let mut all: Vec<Vec<Answered>> = lines.iter().map(|_| Vec::new()).collect();
+    for (&(name, _, task), answers) in asked.iter().zip(answers) {
+        let readers = all.iter_mut().zip(lines).filter_map(|(all, line)| Some((all, line.read(task.reads())?)));
+        readers.zip(answers).for_each(|((all, text), answer)| all.push(Answered { name, task, text, answer }));
+    }
+    Ok(all)
+}
+
+/// One line's answers by task, under the line's text.
+fn together(answered: &[Answered]) -> Value {
+    let mut object = Map::new();
+    answered.iter().for_each(|one| object.extend(one.asked()));
+    let answers = answered.iter().map(|one| (one.name.to_string(), Value::Object(one.said())));
+    object.insert("answers".into(), answers.collect());
+    Value::Object(object)
+}
+
+impl Answered<'_> {
+    /// The text, by its keys.
+    fn asked(&self) -> Map<String, Value> {
+        let pairs = match self.text {
+            Texts::One(text) => vec![("text", json!(text))],
+            Texts::Pair(a, b) => vec![("text_a", json!(a)), ("text_b", json!(b))],
+            Texts::Tokens(words) => vec![("tokens", json!(words))],
+        };
+        pairs.into_iter().map(|(key, value)| (key.to_string(), value)).collect()
+    }
+
+    /// The answer and its scores, by their keys.
+    fn said(&self) -> Map<String, Value> {
+        let Answer { label, scores } = &self.answer;
+        let key = match label {
+            Label::Class(_) | Label::Set(_) => "label",
+            Label::Value(_) => "value",
+            Label::Tags(_) => "tags",
+        };
+        let scores = match label {
+            Label::Tags(_) => json!(scores),
+            _ if scores.is_empty() => json!(scores),
+            _ => self.task.names().iter().cloned().zip(scores.iter().map(|&score| json!(score))).collect(),
+        };
+        [(key.to_string(), self.task.render(label)), ("scores".to_string(), scores)].into_iter().collect()
+    }
+
+    fn object(&self) -> Value {
+        self.asked().into_iter().chain(self.said()).collect()
+    }
+
+    fn plain(&self) -> String {
+        let shown = match self.task.render(&self.answer.label) {
+            Value::String(label) => label,
+            Value::Array(labels) => labels.iter().map(|l| l.as_str().unwrap_or("-")).collect::<Vec<_>>().join(" "),
+            other => other.to_string(),
+        };
+        match self.text {
+            Texts::One(text) => format!("{shown}\t{text}"),
+            Texts::Pair(a, b) => format!("{shown}\t{a}\t{b}"),
+            Texts::Tokens(words) => format!("{shown}\t{}", words.join(" ")),
+        }
     }
 }

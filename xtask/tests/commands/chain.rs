@@ -62,6 +62,7 @@ fn what_was_trained_is_evaluated_and_answers() {
         }
     }
     answers(here);
+    every_task_answers_as_it_does_alone(here);
     let again = good(here, &["evaluate", "run"]);
     assert!(again.lines().count() == 5 && again.contains("planted-mood: ") && again.contains("pearson"), "{again}");
 
@@ -123,4 +124,50 @@ fn answers(here: &std::path::Path) {
         assert_eq!(ended.code, Some(1), "{input}");
         assert!(ended.error.contains("-:2") && ended.error.contains(named), "{}", ended.error);
     }
+}
+
+/// Without `--task` each line has all tasks' answers, the same to the last digit.
+fn every_task_answers_as_it_does_alone(here: &std::path::Path) {
+    let all = ["planted-clash", "planted-genre", "planted-mood", "planted-tags", "planted-topic"];
+    let predict = |more: &[&str], input: &str| -> Vec<Value> {
+        let ended = fed(here, &[&["predict", "run"], more].concat(), input);
+        assert_eq!(ended.code, Some(0), "{}", ended.error);
+        ended.out.lines().map(json).collect()
+    };
+    let tokens = "{\"tokens\": [\"peba\", \"fiba\"]}\n";
+    let pair = "{\"text_a\": \"suba\", \"text_b\": \"moba\"}\n";
+    for (input, tasks, asked) in [
+        ("suba sube\npeba fiba plaba, moba\n\nmoba\n", &all[..], &["answers", "text", "tokens"][..]),
+        (pair, &["planted-clash", "planted-genre", "planted-mood", "planted-topic"], &["answers", "text_a", "text_b"]),
+        (tokens, &["planted-tags"], &["answers", "tokens"]),
+    ] {
+        let together = predict(&[], input);
+        assert_eq!(together, predict(&["--json"], input));
+        assert_eq!(together.len(), input.lines().filter(|line| !line.is_empty()).count());
+        for line in &together {
+            let (mut found, mut expected) = (keys(line), asked.to_vec());
+            found.sort_unstable();
+            expected.sort_unstable();
+            assert_eq!(found, expected);
+            assert_eq!(keys(&line["answers"]), tasks);
+        }
+        for task in tasks {
+            let alone = predict(&["--task", task, "--json"], input);
+            assert_eq!(alone.len(), together.len());
+            for (alone, together) in alone.iter().zip(&together) {
+                for (key, value) in alone.as_object().expect("an object") {
+                    let place = if asked.contains(&key.as_str()) { together } else { &together["answers"][task] };
+                    assert_eq!(&place[key], value, "{task}: `{key}`");
+                }
+            }
+        }
+    }
+    let mixed: Vec<usize> = predict(&[], &["suba\n", tokens, pair].concat())
+        .iter()
+        .map(|line| line["answers"].as_object().expect("answers").len())
+        .collect();
+    assert_eq!(mixed, [5, 1, 4], "who cannot read a line is left out");
+    let ended = fed(here, &["predict", "run"], "suba\n{\"txt\": \"a\"}");
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.error.contains("-:2") && ended.error.contains("an object needs `text`"), "{}", ended.error);
 }

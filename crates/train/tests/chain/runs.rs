@@ -146,6 +146,23 @@ fn a_finished_run_opens_and_answers() {
     let answers = trained.answer(topic, &texts).expect("answers");
     assert!(answers.iter().all(|answer| (answer.scores.iter().sum::<f32>() - 1.).abs() < 1e-5));
     assert_eq!((answers.len(), task.names().len()), (2, 4));
+    // Tasks asked together answer as each alone, whether or not their texts come to the same tokens.
+    let (id, words) = (
+        |name: &str| trained.task(name).expect("a task").0,
+        |text: &Texts| match text {
+            Texts::One(text) => Texts::Tokens(text.split(' ').map(String::from).collect()),
+            other => other.clone(),
+        },
+    );
+    let words: Vec<Texts> = texts.iter().map(words).collect();
+    let pairs = [Texts::Pair("suba".into(), "moba".into())];
+    let asked = [(id("tags"), &words[..]), (topic, &texts[..]), (id("mood"), &pairs[..]), (topic, &pairs[..])];
+    let together = trained.answer_each(&asked).expect("answers");
+    assert_eq!(together.len(), asked.len());
+    for ((id, texts), together) in asked.iter().zip(&together) {
+        assert_eq!(together, &trained.answer(*id, texts).expect("answers"));
+    }
+    assert_eq!(together[1], answers);
     let error = trained.task("topics").err().expect("no such task").to_string();
     assert!(error.contains("did you mean `topic`?") && error.contains("topic, mood, tags"), "{error}");
     let error = Trained::open(&folder.path().join("none"), &Device::Cpu).err().expect("no run").to_string();
