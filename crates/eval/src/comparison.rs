@@ -206,6 +206,16 @@ pub struct ArmResult {
     pub cosines: Vec<Vec<f64>>,
 }
 
+impl ArmResult {
+    /// Δm in percent, per task and per metric: the mean over seed pairs, which its interval is of; that of the mean
+    /// scores where there are not two pairs. The two differ where a baseline's score varies over seeds.
+    pub fn gain_percent(&self) -> [Option<f64>; 2] {
+        let over_pairs =
+            [&self.gain_per_task, &self.gain_per_metric].map(|gain| gain.as_ref().map(|gain| gain.estimate));
+        [0, 1].map(|at| over_pairs[at].or(self.gains[at].percent))
+    }
+}
+
 /// An arm on one task.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ArmTask {

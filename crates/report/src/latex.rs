@@ -109,7 +109,7 @@ fn line(comparison: &Comparison, arm: &ArmResult) -> Line {
     let gain = arm.gain_per_task.as_ref().map(|gain| {
         format!("${}$ {{\\scriptsize $[{}, {}]$}}", signed(gain.estimate, 2), signed(gain.low, 2), signed(gain.high, 2))
     });
-    let gain = gain.or_else(|| arm.gains[0].percent.map(|percent| format!("${}$", signed(percent, 2))));
+    let gain = gain.or_else(|| arm.gain_percent()[0].map(|percent| format!("${}$", signed(percent, 2))));
     cells.push(if baseline { nothing() } else { gain.unwrap_or_else(nothing) });
     cells.push(arm.mean_rank.map_or_else(nothing, |rank| format!("{rank:.2}")));
     cells.push(if arm.parameters > 0 { millions(arm.parameters) } else { nothing() });

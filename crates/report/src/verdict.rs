@@ -116,7 +116,7 @@ fn headline(comparison: &Comparison, arm: &ArmResult) -> (&'static str, String, 
 
 fn gain(comparison: &Comparison, arm: &ArmResult) -> Option<String> {
     let over = |interval: &Interval| format!("{} % interval {} %", percent(interval.confidence), ends(interval, 2));
-    let percent = arm.gain_per_task.as_ref().map(|gain| gain.estimate).or(arm.gains[0].percent)?;
+    let percent = arm.gain_percent()[0]?;
     let interval = arm.gain_per_task.as_ref().map_or("no interval".to_string(), over);
     let mut sentence = format!("Δm = {} % per task ({interval})", signed(percent, 2));
     let unsure: Vec<String> = arm

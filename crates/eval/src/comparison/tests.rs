@@ -93,7 +93,8 @@ fn gains_tests_and_costs_are_those_counted_by_hand() {
     assert_eq!((better.gains[0].over, better.gains[1].over), (2, 4));
     let seeds = better.gain_per_task.as_ref().expect("five seeds");
     assert!((seeds.estimate - expected).abs() < 1e-9 && seeds.seeds == 5 && seeds.low < expected, "{seeds:?}");
-    assert_eq!(single.gains[0].percent, Some(0.));
+    assert_eq!(better.gain_percent()[0], Some(seeds.estimate));
+    assert_eq!((single.gains[0].percent, single.gain_percent()[0]), (Some(0.), Some(0.)));
     assert!(single.gain_per_task.is_none() && single.tests.is_empty() && single.tasks[0].transfer.is_none());
     let gained = better.tasks[0].transfer.as_ref().expect("paired");
     assert!((gained.estimate - 0.26).abs() < 1e-9 && gained.low > 0., "{gained:?}");

@@ -23,7 +23,7 @@ struct Spot<'a> {
 pub(crate) fn front(comparison: &Comparison) -> Result<Option<Figure>> {
     let spot = |(index, arm): (usize, &'_ mtl_eval::comparison::ArmResult)| {
         let baseline = arm.arm.name == comparison.baseline;
-        let gain = if baseline { Some(0.) } else { arm.gains[0].percent.filter(|gain| gain.is_finite()) };
+        let gain = if baseline { Some(0.) } else { arm.gain_percent()[0].filter(|gain| gain.is_finite()) };
         let known = arm.parameters > 0 && (arm.finished > 0 || baseline);
         gain.filter(|_| known).map(|gain| (index, arm.parameters as f64 / 1e6, gain))
     };

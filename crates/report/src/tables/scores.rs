@@ -71,8 +71,8 @@ pub(crate) fn verdict(comparison: &Comparison, arm: &ArmResult, task: usize) -> 
 pub(super) fn gains(comparison: &Comparison) -> Table {
     let note = format!(
         "Δm: mean relative gain over {} in percent; positive is better. “Per task” averages each task's metrics first, \
-         “per metric” counts every metric of every task alike. Intervals are over seed pairs and are not corrected for \
-         the number of arms. Mean rank over tasks, 1 is best. “Tasks hurt”: share with significant negative transfer. \
+         “per metric” counts every metric of every task alike. Both are means over seed pairs, and so are the \
+         intervals, which are not corrected for the number of arms. Mean rank over tasks, 1 is best. “Tasks hurt”: share with significant negative transfer. \
          d_z: Cohen's effect size of the seed-paired mean differences.",
         comparison.baseline
     );
@@ -89,7 +89,7 @@ pub(super) fn gains(comparison: &Comparison) -> Table {
     ];
     let mut table = Table::new("gains", "Gain over the baseline", note, &columns);
     for arm in &comparison.arms {
-        let gain = |index: usize| Cell::maybe(arm.gains[index].percent, |percent| signed(percent, 2));
+        let gain = |index: usize| Cell::maybe(arm.gain_percent()[index], |percent| signed(percent, 2));
         let undefined: BTreeSet<&str> = arm.gains.iter().flat_map(|gain| &gain.undefined).map(String::as_str).collect();
         let undefined: Vec<&str> = undefined.into_iter().collect();
         let baseline = is_baseline(comparison, arm);
