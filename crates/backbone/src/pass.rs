@@ -59,7 +59,7 @@ enum Origin {
     PullBack(PullBack),
 }
 
-/// A tensor of a slot that the reference path copied out into a leaf of its own.
+/// A tensor of a slot, or some rows of it (rising), that the reference path copied out into a leaf of its own.
 struct Leaf {
     var: Var,
     sink: Sink,
@@ -124,8 +124,7 @@ impl Pass {
         if dropout.is_none() {
             return Ok(x.clone());
         }
-        let mask: Vec<f32> = (0..x.elem_count()).map(|index| dropout.factor(index)).collect();
-        x * Tensor::from_vec(mask, x.shape(), x.device())?.to_dtype(x.dtype())?
+        x * Tensor::from_vec(dropout.factors(x.elem_count()), x.shape(), x.device())?.to_dtype(x.dtype())?
     }
 
     /// The slot of a part that the task reads as it is.
@@ -199,17 +198,29 @@ impl Pass {
     /// # Errors
     /// Those of candle.
     pub fn leaf(&mut self, slot: &Slot, index: usize) -> Result<Tensor> {
-        self.leaf_touching(slot, index, None)
+        let values = tensor_of(slot, index)?;
+        self.gathered(slot, index, values, None)
     }
 
-    /// As [`Pass::leaf`], for a table of which only the rows `touched` (rising) are read.
+    /// The rows `ids` of the table that tensor `index` of a slot is, `[ids.len(), width]`. The leaf is no longer than the
+    /// rows that are read, each once.
     ///
     /// # Errors
     /// Those of candle.
-    pub fn leaf_touching(&mut self, slot: &Slot, index: usize, touched: Option<Vec<u32>>) -> Result<Tensor> {
-        let entry = &slot.layout.entries()[index];
-        let range = entry.range.clone();
-        let values = slot.theta.detach().narrow(0, range.start, range.len())?.reshape(entry.shape.as_slice())?;
+    pub fn rows(&mut self, slot: &Slot, index: usize, ids: &[u32]) -> Result<Tensor> {
+        let mut touched = ids.to_vec();
+        touched.sort_unstable();
+        touched.dedup();
+        let places: Vec<u32> = ids.iter().map(|id| touched.partition_point(|other| other < id) as u32).collect();
+        let table = tensor_of(slot, index)?;
+        let values = table.index_select(&Tensor::new(touched.as_slice(), table.device())?, 0)?;
+        let leaf = self.gathered(slot, index, values, Some(touched))?;
+        leaf.index_select(&Tensor::new(places, leaf.device())?, 0)
+    }
+
+    /// `values` as a leaf whose gradient is gathered as that of tensor `index`, or of its rows `touched`.
+    fn gathered(&mut self, slot: &Slot, index: usize, values: Tensor, touched: Option<Vec<u32>>) -> Result<Tensor> {
+        let range = slot.layout.range(index);
         match &slot.sink {
             Some(sink) if slot.wants.wants(&range) => {
                 let var = Var::from_tensor(&values)?;
@@ -256,6 +267,12 @@ impl Pass {
         }
         Ok(row)
     }
+}
+
+/// Tensor `index` of a slot in its own shape, untracked.
+fn tensor_of(slot: &Slot, index: usize) -> Result<Tensor> {
+    let entry = &slot.layout.entries()[index];
+    slot.theta.detach().narrow(0, entry.range.start, entry.range.len())?.reshape(entry.shape.as_slice())
 }
 
 /// Adds the gradients that candle found for trainable parameters to `row`.

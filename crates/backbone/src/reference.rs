@@ -5,6 +5,7 @@ use std::f64::consts::{FRAC_1_SQRT_2, PI};
 
 use candle_core::{D, DType, Result, Tensor};
 use mtl_task::Packed;
+use rayon::prelude::*;
 
 use crate::family::place;
 use crate::kernel::Dropout;
@@ -12,11 +13,7 @@ use crate::{Activation, Norm, Pass, Prefix, Shape, Slot};
 
 /// The word vectors of the tokens, `[tokens, width]`.
 pub(crate) fn words(slot: &Slot, tokens: &Packed, pass: &mut Pass) -> Result<Tensor> {
-    let mut touched = tokens.ids.clone();
-    touched.sort_unstable();
-    touched.dedup();
-    let table = pass.leaf_touching(slot, 0, Some(touched))?;
-    table.index_select(&Tensor::new(tokens.ids.as_slice(), table.device())?, 0)
+    pass.rows(slot, 0, &tokens.ids)
 }
 
 /// dropout(LN(words + positions + segments)), projected to the states' width where the table is narrower.
@@ -179,22 +176,27 @@ impl Grid {
     /// Dropout factors, element (sequence, head, query, key) numbered as the packed kernel numbers it: sequence after
     /// sequence, each a `[heads, length, length]` block of its own extent.
     fn factors(&self, tokens: &Packed, heads: usize, before: usize, dropout: Dropout) -> Vec<f32> {
-        let mut factors = Vec::new();
+        let (extent, row) = (self.extent, before + self.extent);
         let mut start = 0;
-        for pair in tokens.offsets.windows(2) {
-            let length = pair[1] - pair[0];
+        let places: Vec<(usize, usize)> = tokens
+            .offsets
+            .windows(2)
+            .map(|pair| {
+                let (length, first) = (pair[1] - pair[0], start);
+                start += heads * length * (before + length);
+                (length, first)
+            })
+            .collect();
+        let mut factors = vec![0.; places.len() * heads * extent * row];
+        factors.par_chunks_mut((extent * row).max(1)).enumerate().for_each(|(block, factors)| {
+            let ((length, first), head) = (places[block / heads], block % heads);
             let keys = before + length;
-            for head in 0..heads {
-                for query in 0..self.extent {
-                    for key in 0..before + self.extent {
-                        let inside = query < length && key < keys;
-                        let index = start + (head * length + query) * keys + key;
-                        factors.push(if inside { dropout.factor(index) } else { 0. });
-                    }
+            for (query, factors) in factors.chunks_mut(row).take(length).enumerate() {
+                for (key, factor) in factors.iter_mut().take(keys).enumerate() {
+                    *factor = dropout.factor(first + (head * length + query) * keys + key);
                 }
             }
-            start += heads * length * keys;
-        }
+        });
         factors
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use candle_core::{DType, Result, Tensor};
+use candle_core::{DType, Device, Result, Tensor};
 
 use crate::{Flat, Layout};
 
@@ -99,19 +99,28 @@ impl Segment {
         }
     }
 
-    /// Adds a gradient that candle made of the whole parameter, laid out from `start` on. Of a table only the rows
-    /// `touched` are kept, or all rows if that is `None`.
+    /// Adds a gradient that candle made: of the whole tensor that is laid out from `start` on, or of that table's rows
+    /// `touched` (rising), `[touched.len(), width]`.
     ///
     /// # Errors
     /// If it does not fit.
     pub fn add_tensor(&mut self, start: usize, gradient: &Tensor, touched: Option<&[u32]>) -> Result<()> {
         match self {
-            Self::Dense(flat) => flat.add_at(start, gradient),
+            Self::Dense(flat) => match touched {
+                None => flat.add_at(start, gradient),
+                Some(ids) => {
+                    let (gradient, width) = (gradient.to_device(&Device::Cpu)?, gradient.dim(1)?);
+                    let mut rows = ids.iter().enumerate();
+                    rows.try_for_each(|(at, &id)| flat.add_at(start + id as usize * width, &gradient.get(at)?))
+                }
+            },
             Self::Rows(sparse) => {
-                let table = gradient.reshape(((), sparse.width))?;
-                let Some(ids) = touched else { return sparse.add_table(&table) };
-                let index = Tensor::new(ids, table.device())?;
-                let rows = Flat::of(&table.index_select(&index, 0)?)?;
+                let Some(ids) = touched else { return sparse.add_table(&gradient.reshape(((), sparse.width))?) };
+                let rows = Flat::of(gradient)?;
+                if rows.len() != ids.len() * sparse.width {
+                    let (found, width) = (rows.len(), sparse.width);
+                    candle_core::bail!("a gradient of {found} elements for {} rows of {width}", ids.len());
+                }
                 sparse.add(&SparseRows { width: sparse.width, ids: ids.to_vec(), rows });
                 Ok(())
             }
@@ -248,7 +257,8 @@ mod tests {
             expected.add(&Flat::of(&table)?);
             segment.add_tensor(0, &table, None)?;
             assert_eq!(segment.dense(6)?, expected);
-            segment.add_tensor(0, &table, Some(&[0, 2]))?;
+            let rows = table.index_select(&Tensor::new(&[0u32, 2], table.device())?, 0)?;
+            segment.add_tensor(0, &rows, Some(&[0, 2]))?;
             expected.add(&Flat::F64(vec![1., 2., 0., 0., 5., 6.]));
             assert_eq!(segment.dense(6)?, expected);
         }
@@ -264,6 +274,21 @@ mod tests {
         assert_eq!(sum, rows(&[0, 1, 4, 5], &[9., 9., 1., 2., 13., 24., 7., 7.]));
         let dense = Segment::Rows(rows(&[2], &[5., 6.])).dense(8)?;
         assert_eq!(dense, Flat::F64(vec![0., 0., 0., 0., 5., 6., 0., 0.]));
+        Ok(())
+    }
+
+    #[test]
+    fn rows_of_a_gradient_land_where_their_table_lies() -> Result<()> {
+        let gradient = Tensor::new(&[[1f64, 2.], [3., 4.]], &Device::Cpu)?;
+        let touched = Some([0u32, 2].as_slice());
+        let table = Layout::table("table".into(), 3, 2);
+        let mut sparse = Segment::zeros(&table, DType::F64)?;
+        sparse.add_tensor(0, &gradient, touched)?;
+        assert_eq!(sparse.dense(6)?, Flat::F64(vec![1., 2., 0., 0., 3., 4.]));
+        assert!(sparse.add_tensor(0, &gradient, Some(&[1])).is_err());
+        let mut dense = Segment::Dense(Flat::F64(vec![0.; 7]));
+        dense.add_tensor(1, &gradient, touched)?;
+        assert_eq!(dense, Segment::Dense(Flat::F64(vec![0., 1., 2., 0., 0., 3., 4.])));
         Ok(())
     }
 }

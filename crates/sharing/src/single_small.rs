@@ -134,15 +134,11 @@ struct Small {
 
 /// The rows of a narrow table that the tokens name, `[tokens, rank]`.
 fn gather(slot: &Slot, tokens: &Packed, pass: &mut Pass) -> Result<Tensor> {
-    let mut touched = tokens.ids.clone();
-    touched.sort_unstable();
-    touched.dedup();
     let rows = slot.layout.entries()[0].shape[0];
-    if let Some(id) = touched.last().filter(|id| **id as usize >= rows) {
+    if let Some(id) = tokens.ids.iter().find(|id| **id as usize >= rows) {
         candle_core::bail!("token id {id} lies outside a word table of {rows} rows");
     }
-    let table = pass.leaf_touching(slot, 0, Some(touched))?;
-    table.index_select(&Tensor::new(tokens.ids.as_slice(), table.device())?, 0)
+    pass.rows(slot, 0, &tokens.ids)
 }
 
 impl Sharing for Smalls {

@@ -1,5 +1,10 @@
 //! Dropout masks that are computed, never stored: element i is kept if hash(seed, i) ≥ p·2³², and scaled by 1/(1 − p).
 
+use rayon::prelude::*;
+
+/// Elements that a thread takes at once.
+const CHUNK: usize = 1 << 14;
+
 /// One site's mask.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Dropout {
@@ -23,6 +28,11 @@ impl Dropout {
     /// Whether everything is kept.
     pub fn is_none(self) -> bool {
         self.threshold == 0
+    }
+
+    /// What each of `count` elements is multiplied by, made on all threads: for devices that take a mask from the host.
+    pub fn factors(self, count: usize) -> Vec<f32> {
+        (0..count).into_par_iter().with_min_len(CHUNK).map(|index| self.factor(index)).collect()
     }
 
     /// What element `index` is multiplied by: 0, or 1/(1 − p). The index counts modulo 2³².
@@ -51,6 +61,7 @@ mod tests {
         for probability in [0.1, 0.5] {
             let dropout = Dropout::new(probability, 42);
             let factors: Vec<f32> = (0..100_000).map(|index| dropout.factor(index)).collect();
+            assert_eq!(dropout.factors(100_000), factors);
             let dropped = factors.iter().filter(|factor| **factor == 0.).count() as f64 / 1e5;
             let mean = factors.iter().sum::<f32>() / 1e5;
             assert!((dropped - probability).abs() < 0.01 && (mean - 1.).abs() < 0.02, "{dropped} {mean}");

@@ -65,7 +65,7 @@ pub(super) fn update(
     if param.tensor().device().is_cpu() {
         return param.tensor().inplace_op1(&job);
     }
-    let host = param.tensor().detach().to_device(&candle_core::Device::Cpu)?.copy()?;
+    let host = param.tensor().detach().to_device(&candle_core::Device::Cpu)?;
     host.inplace_op1(&job)?;
     param.var().set(&host.to_device(param.tensor().device())?)
 }
