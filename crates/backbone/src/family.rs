@@ -188,14 +188,14 @@ impl Family {
         self
     }
 
-    /// The same encoder, whose fused layers round the operands of products with their weights as `precision` says. The
-    /// reference path rounds nothing.
+    /// The same encoder, whose layers round the operands of products with their weights as `precision` says. The
+    /// reference path does so on every device; the fused kernel needs a CPU that can, so choose the path first.
     ///
     /// # Errors
-    /// If this CPU cannot.
+    /// If the path is not the reference and this CPU cannot.
     pub fn with_precision(mut self, precision: Precision) -> Result<Self> {
-        if !precision.is_available() {
-            candle_core::bail!("bf16 products need a CPU with AVX512_BF16, which this one lacks; use precision f32");
+        if self.path == Path::Auto {
+            precision.check_kernel()?;
         }
         self.options.precision = precision;
         Ok(self)
@@ -293,7 +293,7 @@ impl Encoder for Family {
         if prefix.is_none() && self.fused(x) {
             return fused::attend(&self.shape, slot, x, tokens, self.options, pass);
         }
-        reference::attend(&self.shape, slot, x, tokens, prefix, pass)
+        reference::attend(&self.shape, slot, x, tokens, prefix, self.options.precision, pass)
     }
 
     fn add_norm(&self, norm: Norm, slot: &Slot, y: &Tensor, residual: &Tensor, pass: &mut Pass) -> Result<Tensor> {
@@ -307,7 +307,7 @@ impl Encoder for Family {
         if self.fused(x) {
             return fused::feed(&self.shape, slot, x, self.options);
         }
-        reference::feed(&self.shape, slot, x, pass)
+        reference::feed(&self.shape, slot, x, self.options.precision, pass)
     }
 
     fn layer(&self, slot: &Slot, x: &Tensor, tokens: &Packed, ports: &Ports, pass: &mut Pass) -> Result<Tensor> {

@@ -39,6 +39,7 @@ mod layout;
 mod params;
 mod pass;
 mod pooling;
+mod precision;
 mod reference;
 mod registry;
 mod segment;

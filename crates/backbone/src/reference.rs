@@ -8,7 +8,7 @@ use mtl_task::Packed;
 use rayon::prelude::*;
 
 use crate::family::place;
-use crate::kernel::Dropout;
+use crate::kernel::{Dropout, Precision};
 use crate::{Activation, Norm, Pass, Prefix, Shape, Slot};
 
 /// The word vectors of the tokens, `[tokens, width]`.
@@ -40,13 +40,15 @@ pub(crate) fn embed(shape: &Shape, slot: &Slot, words: &Tensor, tokens: &Packed,
     dropped.matmul(&weight.t()?)?.broadcast_add(&bias)
 }
 
-/// Softmax attention over each sequence, projected by W_o, without its bias.
+/// Softmax attention over each sequence, projected by W_o, without its bias. The scores' products stay in the states'
+/// type: rounded, they would cost the key bias the exact cancellation of its gradient.
 pub(crate) fn attend(
     shape: &Shape,
     slot: &Slot,
     x: &Tensor,
     tokens: &Packed,
     prefix: Option<&Prefix>,
+    precision: Precision,
     pass: &mut Pass,
 ) -> Result<Tensor> {
     let dropout = pass.next_dropout(shape.attention_dropout);
@@ -55,7 +57,8 @@ pub(crate) fn attend(
     let x = grid.spread(x)?;
     let mut heads_of = |weight: usize, bias: usize, fixed: Option<&Tensor>| -> Result<Tensor> {
         let (weight, bias) = (pass.leaf(slot, weight)?, pass.leaf(slot, bias)?);
-        let mut y = x.matmul(&weight.t()?)?.broadcast_add(&bias)?.reshape((sequences, grid.extent, shape.hidden))?;
+        let mut y =
+            product(precision, &x, &weight)?.broadcast_add(&bias)?.reshape((sequences, grid.extent, shape.hidden))?;
         if let Some(fixed) = fixed {
             let fixed = fixed.unsqueeze(0)?.broadcast_as((sequences, fixed.dim(0)?, shape.hidden))?;
             y = Tensor::cat(&[&fixed.contiguous()?, &y], 1)?;
@@ -76,7 +79,7 @@ pub(crate) fn attend(
             * Tensor::from_vec(factors, probabilities.shape(), x.device())?.to_dtype(probabilities.dtype())?)?;
     }
     let context = probabilities.matmul(&value)?.transpose(1, 2)?.reshape((sequences * grid.extent, shape.hidden))?;
-    grid.gather(&context)?.matmul(&pass.leaf(slot, place::ATTENDED)?.t()?)
+    product(precision, &grid.gather(&context)?, &pass.leaf(slot, place::ATTENDED)?)
 }
 
 /// LN(dropout(y + bias) + residual).
@@ -95,15 +98,27 @@ pub(crate) fn add_norm(
 }
 
 /// W₂·σ(W₁x + b₁), without the last bias.
-pub(crate) fn feed(shape: &Shape, slot: &Slot, x: &Tensor, pass: &mut Pass) -> Result<Tensor> {
+pub(crate) fn feed(shape: &Shape, slot: &Slot, x: &Tensor, precision: Precision, pass: &mut Pass) -> Result<Tensor> {
     let (weight, bias) = (pass.leaf(slot, place::WIDEN)?, pass.leaf(slot, place::WIDEN_BIAS)?);
-    let wide = x.matmul(&weight.t()?)?.broadcast_add(&bias)?;
+    let wide = product(precision, x, &weight)?.broadcast_add(&bias)?;
     let active = match shape.activation {
         Activation::Gelu | Activation::GeluTanh => gelu(&wide, shape.activation)?,
         Activation::Relu => wide.relu()?,
         Activation::Silu => wide.silu()?,
     };
-    active.matmul(&pass.leaf(slot, place::NARROW)?.t()?)
+    product(precision, &active, &pass.leaf(slot, place::NARROW)?)
+}
+
+/// xWᵀ, `[tokens, rows of W]`. In bf16 operands and result are rounded, and sums over the inner dimension run in f32 on
+/// every device, as under PyTorch's autocast; what flows back is rounded alike and leaves in f32.
+fn product(precision: Precision, x: &Tensor, weight: &Tensor) -> Result<Tensor> {
+    match precision {
+        Precision::F32 => x.matmul(&weight.t()?),
+        Precision::Bf16 => {
+            precision.check_states(x)?;
+            x.to_dtype(DType::BF16)?.matmul(&weight.to_dtype(DType::BF16)?.t()?)?.to_dtype(DType::F32)
+        }
+    }
 }
 
 /// Candle's derivatives of GELU are right to six digits only. In f32 that is near the rounding; in f64, where the

@@ -4,6 +4,8 @@
 //! the key bias has a gradient of exactly zero in theory, and rounding in practice.
 #![allow(clippy::print_stdout, reason = "what is skipped is said aloud")]
 
+mod device;
+
 use std::collections::BTreeMap;
 use std::path::Path as FilePath;
 
@@ -38,12 +40,12 @@ struct Answer {
 }
 
 impl Fixture {
-    fn read(name: &str, path: Path) -> Self {
+    fn read(name: &str, path: Path, device: &Device) -> Self {
         let folder = FilePath::new(FIXTURES).join(name);
         let checkpoint = Checkpoint::read(&folder).expect("a sound folder");
         let model = pretrained(&checkpoint).expect("a known architecture");
         let (expected, tensors) = expectations(&folder);
-        let mut params = params(&model).expect("a valid layout");
+        let mut params = params(&model, device).expect("a valid layout");
         let weight = Tensor::new(numbers::<Vec<f32>>(&expected["head"]["weight"]), &Device::Cpu).expect("a matrix");
         let bias = Tensor::new(numbers::<f32>(&expected["head"]["bias"]), &Device::Cpu).expect("a vector");
         params.insert_tensor("task.x/head.weight", &weight, true).expect("a new name");
@@ -60,7 +62,7 @@ impl Fixture {
         let (weight, bias) = (param("task.x/head.weight").tensor(), param("task.x/head.bias").tensor());
         let pooled = pool(&states, &tokens, Pooling::Mean)?;
         let logits = pooled.matmul(&weight.t()?)?.broadcast_add(bias)?;
-        let loss = candle_nn::loss::cross_entropy(&logits, &Tensor::new(labels, &Device::Cpu)?)?;
+        let loss = candle_nn::loss::cross_entropy(&logits, &Tensor::new(labels, self.params.device())?)?;
         Ok(Answer {
             states: states.flatten_all()?.to_vec1()?,
             logits: logits.flatten_all()?.to_vec1()?,
@@ -80,8 +82,8 @@ fn tokens(batch: &Value) -> Packed {
     Packed::new(&ids.into_iter().zip(segments).map(texts).collect::<Vec<Encoded>>())
 }
 
-fn params(model: &Pretrained) -> Result<Params> {
-    let mut params = Params::new(&Device::Cpu, DType::F32);
+fn params(model: &Pretrained, device: &Device) -> Result<Params> {
+    let mut params = Params::new(device, DType::F32);
     model.insert("shared", &mut params)?;
     Ok(params)
 }
@@ -113,11 +115,15 @@ fn single(flat: &Flat) -> &[f32] {
     }
 }
 
-/// Runs `test` on every model through every implementation of the ops.
+/// Runs `test` on every model through every implementation of the ops, and on the GPU that `MTL_DEVICE` names.
 fn everywhere(test: impl Fn(&str, Fixture) -> Result<()>) -> Result<()> {
+    let gpu = device::gpu()?;
     for name in FOLDERS {
         for path in PATHS {
-            test(&format!("{name}, {path:?}"), Fixture::read(name, path))?;
+            test(&format!("{name}, {path:?}"), Fixture::read(name, path, &Device::Cpu))?;
+        }
+        if let Some(gpu) = &gpu {
+            test(&format!("{name}, {:?}", gpu.location()), Fixture::read(name, Path::Auto, gpu))?;
         }
     }
     Ok(())
@@ -176,15 +182,19 @@ fn the_gradient_of_every_parameter_is_pytorchs() -> Result<()> {
 
 #[test]
 fn products_in_bf16_keep_the_gradients_near_pytorchs() -> Result<()> {
-    if !Precision::Bf16.is_available() {
-        println!("skipped: this CPU has no AVX512_BF16");
-        return Ok(());
+    let mut ways = vec![(Path::Reference, Device::Cpu)];
+    match Precision::Bf16.is_available() {
+        true => ways.push((Path::Auto, Device::Cpu)),
+        false => println!("skipped: the fused kernel in bf16, for this CPU has no AVX512_BF16"),
     }
+    ways.extend(device::gpu()?.map(|gpu| (Path::Reference, gpu)));
     for name in FOLDERS {
-        let mut fixture = Fixture::read(name, Path::Auto);
-        fixture.encoder = fixture.encoder.with_precision(Precision::Bf16)?;
-        // What rounding leaves of the key bias's vanishing gradient is measured against its layer's.
-        gradients_hold(name, &fixture, 5e-2, 2e-2)?;
+        for (path, device) in &ways {
+            let mut fixture = Fixture::read(name, *path, device);
+            fixture.encoder = fixture.encoder.with_precision(Precision::Bf16)?;
+            // What rounding leaves of the key bias's vanishing gradient is measured against its layer's.
+            gradients_hold(&format!("{name}, {path:?}, {:?}", device.location()), &fixture, 5e-2, 2e-2)?;
+        }
     }
     Ok(())
 }
@@ -225,7 +235,7 @@ fn the_published_minilm_answers_as_in_pytorch() -> Result<()> {
     let (expected, tensors) = expectations(&FilePath::new(FIXTURES).join("minilm"));
     let folder = FilePath::new(env!("CARGO_MANIFEST_DIR")).join("../../models/cache/all-minilm-l6-v2");
     let model = pretrained(&Checkpoint::read(&folder).expect("fetched")).expect("a BERT");
-    let (params, tokens) = (params(&model)?, tokens(&expected["batches"]["texts"]));
+    let (params, tokens) = (params(&model, &Device::Cpu)?, tokens(&expected["batches"]["texts"]));
     for path in PATHS {
         let encoder = model.encoder.clone().with_path(path);
         let states = encoder.states("shared", &params, &tokens, &mut Pass::evaluation())?.flatten_all()?.to_vec1()?;
@@ -253,7 +263,7 @@ fn adamw(params: &Params, row: &Row, moments: &mut BTreeMap<String, [Vec<f32>; 2
                 values[at] -= rate * (m / (v.sqrt() + epsilon) + decay * values[at]);
             }
         }
-        param.var().set(&Tensor::from_vec(values, param.tensor().shape(), &Device::Cpu)?)?;
+        param.var().set(&Tensor::from_vec(values, param.tensor().shape(), params.device())?)?;
     }
     Ok(())
 }

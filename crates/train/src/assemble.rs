@@ -66,7 +66,7 @@ pub struct Assembled {
 /// If a file is missing or malformed, or the recipe does not fit encoder or tasks.
 pub fn assemble(recipe: &Recipe, located: &Located, device: &Device) -> Result<Assembled> {
     let tokenizer = tokenizer(located)?;
-    let pretrained = encoder(recipe, &located.model, &tokenizer)?;
+    let pretrained = encoder(recipe, &located.model, &tokenizer, device)?;
     if tokenizer.vocabulary() > pretrained.encoder.vocabulary() {
         bail!(
             "{}: the tokenizer has ids up to {}, but the encoder's word table has {} rows; they are of different models",
@@ -82,9 +82,6 @@ pub fn assemble(recipe: &Recipe, located: &Located, device: &Device) -> Result<A
             located.model.name,
             pretrained.encoder.max_tokens()
         );
-    }
-    if recipe.train.precision == Precision::Bf16 && !device.is_cpu() {
-        bail!("train.precision = \"bf16\" rounds the processor's products; on a GPU leave it at \"f32\"");
     }
     let options = LoadOptions {
         max_tokens: recipe.train.max_tokens,
@@ -163,7 +160,7 @@ fn tokenizer(located: &Located) -> Result<Tokenizer> {
     Tokenizer::generated(generators).context("a model of random weights needs tasks of generated text")
 }
 
-fn encoder(recipe: &Recipe, model: &LocatedModel, tokenizer: &Tokenizer) -> Result<Pretrained> {
+fn encoder(recipe: &Recipe, model: &LocatedModel, tokenizer: &Tokenizer, device: &Device) -> Result<Pretrained> {
     let mut pretrained = match (&model.folder, &model.manifest.random) {
         (Some(folder), _) => from_folder(folder, &model.manifest.architecture)?,
         (None, Some(table)) => {
@@ -177,12 +174,15 @@ fn encoder(recipe: &Recipe, model: &LocatedModel, tokenizer: &Tokenizer) -> Resu
     if let Some(dropout) = recipe.train.dropout {
         pretrained.encoder = pretrained.encoder.with_dropout(dropout, dropout);
     }
-    if recipe.train.path == Route::Reference {
+    // Other devices have no kernel, whose needs of the processor would be asked for in vain.
+    if recipe.train.path == Route::Reference || !device.is_cpu() {
         pretrained.encoder = pretrained.encoder.with_path(mtl_backbone::Path::Reference);
     }
     pretrained.encoder = pretrained.encoder.with_recompute(recipe.train.recompute);
     if recipe.train.precision == Precision::Bf16 {
-        pretrained.encoder = pretrained.encoder.with_precision(Rounding::Bf16).context("train.precision = \"bf16\"")?;
+        pretrained.encoder = pretrained.encoder.with_precision(Rounding::Bf16).context(
+            "train.precision = \"bf16\" with train.path = \"auto\"; `reference` is the path that rounds everywhere",
+        )?;
     }
     Ok(pretrained)
 }

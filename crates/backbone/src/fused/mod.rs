@@ -58,12 +58,10 @@ fn check_length(slot: &Slot, place: &str, length: usize) -> Result<()> {
     Ok(())
 }
 
-/// Refuses tensors that the products cannot round.
+/// Refuses tensors that the products cannot round, and machines that cannot round them.
 fn check_precision(x: &Tensor, options: Options) -> Result<()> {
-    if options.precision == Precision::Bf16 && x.dtype() != DType::F32 {
-        candle_core::bail!("bf16 precision rounds states in f32, found {:?}", x.dtype());
-    }
-    Ok(())
+    options.precision.check_kernel()?;
+    options.precision.check_states(x)
 }
 
 /// Refuses states that are not `[tokens, width]`.

@@ -139,12 +139,12 @@ pub enum Precision {
     /// Nothing: they are multiplied as they are.
     #[default]
     F32,
-    /// bf16, added up in f32; needs a CPU with AVX512_BF16 and tensors in f32.
+    /// bf16, added up in f32; needs states in f32 and, in the fused kernel, a CPU with AVX512_BF16.
     Bf16,
 }
 
 impl Precision {
-    /// Whether this machine can compute in it.
+    /// Whether the kernel can compute in it on this machine. Candle's own operations can everywhere.
     pub fn is_available(self) -> bool {
         match self {
             Self::F32 => true,

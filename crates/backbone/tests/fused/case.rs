@@ -42,6 +42,16 @@ pub(crate) const SMALL: Sizes =
 
 impl Case {
     pub(crate) fn new(sizes: Sizes, lengths: &[usize], dropout: f64, dtype: DType) -> Result<Self> {
+        Self::on_device(sizes, lengths, dropout, dtype, &Device::Cpu)
+    }
+
+    pub(crate) fn on_device(
+        sizes: Sizes,
+        lengths: &[usize],
+        dropout: f64,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Self> {
         let Sizes { architecture, layers, hidden, heads, intermediate, width, activation } = sizes;
         let config = json!({
             "vocab_size": 31, "hidden_size": hidden, "num_hidden_layers": layers, "num_attention_heads": heads,
@@ -50,7 +60,7 @@ impl Case {
             "dim": hidden, "n_layers": layers, "n_heads": heads, "hidden_dim": intermediate, "pad_token_id": 0,
         });
         let model: Pretrained = random(architecture, &config, Key::new(5)).expect("a valid configuration");
-        let mut params = Params::new(&Device::Cpu, dtype);
+        let mut params = Params::new(device, dtype);
         model.insert("shared", &mut params)?;
         let mut stream = Key::new(6).stream();
         let texts: Vec<Encoded> = lengths
@@ -102,7 +112,7 @@ impl Case {
 pub(crate) fn project(states: &Tensor) -> Result<Tensor> {
     let mut stream = Key::new(9).stream();
     let weights: Vec<f64> = (0..states.elem_count()).map(|_| stream.normal()).collect();
-    (states * Tensor::from_vec(weights, states.shape(), &Device::Cpu)?.to_dtype(states.dtype())?)?.sum_all()
+    (states * Tensor::from_vec(weights, states.shape(), states.device())?.to_dtype(states.dtype())?)?.sum_all()
 }
 
 /// Every element within `tolerance` of the largest one.

@@ -181,3 +181,23 @@ fn what_does_not_fit_the_encoder_is_refused() {
     assert!(error.contains("layer.7") && error.contains("shared/layer.0"), "{error}");
     assert_eq!(assembled(&recipe(&[])).datasets.len(), 3);
 }
+
+/// The reference path rounds on any processor, and moves no parameter out of f32.
+#[test]
+fn training_in_bf16_rounds_and_keeps_parameters_in_f32() {
+    let losses = |overrides: &[&str]| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let recipe = recipe(&[&["train.path=reference"], overrides].concat());
+        run(&recipe, folder.path());
+        let params = assembled(&recipe).trainer.model.params;
+        assert!(params.iter().all(|param| param.tensor().dtype() == candle_core::DType::F32));
+        let lines = metrics(folder.path());
+        let losses = lines.iter().filter_map(|line| line["losses"].as_array());
+        losses.flatten().filter_map(serde_json::Value::as_f64).collect::<Vec<f64>>()
+    };
+    let (exact, rounded) = (losses(&[]), losses(&["train.precision=bf16"]));
+    assert!(!exact.is_empty() && exact.len() == rounded.len() && exact != rounded, "bf16 rounds");
+    for (exact, rounded) in exact.iter().zip(&rounded) {
+        assert!((exact - rounded).abs() <= 5e-2 * exact.abs().max(1.), "{rounded} in bf16, {exact} in f32");
+    }
+}
