@@ -2,6 +2,7 @@
 
 pub mod commands;
 pub mod compare;
+mod device;
 pub mod fetch;
 pub mod locate;
 mod progress;

@@ -26,9 +26,8 @@ enum What {
 impl Bench {
     pub(super) fn run(self) -> Result<ExitCode> {
         match self.what {
-            What::Solver(command) => command.run()?,
-            What::Step(command) => command.run()?,
+            What::Solver(command) => command.run().map(|()| ExitCode::SUCCESS),
+            What::Step(command) => command.run(),
         }
-        Ok(ExitCode::SUCCESS)
     }
 }

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
@@ -21,6 +22,7 @@ use mtl_train::{Recipe, Trainer, trainer};
 use serde_json::{Value, json};
 
 use super::train::set_threads;
+use crate::device::Where;
 
 /// Classes of the tasks, in turn.
 const CLASSES: [usize; 3] = [2, 3, 5];
@@ -62,6 +64,9 @@ pub(super) struct BenchStep {
     /// f32 or bf16
     #[arg(long, default_value = "f32")]
     precision: String,
+    /// Where to compute; on a GPU texts are padded to one length
+    #[arg(long, value_enum, default_value_t = Where::Cpu)]
+    device: Where,
     /// A folder with config.json and model.safetensors; random weights of MiniLM's shape if left out
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
@@ -77,10 +82,14 @@ pub(super) struct BenchStep {
 }
 
 impl BenchStep {
-    pub(super) fn run(self) -> Result<()> {
+    pub(super) fn run(self) -> Result<ExitCode> {
+        if let Some(code) = self.device.rerun()? {
+            return Ok(code);
+        }
         set_threads(self.threads)?;
         let mut bench = Bench {
             pretrained: self.encoder()?,
+            device: self.device.open()?,
             batches: self.batches.as_deref().map(read).transpose()?,
             strategy: self.strategy.clone(),
             tasks: self.tasks,
@@ -88,7 +97,7 @@ impl BenchStep {
             steps: 0,
         };
         if self.serve {
-            return serve(&mut bench);
+            return serve(&mut bench).map(|()| ExitCode::SUCCESS);
         }
         bench.time(&self.case, &self.mode, 1)?;
         let answer = bench.time(&self.case, &self.mode, self.steps)?;
@@ -109,7 +118,7 @@ impl BenchStep {
                 answer["rss_mb"].as_f64().unwrap_or_default()
             );
         }
-        Ok(())
+        Ok(ExitCode::SUCCESS)
     }
 
     fn encoder(&self) -> Result<Pretrained> {
@@ -125,8 +134,8 @@ impl BenchStep {
             }
         };
         let route = match self.path.as_str() {
-            "auto" => Route::Auto,
-            "reference" => Route::Reference,
+            "auto" if self.device == Where::Cpu => Route::Auto,
+            "auto" | "reference" => Route::Reference,
             other => bail!("--path {other}: there are auto, reference"),
         };
         let precision = match self.precision.as_str() {
@@ -151,6 +160,7 @@ pub(super) fn minilm() -> Value {
 
 struct Bench {
     pretrained: Pretrained,
+    device: Device,
     batches: Option<BTreeMap<String, Tensor>>,
     strategy: String,
     tasks: usize,
@@ -187,6 +197,7 @@ impl Bench {
             } else {
                 trainer.step(&draws, progress, RATE)?;
             }
+            self.device.synchronize()?;
             times.push((start.elapsed().as_secs_f64() * 1e6).round() / 1e3);
             self.steps += 1;
         }
@@ -209,7 +220,7 @@ impl Bench {
                 (name, TaskSpec { kind: "classification".into(), labels, ..TaskSpec::default() })
             })
             .collect();
-        let built = trainer(&recipe, &self.pretrained, &specs, &Device::Cpu)?;
+        let built = trainer(&recipe, &self.pretrained, &specs, &self.device)?;
         if let Some(tensors) = &self.batches {
             for (index, (name, _)) in specs.iter().enumerate() {
                 for (ours, theirs) in [("weight", "w"), ("bias", "b")] {
@@ -217,7 +228,7 @@ impl Bench {
                     let value = tensors.get(&key).with_context(|| format!("the batch file has no `{key}`"))?;
                     let name = format!("task.{name}/head.{ours}");
                     let param = built.model.params.get(&name).with_context(|| format!("no parameter `{name}`"))?;
-                    param.var().set(&value.reshape(param.tensor().shape())?)?;
+                    param.var().set(&value.reshape(param.tensor().shape())?.to_device(&self.device)?)?;
                 }
             }
         }
@@ -232,7 +243,8 @@ impl Bench {
                     Some(tensors) => given(tensors, &format!("{case}.{set}.{task}"))?,
                     None => drawn(case, set, task)?,
                 };
-                Ok(TaskBatch { task: TaskId(task), tokens: Packed::new(&texts), labels })
+                let tokens = if self.device.is_cpu() { Packed::new(&texts) } else { Packed::padded(&texts, 0) };
+                Ok(TaskBatch { task: TaskId(task), tokens, labels })
             })
             .collect()
     }

@@ -11,7 +11,8 @@ use mtl_train::diagnose::{Diagnosis, Diagnostics, Recovery, Settings, planted, r
 use mtl_train::{Ended, Recipe, Run, RunOptions, write_atomically};
 use serde_json::json;
 
-use super::train::{Where, free_folder, rerun_with_feature, set_threads};
+use super::train::{free_folder, set_threads};
+use crate::device::Where;
 use crate::fetch::Fetcher;
 use crate::locate;
 use crate::progress::Progress;
@@ -69,7 +70,7 @@ const INTERRUPTED: u8 = 75;
 
 impl Diagnose {
     pub(super) fn run(self) -> Result<ExitCode> {
-        if let Some(code) = rerun_with_feature(self.device)? {
+        if let Some(code) = self.device.rerun()? {
             return Ok(code);
         }
         let device = self.device.open()?;
@@ -104,7 +105,7 @@ impl Diagnose {
             recipe_name: text.name,
             fallback: false,
             commit: None,
-            device_name: format!("{:?}", self.device).to_lowercase(),
+            device_name: self.device.name().to_string(),
         };
         let run = Run::new(recipe, &located, options, &device)?;
         let mut progress = Progress::new()?;

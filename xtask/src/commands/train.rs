@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use candle_core::Device;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use mtl_train::{Ended, Located, Recipe, Run, RunOptions};
 
 use crate::compare::INTERRUPTED;
+use crate::device::Where;
 use crate::fetch::Fetcher;
 use crate::locate::{self, RecipeText};
 use crate::progress::Progress;
@@ -39,20 +40,9 @@ pub struct Train {
     offline: bool,
 }
 
-/// A kind of device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum Where {
-    /// The processor
-    Cpu,
-    /// The first NVIDIA GPU
-    Cuda,
-    /// The Apple GPU
-    Metal,
-}
-
 impl Train {
     pub(super) fn run(self) -> Result<ExitCode> {
-        if let Some(code) = rerun_with_feature(self.device)? {
+        if let Some(code) = self.device.rerun()? {
             return Ok(code);
         }
         let device = self.device.open()?;
@@ -118,50 +108,6 @@ impl Train {
             }
         }
     }
-}
-
-impl Where {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Cpu => "cpu",
-            Self::Cuda => "cuda",
-            Self::Metal => "metal",
-        }
-    }
-
-    fn built_in(self) -> bool {
-        match self {
-            Self::Cpu => true,
-            Self::Cuda => cfg!(feature = "cuda"),
-            Self::Metal => cfg!(feature = "metal"),
-        }
-    }
-
-    pub(super) fn open(self) -> Result<Device> {
-        Ok(match self {
-            Self::Cpu => Device::Cpu,
-            Self::Cuda => Device::new_cuda(0).context("no CUDA device can be opened")?,
-            Self::Metal => Device::new_metal(0).context("no Metal device can be opened")?,
-        })
-    }
-}
-
-/// A binary without the device's feature builds itself again with it and hands over.
-pub(super) fn rerun_with_feature(device: Where) -> Result<Option<ExitCode>> {
-    if device.built_in() {
-        return Ok(None);
-    }
-    let Some(cargo) = std::env::var_os("CARGO") else {
-        bail!("this binary was built without `{0}`; build it with --features {0}", device.name())
-    };
-    eprintln!("building with the feature `{}` …", device.name());
-    let status = Command::new(cargo)
-        .args(["run", "--release", "--package", "xtask", "--features", device.name(), "--"])
-        .args(std::env::args_os().skip(1))
-        .current_dir(std::env::current_dir()?)
-        .status()
-        .context("cannot start cargo")?;
-    Ok(Some(ExitCode::from(status.code().unwrap_or(1).clamp(0, 255) as u8)))
 }
 
 /// The pool's size; nothing that is computed depends on it.

@@ -2,6 +2,8 @@
 
 mod chain;
 #[cfg(unix)]
+mod device;
+#[cfg(unix)]
 mod interrupted;
 mod malformed;
 mod names;
