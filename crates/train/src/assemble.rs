@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use candle_core::{DType, Device};
 use mtl_backbone::checkpoint::Checkpoint;
 use mtl_backbone::kernel::Precision as Rounding;
-use mtl_backbone::{Encoder, Pretrained, pretrained, random};
+use mtl_backbone::{Encoder, Family, Pretrained, pretrained, random};
 use mtl_data::manifest::{DatasetManifest, ModelManifest};
 use mtl_data::{Audit, Dataset, LoadOptions, Tokenizer};
 use mtl_sharing::{Model, TaskSite};
@@ -174,17 +174,22 @@ fn encoder(recipe: &Recipe, model: &LocatedModel, tokenizer: &Tokenizer, device:
     if let Some(dropout) = recipe.train.dropout {
         pretrained.encoder = pretrained.encoder.with_dropout(dropout, dropout);
     }
+    pretrained.encoder = computing(pretrained.encoder, recipe, device)?.with_recompute(recipe.train.recompute);
+    Ok(pretrained)
+}
+
+/// `encoder` as `recipe` lets it compute on `device`.
+pub(crate) fn computing(mut encoder: Family, recipe: &Recipe, device: &Device) -> Result<Family> {
     // Other devices have no kernel, whose needs of the processor would be asked for in vain.
     if recipe.train.path == Route::Reference || !device.is_cpu() {
-        pretrained.encoder = pretrained.encoder.with_path(mtl_backbone::Path::Reference);
+        encoder = encoder.with_path(mtl_backbone::Path::Reference);
     }
-    pretrained.encoder = pretrained.encoder.with_recompute(recipe.train.recompute);
     if recipe.train.precision == Precision::Bf16 {
-        pretrained.encoder = pretrained.encoder.with_precision(Rounding::Bf16).context(
+        encoder = encoder.with_precision(Rounding::Bf16).context(
             "train.precision = \"bf16\" with train.path = \"auto\"; `reference` is the path that rounds everywhere",
         )?;
     }
-    Ok(pretrained)
+    Ok(encoder)
 }
 
 fn from_folder(folder: &Path, architecture: &str) -> Result<Pretrained> {

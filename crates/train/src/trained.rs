@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use candle_core::Device;
+use mtl_backbone::kernel::Precision as Rounding;
 use mtl_backbone::random;
 use mtl_data::{Example, Texts, Tokenizer};
 use mtl_sharing::Model;
@@ -11,9 +12,9 @@ use mtl_task::rng::Key;
 use mtl_task::{Answer, Label, Task, TaskId, TaskSpec};
 use serde_json::Value;
 
-use crate::assemble::trainer;
+use crate::assemble::{computing, trainer};
 use crate::evaluate::answers_each;
-use crate::recipe::Recipe;
+use crate::recipe::{Precision, Recipe};
 use crate::resume;
 use crate::step::Trainer;
 
@@ -59,7 +60,12 @@ impl Trained {
         let tokenizer = Tokenizer::read(&folder.join("encoder"))?;
         // The weights come from the checkpoint; what the encoder starts from does not matter.
         let mut pretrained = random(&architecture, &config, Key::new(0))?;
-        pretrained.encoder = pretrained.encoder.with_dropout(0., 0.);
+        let mut encoder = pretrained.encoder.with_dropout(0., 0.);
+        // What was trained in bf16 where the kernel can do it answers alike where it cannot.
+        if recipe.train.precision == Precision::Bf16 && !Rounding::Bf16.is_available() {
+            encoder = encoder.with_path(mtl_backbone::Path::Reference);
+        }
+        pretrained.encoder = computing(encoder, &recipe, device)?;
         let mut trainer = trainer(&recipe, &pretrained, &tasks, device)?;
         let checkpoints = folder.join("checkpoints");
         let kept = match (name, recipe.evaluation.keep) {

@@ -170,6 +170,27 @@ fn a_finished_run_opens_and_answers() {
 }
 
 #[test]
+fn a_run_is_opened_in_the_arithmetic_that_it_was_trained_in() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut seen = Vec::new();
+    for (name, precision, path) in
+        [("kernel", "f32", "auto"), ("plain", "f32", "reference"), ("half", "bf16", "reference")]
+    {
+        let recipe = recipe(&[&format!("train.precision={precision}"), &format!("train.path={path}")]);
+        let out = folder.path().join(name);
+        let run = new(&recipe, &out, false).expect("a run");
+        let finished = run.execute_recorded(&mut Silent).expect("trained").expect("finished");
+        let trained = Trained::open(&out, &Device::Cpu).expect("a run");
+        for answered in &finished.answered {
+            let (id, _) = trained.task(&answered.task).expect("a task");
+            assert_eq!(trained.answer(id, &answered.texts).expect("answers"), answered.answers, "{name}");
+        }
+        seen.push(finished.answered.into_iter().map(|answered| answered.answers).collect::<Vec<_>>());
+    }
+    assert!(seen[0] != seen[1] && seen[1] != seen[2], "three arithmetics differ in the last digits");
+}
+
+#[test]
 fn what_does_not_fit_the_encoder_is_refused() {
     let refused = |overrides: &[&str]| {
         let recipe = recipe(overrides);
