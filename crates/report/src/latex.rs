@@ -104,7 +104,6 @@ fn head(name: &str, metric: &str) -> String {
 
 fn line(comparison: &Comparison, arm: &ArmResult) -> Line {
     let baseline = arm.arm.name == comparison.baseline;
-    let control = arm.arm.control.as_ref().map(|control| format!(" (control: {control})")).unwrap_or_default();
     let mut cells: Vec<String> = (0..comparison.tasks.len()).map(|index| cell(comparison, arm, index)).collect();
     let gain = arm.gain_per_task.as_ref().map(|gain| {
         format!("${}$ {{\\scriptsize $[{}, {}]$}}", signed(gain.estimate, 2), signed(gain.low, 2), signed(gain.high, 2))
@@ -113,7 +112,7 @@ fn line(comparison: &Comparison, arm: &ArmResult) -> Line {
     cells.push(if baseline { nothing() } else { gain.unwrap_or_else(nothing) });
     cells.push(arm.mean_rank.map_or_else(nothing, |rank| format!("{rank:.2}")));
     cells.push(if arm.parameters > 0 { millions(arm.parameters) } else { nothing() });
-    Line { name: escape(&format!("{}{control}", arm.arm.name)), cells, baseline }
+    Line { name: escape(&tables::title(&arm.arm)), cells, baseline }
 }
 
 fn cell(comparison: &Comparison, arm: &ArmResult, index: usize) -> String {

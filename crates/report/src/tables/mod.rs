@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::table::Table;
 
-pub(crate) use scores::{best, verdict};
+pub(crate) use scores::{best, title, verdict};
 pub(crate) use training::broken;
 
 /// The tables, by the chapter that they stand in.

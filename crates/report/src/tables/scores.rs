@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use mtl_eval::comparison::{ArmResult, Comparison};
+use mtl_eval::comparison::{ArmResult, ArmSpec, Comparison};
 use mtl_eval::stats::Interval;
 
 use super::{cells, is_baseline, split};
@@ -178,10 +178,16 @@ pub(super) fn metrics(comparison: &Comparison) -> Table {
 
 /// An arm's name; a control says so.
 pub(super) fn named(arm: &ArmResult) -> Cell {
-    Cell::text(match &arm.arm.control {
-        Some(control) => format!("{} (control: {control})", arm.arm.name),
-        None => arm.arm.name.clone(),
-    })
+    Cell::text(title(&arm.arm))
+}
+
+/// An arm's name, and what it controls for where the name does not say so itself.
+pub(crate) fn title(arm: &ArmSpec) -> String {
+    match &arm.control {
+        Some(control) if arm.name.contains(control) => format!("{}, control", arm.name),
+        Some(control) => format!("{} (control: {control})", arm.name),
+        None => arm.name.clone(),
+    }
 }
 
 fn interval(interval: Option<&Interval>, digits: usize) -> Cell {
