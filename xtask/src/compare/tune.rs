@@ -38,20 +38,23 @@ pub(super) fn stage(experiment: &Experiment, arms: &[Arm], stage: usize, plan: &
         }
         return Ok(lines);
     }
+    let mut due: Vec<(&Arm, Combination, Option<usize>)> = Vec::new();
+    for arm in arms {
+        let Some(chosen) = chosen(table.tune.as_ref(), arm, plan)? else { continue };
+        let steps = if arm.equal_compute { Some(affordable(experiment, arms, arm, plan)?) } else { None };
+        due.push((arm, chosen, steps));
+    }
     // Seed by seed, so that what is there is balanced if the plan is never finished.
     for seed in experiment.seeds() {
-        for arm in arms {
-            let Some(chosen) = chosen(table.tune.as_ref(), arm, plan)? else { continue };
-            let mut overrides = written(&arm.overrides, &chosen, seed);
-            if arm.equal_compute {
-                overrides.push(format!("train.steps={}", affordable(experiment, arms, arm, plan)?));
-            }
+        for (arm, chosen, steps) in &due {
+            let mut overrides = written(&arm.overrides, chosen, seed);
+            overrides.extend(steps.map(|steps| format!("train.steps={steps}")));
             if table.leak {
                 overrides.push("evaluation.keep_looks=true".into());
             }
             let recipe = experiment.resolved(&overrides)?;
             let keep = table.keep_checkpoints;
-            lines.push(Planned::new(stage, &arm.spec.name, Purpose::Final, &chosen, keep, &recipe)?);
+            lines.push(Planned::new(stage, &arm.spec.name, Purpose::Final, chosen, keep, &recipe)?);
         }
     }
     Ok(lines)
