@@ -6,7 +6,7 @@ use mtl_task::rng::Key;
 use mtl_task::{Packed, Reads};
 use serde::{Deserialize, Serialize};
 
-use crate::{TaskSite, per_token};
+use crate::{TaskShape, per_token};
 
 /// The `[head]` section.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -42,7 +42,7 @@ impl Head {
     /// If its names are taken.
     pub fn insert(
         settings: &HeadSettings,
-        task: &TaskSite,
+        task: &TaskShape,
         hidden: usize,
         params: &mut Params,
         key: Key,

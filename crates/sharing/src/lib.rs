@@ -5,45 +5,16 @@
 //! [`STRATEGIES`] for the list.
 
 mod accounting;
-mod additions;
-mod delta;
-mod experts;
+mod blocks;
 mod head;
 mod model;
-mod overlay;
-mod price;
 mod registry;
 mod sharing;
-mod spectrum;
-mod stitch;
-mod target;
-mod trunk;
-mod walk;
-
-mod adapter;
-mod bitfit;
-mod cross_stitch;
-mod dselect_k;
-mod hard;
-mod hierarchical;
-mod lora;
-mod mmoe;
-mod mtan;
-mod mtl_lora;
-mod pal;
-mod ple;
-mod prefix;
-mod single;
-mod single_small;
-mod sluice;
-mod soft;
-mod sparse;
-mod task_norm;
-mod tensor;
+mod strategies;
 
 pub use accounting::Accounting;
+pub use blocks::walk::{EncoderWeights, Mix, owned_by, per_token, walk};
 pub use head::{Head, HeadSettings};
-pub use model::{Model, TaskSite};
+pub use model::{Model, TaskShape};
 pub use registry::{Entry, STRATEGIES, find};
-pub use sharing::{Bits, DevScores, Phase, Sharing, Site, Strategy};
-pub use walk::{Mix, Weights, owned_by, per_token, walk};
+pub use sharing::{Bits, BuildContext, DevScores, Phase, Sharing, Strategy};

@@ -9,11 +9,11 @@ use mtl_task::rng::Key;
 use mtl_task::{Packed, Reads, TaskId};
 use serde_json::Value;
 
-use crate::{Accounting, Head, HeadSettings, Sharing, Site, find};
+use crate::{Accounting, BuildContext, Head, HeadSettings, Sharing, find};
 
 /// What a model has to know of a task.
 #[derive(Clone, Debug, PartialEq)]
-pub struct TaskSite {
+pub struct TaskShape {
     /// Its name, which its parameters carry.
     pub name: String,
     /// Width of its head's output.
@@ -31,7 +31,7 @@ pub struct Model {
     /// How the tasks share them.
     pub sharing: Box<dyn Sharing>,
     /// The tasks.
-    pub tasks: Vec<TaskSite>,
+    pub tasks: Vec<TaskShape>,
     heads: Vec<Head>,
 }
 
@@ -46,14 +46,14 @@ impl Model {
         section: &Value,
         head: &HeadSettings,
         pretrained: &Pretrained,
-        tasks: Vec<TaskSite>,
+        tasks: Vec<TaskShape>,
         key: Key,
         device: &Device,
         dtype: DType,
     ) -> anyhow::Result<Self> {
         let mut params = Params::new(device, dtype);
         let encoder = Arc::new(pretrained.encoder.clone());
-        let mut site = Site {
+        let mut site = BuildContext {
             pretrained,
             encoder: encoder.clone(),
             tasks: &tasks,

@@ -3,10 +3,11 @@
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use crate::{
-    Sharing, Site, Strategy, adapter, bitfit, cross_stitch, dselect_k, hard, hierarchical, lora, mmoe, mtan, mtl_lora,
-    pal, ple, prefix, single, single_small, sluice, soft, sparse, task_norm, tensor,
+use crate::strategies::{
+    adapter, bitfit, cross_stitch, dselect_k, hard, hierarchical, lora, mmoe, mtan, mtl_lora, pal, ple, prefix, single,
+    single_small, sluice, soft, sparse, task_norm, tensor,
 };
+use crate::{BuildContext, Sharing, Strategy};
 
 /// One entry of the registry.
 #[derive(Clone, Copy)]
@@ -30,7 +31,7 @@ pub struct Entry {
     /// What is wrong with a section, before anything is built.
     pub check: fn(&Value, usize) -> Result<()>,
     /// Builds it.
-    pub build: fn(&Value, &mut Site) -> Result<Box<dyn Sharing>>,
+    pub build: fn(&Value, &mut BuildContext) -> Result<Box<dyn Sharing>>,
 }
 
 /// Every strategy.
@@ -203,7 +204,7 @@ fn check<S: Strategy>(section: &Value, tasks: usize) -> Result<()> {
     read::<S>(section)?.check(tasks).context("in the section [sharing]")
 }
 
-fn build<S: Strategy>(section: &Value, site: &mut Site) -> Result<Box<dyn Sharing>> {
+fn build<S: Strategy>(section: &Value, site: &mut BuildContext) -> Result<Box<dyn Sharing>> {
     read::<S>(section)?.build(site).context("in the section [sharing]")
 }
 

@@ -8,7 +8,7 @@ use mtl_backbone::{Family, Params, Part, Pass, Pretrained};
 use mtl_task::rng::Key;
 use mtl_task::{Packed, Progress, TaskId};
 
-use crate::{Head, TaskSite};
+use crate::{Head, TaskShape};
 
 /// How tasks share an encoder.
 pub trait Sharing: Send + Sync {
@@ -130,17 +130,17 @@ pub trait Strategy: serde::de::DeserializeOwned + serde::Serialize + Default {
     ///
     /// # Errors
     /// If the settings do not fit the encoder or the tasks.
-    fn build(self, site: &mut Site) -> anyhow::Result<Box<dyn Sharing>>;
+    fn build(self, site: &mut BuildContext) -> anyhow::Result<Box<dyn Sharing>>;
 }
 
 /// Where a strategy is built.
-pub struct Site<'a> {
+pub struct BuildContext<'a> {
     /// The encoder and the weights that training starts from.
     pub pretrained: &'a Pretrained,
     /// The encoder, shared with the model.
     pub encoder: Arc<Family>,
     /// The tasks, in the recipe's order.
-    pub tasks: &'a [TaskSite],
+    pub tasks: &'a [TaskShape],
     /// The model's parameters: strategies insert theirs.
     pub params: &'a mut Params,
     /// Names the random numbers of the initial values.

@@ -11,7 +11,7 @@ use mtl_backbone::Pass;
 use mtl_sharing::{Entry, Model, STRATEGIES};
 use mtl_task::TaskId;
 use serde_json::{Value, json};
-use support::{HIDDEN, INTERMEDIATE, LAYERS, Standing, VOCABULARY};
+use support::{HIDDEN, INTERMEDIATE, LAYERS, RunState, VOCABULARY};
 use support::{answers, build, gradients, keep, texts, tiny, train, train_until};
 
 /// Runs `test` on every strategy with its default section, for two tasks and for three.
@@ -203,7 +203,7 @@ fn an_interrupted_training_goes_on_with_the_same_bits() -> Result<()> {
         train(&mut model, 12, 0.02)?;
         let fresh = || build(entry.name, &(entry.defaults)(), &tiny(5), model.tasks.len(), DType::F32);
         let mut before = fresh()?;
-        let (at, _) = train_until(&mut before, 12, 0.02, Standing::default(), of / 2)?;
+        let (at, _) = train_until(&mut before, 12, 0.02, RunState::default(), of / 2)?;
         let (tensors, state) = keep(&before)?;
         let mut after = fresh()?;
         after.params.assign(&tensors)?;

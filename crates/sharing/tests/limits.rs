@@ -3,7 +3,7 @@
 mod tiny;
 
 use candle_core::Result;
-use mtl_backbone::Row;
+use mtl_backbone::TaskGradient;
 use mtl_task::Progress;
 use serde_json::{Value, json};
 use tiny::{descend, distance, model, row, step};
@@ -49,7 +49,7 @@ fn soft_with_an_infinite_pull_to_the_mean_is_hard_with_the_mean_of_gradients() -
         for _ in 0..3 {
             step(&soft, 1., rate)?;
             soft.sharing.adapt(PROGRESS, rate)?;
-            let mut mean = Row::default();
+            let mut mean = TaskGradient::default();
             for task in 0..3 {
                 let mut row = row(&hard, task)?;
                 // The heads are nobody else's: their gradient is no mean.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Result, anyhow, bail};
-use mtl_backbone::{Row, Segment};
+use mtl_backbone::{GradientBlock, TaskGradient};
 use mtl_sharing::Model;
 use mtl_task::TaskId;
 
@@ -12,7 +12,7 @@ use mtl_task::TaskId;
 ///
 /// # Errors
 /// Names the parameters without a gradient, or with one that is not finite.
-pub fn audit(model: &Model, rows: &[Row]) -> Result<Vec<String>> {
+pub fn audit(model: &Model, rows: &[TaskGradient]) -> Result<Vec<String>> {
     let reached: BTreeSet<String> = (0..model.tasks.len()).flat_map(|task| model.reach(TaskId(task))).collect();
     let (mut missing, mut broken, mut zero) = (Vec::new(), Vec::new(), Vec::new());
     for param in model.params.iter().filter(|param| param.trainable()) {
@@ -20,7 +20,7 @@ pub fn audit(model: &Model, rows: &[Row]) -> Result<Vec<String>> {
         if !reached.contains(&name) {
             return Err(anyhow!("parameter `{name}` is trainable, but no task reaches it"));
         }
-        let segments: Vec<&Segment> = rows.iter().filter_map(|row| row.0.get(&name)).collect();
+        let segments: Vec<&GradientBlock> = rows.iter().filter_map(|row| row.0.get(&name)).collect();
         if segments.is_empty() {
             missing.push(name);
         } else if segments.iter().any(|segment| segment.values().first_non_finite().is_some()) {

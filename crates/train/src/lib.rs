@@ -6,11 +6,11 @@
 
 mod assemble;
 mod audit;
-mod bargain;
 mod control;
 pub mod diagnose;
 mod evaluate;
 mod gradients;
+mod groups;
 mod observer;
 pub mod optim;
 mod recipe;
@@ -28,9 +28,10 @@ pub use evaluate::{answers, answers_each, headline, judged_truths, train_sample}
 pub use gradients::{Rows, grams, total};
 pub use observer::{Observer, Plan, Silent};
 pub use recipe::{
-    Dropped, Evaluation, Keep, Member, Over, Path, Precision, Recipe, Schedule, StepKind, Test, Train, Word,
+    DecisionScope, Dropped, EncoderPath, Evaluation, Keep, Member, Precision, Recipe, Schedule, ScopeName, StepKind,
+    Test, Train,
 };
-pub use run::{Answered, Ended, Finished, Look, Run, RunOptions};
+pub use run::{Answered, Ended, EvaluationPoint, Finished, Run, RunOptions};
 pub use step::{StepReport, Trainer};
 pub use store::{read_tensors, write_atomically, write_tensors};
 pub use trained::Trained;

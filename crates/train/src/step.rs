@@ -3,16 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, bail};
-use mtl_backbone::{Pass, Row, Segment, Spares, gather};
+use mtl_backbone::{BufferPool, GradientBlock, Pass, TaskGradient, gather};
 use mtl_nash::{Gram, Status};
 use mtl_sharing::Model;
 use mtl_task::rng::Key;
 use mtl_task::{Likelihood, Progress, Reads, Task, TaskBatch, TaskId};
-use mtl_weighting::{Evidence, Private};
+use mtl_weighting::{Private, StepInputs};
 
-use crate::bargain::{Bargain, Decision, Look, private_weights};
 use crate::gradients::{grams, total};
-use crate::optim::{Blend, Optimizer};
+use crate::groups::{Decision, StepGradients, WeightingGroup, private_weights};
+use crate::optim::{Optimizer, WeightedSum};
 use crate::recipe::Recipe;
 
 /// Everything that a step changes.
@@ -20,7 +20,7 @@ pub struct Trainer {
     /// The model.
     pub model: Model,
     pub(crate) tasks: Vec<Box<dyn Task>>,
-    pub(crate) bargains: Vec<Bargain>,
+    pub(crate) groups: Vec<WeightingGroup>,
     pub(crate) optimizer: Box<dyn Optimizer>,
     /// The last loss of each task, for steps that leave tasks out.
     pub(crate) known: Vec<Option<f64>>,
@@ -29,7 +29,7 @@ pub struct Trainer {
     accumulate: usize,
     key: Key,
     /// Memory of past steps' gradients.
-    spares: Spares,
+    pool: BufferPool,
     /// What the rate is multiplied by, by parameter, where a task has a rate of its own.
     factors: BTreeMap<String, f64>,
     /// The one task that reaches a parameter, if no two tasks share any: such tasks are clipped each on its own, as they
@@ -64,7 +64,7 @@ pub struct StepReport {
 /// Each task's loss and gradient.
 struct Seen {
     losses: Vec<f64>,
-    rows: Vec<Row>,
+    rows: Vec<TaskGradient>,
 }
 
 impl Trainer {
@@ -73,7 +73,7 @@ impl Trainer {
     /// # Errors
     /// If the recipe's rule or optimizer cannot be built.
     pub fn new(recipe: &Recipe, model: Model, tasks: Vec<Box<dyn Task>>) -> Result<Self> {
-        let bargains = Bargain::all(recipe, &model, tasks.len())?;
+        let groups = WeightingGroup::all(recipe, &model, tasks.len())?;
         let optimizer = (crate::optim::find(&recipe.optimizer.name)?.build)(&recipe.optimizer.settings)?;
         let owners = if model.shared().is_empty() { owners(&model) } else { BTreeMap::new() };
         Ok(Self {
@@ -82,50 +82,50 @@ impl Trainer {
             known: vec![None; tasks.len()],
             model,
             tasks,
-            bargains,
+            groups,
             optimizer,
             private: recipe.private,
             clip: recipe.train.clip,
             accumulate: recipe.train.accumulate,
             key: Key::new(recipe.train.seed),
-            spares: Spares::default(),
+            pool: BufferPool::default(),
         })
     }
 
     /// How many independent batches of every task a step wants.
-    pub fn draws(&self) -> usize {
-        self.bargains.iter().map(|bargain| bargain.rule.needs().draws).max().unwrap_or(1)
+    pub fn mini_batches(&self) -> usize {
+        self.groups.iter().map(|group| group.rule.needs().mini_batches).max().unwrap_or(1)
     }
 
     /// Whether the last of those comes from a held-out part of the training data.
     pub fn validates(&self) -> bool {
-        self.bargains.iter().any(|bargain| bargain.rule.needs().validation_draw)
+        self.groups.iter().any(|group| group.rule.needs().validation_batch)
     }
 
-    /// One step on `draws` (one [`TaskBatch`] per task each; the first is the one that is learnt), at learning rate
+    /// One step on `mini_batches` (one [`TaskBatch`] per task each; the first is the one that is learnt), at learning rate
     /// `rate`. `progress` counts over the whole run.
     ///
     /// # Errors
     /// If a loss or gradient is not finite (naming step and task), or those of candle.
-    pub fn step(&mut self, draws: &[Vec<TaskBatch>], progress: Progress, rate: f64) -> Result<StepReport> {
+    pub fn step(&mut self, mini_batches: &[Vec<TaskBatch>], progress: Progress, rate: f64) -> Result<StepReport> {
         // From outside the pool every parallel loop would put this thread to sleep and wake another one for it.
-        rayon::scope(|_| self.step_within(draws, progress, rate))
+        rayon::scope(|_| self.step_within(mini_batches, progress, rate))
     }
 
-    fn step_within(&mut self, draws: &[Vec<TaskBatch>], progress: Progress, rate: f64) -> Result<StepReport> {
-        let seen: Vec<Seen> = draws
+    fn step_within(&mut self, mini_batches: &[Vec<TaskBatch>], progress: Progress, rate: f64) -> Result<StepReport> {
+        let seen: Vec<Seen> = mini_batches
             .iter()
             .enumerate()
             .map(|(draw, batches)| self.differentiate(batches, progress.step, draw))
             .collect::<Result<_>>()?;
-        let learnt = draws.first().context("a step without a batch")?;
+        let learnt = mini_batches.first().context("a step without a batch")?;
         let mut report = self.descend(learnt, &seen, progress, rate)?;
-        seen.into_iter().flat_map(|seen| seen.rows).for_each(|row| self.spares.keep(row));
+        self.pool.keep(seen.into_iter().flat_map(|seen| seen.rows));
         self.model.sharing.adapt(progress, rate)?;
-        if self.bargains.iter().any(|bargain| bargain.rule.needs().losses_after_step) {
+        if self.groups.iter().any(|group| group.rule.needs().losses_after_step) {
             let after = self.losses(learnt, progress.step)?;
-            let losses = self.everybodys(learnt, &after);
-            self.bargains.iter_mut().for_each(|bargain| bargain.rule.hindsight(&losses));
+            let losses = self.losses_of_all_tasks(learnt, &after);
+            self.groups.iter_mut().for_each(|group| group.rule.losses_after_step(&losses));
         }
         report.tokens = learnt.iter().map(|batch| batch.tokens.real_tokens()).sum();
         Ok(report)
@@ -135,12 +135,12 @@ impl Trainer {
     ///
     /// # Errors
     /// Those of candle.
-    pub fn gradients(&self, batches: &[TaskBatch]) -> Result<Vec<Row>> {
+    pub fn gradients(&self, batches: &[TaskBatch]) -> Result<Vec<TaskGradient>> {
         Ok(self.differentiate(batches, 0, 0)?.rows)
     }
 
     /// Each task's gradient on `batches`, for measurements: as a step's draw number `draw` would see it.
-    pub(crate) fn probe(&self, batches: &[TaskBatch], step: usize, draw: usize) -> Result<Vec<Row>> {
+    pub(crate) fn probe(&self, batches: &[TaskBatch], step: usize, draw: usize) -> Result<Vec<TaskGradient>> {
         Ok(self.differentiate(batches, step, draw)?.rows)
     }
 
@@ -148,7 +148,7 @@ impl Trainer {
     fn differentiate(&self, batches: &[TaskBatch], step: usize, draw: usize) -> Result<Seen> {
         let (mut losses, mut rows) = (Vec::new(), Vec::new());
         for batch in batches {
-            let (mut loss, mut row) = (0., Row::default());
+            let (mut loss, mut row) = (0., TaskGradient::default());
             for (index, (piece, share)) in self.pieces(batch).iter().enumerate() {
                 let share = *share;
                 let mut pass = self.pass(step, draw, batch.task, index);
@@ -168,7 +168,7 @@ impl Trainer {
 
     fn pass(&self, step: usize, draw: usize, task: TaskId, piece: usize) -> Pass {
         let key = self.key.named("pass").with(step as u64).with(draw as u64).with(task.0 as u64).with(piece as u64);
-        Pass::training(key).reusing(&self.spares)
+        Pass::training(key).reusing(&self.pool)
     }
 
     fn loss(&self, batch: &TaskBatch, pass: &mut Pass) -> Result<candle_core::Tensor> {
@@ -202,7 +202,7 @@ impl Trainer {
 
     /// A loss for every task: `losses` of the tasks of `batches`, and the last known one of those left out (before they
     /// had one, the mean of the others).
-    fn everybodys(&self, batches: &[TaskBatch], losses: &[f64]) -> Vec<f64> {
+    fn losses_of_all_tasks(&self, batches: &[TaskBatch], losses: &[f64]) -> Vec<f64> {
         let mean = losses.iter().sum::<f64>() / losses.len().max(1) as f64;
         let mut all: Vec<f64> = self.known.iter().map(|known| known.unwrap_or(mean)).collect();
         batches.iter().zip(losses).for_each(|(batch, &loss)| all[batch.task.0] = loss);
@@ -223,24 +223,30 @@ impl Trainer {
         let Some(first) = seen.first() else { bail!("a step without a batch") };
         batches.iter().zip(&first.losses).for_each(|(batch, &loss)| self.known[batch.task.0] = Some(loss));
         let likelihood: Vec<Likelihood> = self.tasks.iter().map(|task| task.likelihood()).collect();
-        let losses = self.everybodys(batches, &first.losses);
-        let evidence = Evidence {
+        let losses = self.losses_of_all_tasks(batches, &first.losses);
+        let inputs = StepInputs {
             losses: &losses,
             likelihood: &likelihood,
             progress,
             key: self.key.named("weighting").with(progress.step as u64),
         };
-        let shared: BTreeSet<String> =
-            self.bargains.iter().flat_map(|bargain| bargain.applied.iter().cloned()).collect();
-        let rows: Vec<&Row> = seen.iter().flat_map(|seen| &seen.rows).collect();
+        let shared: BTreeSet<String> = self.groups.iter().flat_map(|group| group.applied.iter().cloned()).collect();
+        let rows: Vec<&TaskGradient> = seen.iter().flat_map(|seen| &seen.rows).collect();
         let parts = grams(&rows, &shared);
         let lengths: BTreeMap<String, usize> = (shared.iter())
             .map(|name| (name.clone(), self.model.params.get(name).map_or(0, |param| param.layout().len())))
             .collect();
         let dtype = self.model.params.dtype();
-        let look = Look { tasks: &tasks, rows: &rows, draws: seen.len(), parts: &parts, lengths: &lengths, dtype };
+        let gradients = StepGradients {
+            tasks: &tasks,
+            rows: &rows,
+            mini_batches: seen.len(),
+            parts: &parts,
+            lengths: &lengths,
+            dtype,
+        };
         let decisions: Vec<Decision> =
-            self.bargains.iter_mut().map(|bargain| bargain.decide(&look, &evidence)).collect::<Result<_>>()?;
+            self.groups.iter_mut().map(|group| group.decide(&gradients, &inputs)).collect::<Result<_>>()?;
         for Decision { outcome, .. } in &decisions {
             if let Status::NonFinite(task) = outcome.status {
                 let name = &self.model.tasks[tasks[task % tasks.len()].0].name;
@@ -248,11 +254,11 @@ impl Trainer {
             }
         }
         let penalty = self.penalty()?;
-        let private = private_weights(self.private, &decisions[0].outcome, self.bargains[0].rule.class(), tasks.len());
-        let mut blends: BTreeMap<&str, Blend> = BTreeMap::new();
+        let private = private_weights(self.private, &decisions[0].outcome, self.groups[0].rule.class(), tasks.len());
+        let mut blends: BTreeMap<&str, WeightedSum> = BTreeMap::new();
         for (task, row) in first.rows.iter().enumerate() {
             for (name, segment) in &row.0 {
-                let weight = match self.bargains.iter().position(|bargain| bargain.applied.contains(name)) {
+                let weight = match self.groups.iter().position(|group| group.applied.contains(name)) {
                     None => private[task],
                     Some(at) if decisions[at].direction.is_some() => continue,
                     Some(at) => decisions[at].outcome.weights[task],
@@ -293,8 +299,8 @@ impl Trainer {
     }
 
     /// The gradient of the strategy's own price.
-    fn penalty(&self) -> Result<Row> {
-        let mut row = Row::default();
+    fn penalty(&self) -> Result<TaskGradient> {
+        let mut row = TaskGradient::default();
         if let Some(price) = self.model.sharing.penalty()? {
             gather(&self.model.params, &price.backward()?, &mut row)?;
         }
@@ -327,8 +333,8 @@ fn factors(recipe: &Recipe, model: &Model) -> Result<BTreeMap<String, f64>> {
     Ok(factors)
 }
 
-fn squared_norm(blend: &Blend) -> f64 {
-    let segments: Vec<Option<&Segment>> = blend.0.iter().map(|(_, segment)| Some(*segment)).collect();
+fn squared_norm(blend: &WeightedSum) -> f64 {
+    let segments: Vec<Option<&GradientBlock>> = blend.0.iter().map(|(_, segment)| Some(*segment)).collect();
     let weights: Vec<f64> = blend.0.iter().map(|(weight, _)| *weight).collect();
     crate::gradients::gram(&segments).quadratic(&weights).max(0.)
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use candle_core::Device;
-use mtl_backbone::kernel::Precision as Rounding;
+use mtl_backbone::kernel::ProductPrecision as Rounding;
 use mtl_backbone::random;
 use mtl_data::{Example, Texts, Tokenizer};
 use mtl_sharing::Model;
@@ -63,7 +63,7 @@ impl Trained {
         let mut encoder = pretrained.encoder.with_dropout(0., 0.);
         // What was trained in bf16 where the kernel can do it answers alike where it cannot.
         if recipe.train.precision == Precision::Bf16 && !Rounding::Bf16.is_available() {
-            encoder = encoder.with_path(mtl_backbone::Path::Reference);
+            encoder = encoder.with_path(mtl_backbone::Implementation::Reference);
         }
         pretrained.encoder = computing(encoder, &recipe, device)?;
         let mut trainer = trainer(&recipe, &pretrained, &tasks, device)?;

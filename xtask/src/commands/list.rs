@@ -7,7 +7,7 @@ use candle_core::{DType, Device};
 use clap::{Args, ValueEnum};
 use mtl_backbone::random;
 use mtl_data::manifest::{DatasetManifest, ModelManifest};
-use mtl_sharing::{HeadSettings, Model, TaskSite};
+use mtl_sharing::{HeadSettings, Model, TaskShape};
 use mtl_task::rng::Key;
 use mtl_task::{Reads, TaskId};
 
@@ -104,7 +104,7 @@ fn rows(kind: Kind) -> Result<Vec<Vec<String>>> {
 /// Every strategy with what it costs `tasks` tasks on the default encoder, heads left out.
 fn strategies(tasks: usize) -> Result<Vec<Vec<String>>> {
     let pretrained = random("bert", &minilm(), Key::new(0))?;
-    let site = |task: usize| TaskSite { name: task.to_string(), outputs: 2, reads: Reads::Text };
+    let site = |task: usize| TaskShape { name: task.to_string(), outputs: 2, reads: Reads::Text };
     let header = ["strategy", "what it is", &format!("for {tasks} tasks"), "trained", "shared", "paper", "parameters"];
     let mut rows = vec![header.map(String::from).to_vec()];
     for entry in mtl_sharing::STRATEGIES {

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use candle_core::{DType, Device, Tensor};
-use mtl_backbone::{Flat, Pass, Pooling, Pretrained, Row, Segment, gather, random};
-use mtl_sharing::{DevScores, HeadSettings, Model, Sharing, TaskSite};
+use mtl_backbone::{Flat, GradientBlock, Pass, Pooling, Pretrained, TaskGradient, gather, random};
+use mtl_sharing::{DevScores, HeadSettings, Model, Sharing, TaskShape};
 use mtl_task::rng::Key;
 use mtl_task::{Encoded, Packed, Progress, Reads, TaskId};
 use serde_json::{Value, json};
@@ -37,8 +37,8 @@ pub(crate) fn tiny(seed: u64) -> Pretrained {
 }
 
 /// `count` tasks called `a`, `b`, …; every second one reads tokens.
-pub(crate) fn tasks(count: usize) -> Vec<TaskSite> {
-    let task = |at: usize| TaskSite {
+pub(crate) fn tasks(count: usize) -> Vec<TaskShape> {
+    let task = |at: usize| TaskShape {
         name: char::from(b'a' + at as u8).to_string(),
         outputs: 2 + at,
         reads: if at.is_multiple_of(2) { Reads::Text } else { Reads::Tokens },
@@ -85,7 +85,7 @@ fn loss_under(model: &Model, sharing: &dyn Sharing, task: TaskId, pass: &mut Pas
 }
 
 /// The gradient of every one of `tasks` on its own, and its loss.
-pub(crate) fn gradients(model: &Model, tasks: &[TaskId]) -> Result<Vec<(f64, Row)>> {
+pub(crate) fn gradients(model: &Model, tasks: &[TaskId]) -> Result<Vec<(f64, TaskGradient)>> {
     let one = |&task: &TaskId| {
         let mut pass = Pass::training(Key::new(42).with(task.0 as u64));
         let value = loss(model, task, &mut pass)?;
@@ -97,7 +97,7 @@ pub(crate) fn gradients(model: &Model, tasks: &[TaskId]) -> Result<Vec<(f64, Row
 
 /// One step of plain gradient descent on the sum of the losses and the strategy's price. Answers the sum of the losses.
 pub(crate) fn step(model: &mut Model, tasks: &[TaskId], progress: Progress, rate: f64) -> Result<f64> {
-    let (mut sum, mut total) = (0., Row::default());
+    let (mut sum, mut total) = (0., TaskGradient::default());
     for (loss, row) in gradients(model, tasks)? {
         sum += loss;
         total.add(row);
@@ -153,7 +153,7 @@ pub(crate) fn enter(model: &mut Model, phase: usize) -> Result<()> {
 
 /// Where a training stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) struct Standing {
+pub(crate) struct RunState {
     /// The phase.
     pub(crate) phase: usize,
     /// Steps done in it.
@@ -165,7 +165,7 @@ pub(crate) struct Standing {
 /// Trains for `budget` steps in the strategy's phases, as the trainer does. Answers the losses' sum of every step of
 /// the last phase.
 pub(crate) fn train(model: &mut Model, budget: usize, rate: f64) -> Result<Vec<f64>> {
-    Ok(train_until(model, budget, rate, Standing::default(), usize::MAX)?.1)
+    Ok(train_until(model, budget, rate, RunState::default(), usize::MAX)?.1)
 }
 
 /// As [`train`], but from `at` on, and interrupted behind `stop` steps in all, where the trainer saves.
@@ -173,9 +173,9 @@ pub(crate) fn train_until(
     model: &mut Model,
     budget: usize,
     rate: f64,
-    mut at: Standing,
+    mut at: RunState,
     stop: usize,
-) -> Result<(Standing, Vec<f64>)> {
+) -> Result<(RunState, Vec<f64>)> {
     let phases = model.sharing.phases(budget);
     let of = phases.iter().map(|phase| phase.steps).sum();
     let all: Vec<TaskId> = (0..model.tasks.len()).map(TaskId).collect();
@@ -218,7 +218,7 @@ pub(crate) fn keep(model: &Model) -> Result<Kept> {
 }
 
 /// Whether every element of `segment` is finite.
-pub(crate) fn is_finite(segment: &Segment) -> bool {
+pub(crate) fn is_finite(segment: &GradientBlock) -> bool {
     segment.values().first_non_finite().is_none()
 }
 

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Result, Tensor};
-use mtl_backbone::{Flat, Pass, Pretrained, Row, random};
-use mtl_sharing::{HeadSettings, Model, TaskSite};
+use mtl_backbone::{Flat, Pass, Pretrained, TaskGradient, random};
+use mtl_sharing::{HeadSettings, Model, TaskShape};
 use mtl_task::rng::Key;
 use mtl_task::{Encoded, Packed, Reads, TaskId};
 use serde_json::{Value, json};
@@ -22,9 +22,9 @@ pub(crate) fn pretrained() -> Pretrained {
 }
 
 /// `count` tasks, every other one reading tokens.
-pub(crate) fn sites(count: usize) -> Vec<TaskSite> {
+pub(crate) fn sites(count: usize) -> Vec<TaskShape> {
     let reads = |at: usize| if at.is_multiple_of(2) { Reads::Text } else { Reads::Tokens };
-    (0..count).map(|at| TaskSite { name: format!("t{at}"), outputs: 2 + at, reads: reads(at) }).collect()
+    (0..count).map(|at| TaskShape { name: format!("t{at}"), outputs: 2 + at, reads: reads(at) }).collect()
 }
 
 pub(crate) fn try_model(strategy: &str, section: Value, count: usize, dtype: DType) -> anyhow::Result<Model> {
@@ -56,15 +56,15 @@ pub(crate) fn loss(model: &Model, task: usize, pass: &mut Pass) -> Result<Tensor
 }
 
 /// The gradient of one task's loss.
-pub(crate) fn row(model: &Model, task: usize) -> Result<Row> {
+pub(crate) fn row(model: &Model, task: usize) -> Result<TaskGradient> {
     let mut pass = Pass::training(Key::new(1).with(task as u64));
     let value = loss(model, task, &mut pass)?;
     pass.backward(&value, &model.params)
 }
 
 /// The gradient of the strategy's penalty, empty if it has none.
-pub(crate) fn penalty_row(model: &Model) -> Result<Row> {
-    let mut row = Row::default();
+pub(crate) fn penalty_row(model: &Model) -> Result<TaskGradient> {
+    let mut row = TaskGradient::default();
     if let Some(price) = model.sharing.penalty()? {
         mtl_backbone::gather(&model.params, &price.backward()?, &mut row)?;
     }
@@ -72,7 +72,7 @@ pub(crate) fn penalty_row(model: &Model) -> Result<Row> {
 }
 
 /// One step of plain SGD.
-pub(crate) fn descend(model: &Model, row: &Row, rate: f64) -> Result<()> {
+pub(crate) fn descend(model: &Model, row: &TaskGradient, rate: f64) -> Result<()> {
     for (name, segment) in &row.0 {
         let param = model.params.get(name).expect("a row names parameters");
         let gradient = segment.dense(param.layout().len())?.tensor(&Device::Cpu)?.reshape(param.tensor().shape())?;

@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use super::flat::{Chunk, Real, Rule, moment, restored, update};
 use super::registry::{Entry, at_least_zero};
-use super::{Blend, Optimizer};
+use super::{Optimizer, WeightedSum};
 
 pub(super) const ENTRY: Entry = Entry {
     name: "adamw",
@@ -118,7 +118,7 @@ impl Rule for Step {
 }
 
 impl Optimizer for AdamW {
-    fn step(&mut self, param: &Param, blend: &Blend, rate: f64, mask: Option<&Bits>) -> Result<()> {
+    fn step(&mut self, param: &Param, blend: &WeightedSum, rate: f64, mask: Option<&Bits>) -> Result<()> {
         if !self.moments.contains_key(param.name()) {
             let fresh = Moments { steps: 0, flats: [moment(param)?, moment(param)?] };
             self.moments.insert(param.name().to_string(), fresh);

@@ -8,14 +8,14 @@ mod sgd;
 use std::collections::BTreeMap;
 
 use candle_core::{Result, Tensor};
-use mtl_backbone::{Param, Segment};
+use mtl_backbone::{GradientBlock, Param};
 use mtl_sharing::Bits;
 
 pub use registry::{Entry, OPTIMIZERS, find};
 
 /// The gradient of one parameter, Σ weight · segment, not yet added up: the optimizer does that on the way.
 #[derive(Clone, Debug, Default)]
-pub struct Blend<'a>(pub Vec<(f64, &'a Segment)>);
+pub struct WeightedSum<'a>(pub Vec<(f64, &'a GradientBlock)>);
 
 /// Makes steps. What is frozen or masked feels neither gradient, momentum nor decay.
 pub trait Optimizer: Send {
@@ -23,7 +23,7 @@ pub trait Optimizer: Send {
     ///
     /// # Errors
     /// Those of candle.
-    fn step(&mut self, param: &Param, blend: &Blend, rate: f64, mask: Option<&Bits>) -> Result<()>;
+    fn step(&mut self, param: &Param, blend: &WeightedSum, rate: f64, mask: Option<&Bits>) -> Result<()>;
 
     /// Forgets all moments.
     fn reset(&mut self);

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::flat::{Chunk, Real, Rule, moment, restored, update};
 use super::registry::{Entry, at_least_zero};
-use super::{Blend, Optimizer};
+use super::{Optimizer, WeightedSum};
 
 pub(super) const ENTRY: Entry = Entry {
     name: "sgd",
@@ -88,7 +88,7 @@ impl Rule for Step {
 }
 
 impl Optimizer for Sgd {
-    fn step(&mut self, param: &Param, blend: &Blend, rate: f64, mask: Option<&Bits>) -> Result<()> {
+    fn step(&mut self, param: &Param, blend: &WeightedSum, rate: f64, mask: Option<&Bits>) -> Result<()> {
         // A momentum of zeros makes the first step's b = g + λθ.
         if !self.momenta.contains_key(param.name()) {
             self.momenta.insert(param.name().to_string(), moment(param)?);

@@ -78,8 +78,8 @@ impl Run {
         // Choosing costs too, and is the strategy's to pay.
         let (started, processor) = (Instant::now(), ProcessTime::now());
         let entered = sharing.enter(phase, &mut dev);
-        self.standing.seconds += started.elapsed().as_secs_f64();
-        self.standing.cpu_seconds += processor.elapsed().as_secs_f64();
+        self.state.seconds += started.elapsed().as_secs_f64();
+        self.state.cpu_seconds += processor.elapsed().as_secs_f64();
         self.assembled.trainer.model.sharing = sharing;
         Ok(entered?)
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use candle_core::Tensor;
-use mtl_backbone::{Flat, Row, Segment};
+use mtl_backbone::{Flat, GradientBlock, TaskGradient};
 use mtl_task::{Progress, TaskBatch, TaskId};
 use mtl_train::{Assembled, audit};
 
@@ -105,7 +105,7 @@ fn private(rule: &str, policy: &str) -> (Vec<f64>, Vec<f64>) {
     let rows = model.trainer.gradients(&window).expect("gradients");
     let report = step(&mut model, &window);
     let taken = taken(&before, &values(&model));
-    let multiple = |(task, row): (usize, &Row)| {
+    let multiple = |(task, row): (usize, &TaskGradient)| {
         let names = model.trainer.model.head(TaskId(task));
         let (mut along, mut square) = (0., 0.);
         for name in &names {
@@ -160,7 +160,7 @@ fn the_audit_names_parameters_without_a_gradient() {
         let mut rows = rows.clone();
         for segment in rows.iter_mut().filter_map(|row| row.0.get_mut(name)) {
             let length = segment.values().len();
-            *segment = Segment::Dense(Flat::F64(vec![value; length]));
+            *segment = GradientBlock::Dense(Flat::F64(vec![value; length]));
         }
         rows
     };

@@ -1,0 +1,145 @@
+//! What the parameter-efficient strategies are made of: a base encoder, frozen or trained by every task, and additions
+//! to it that each task has for itself or all tasks share.
+
+use candle_core::{DType, Device, Result, Tensor};
+use mtl_backbone::{Encoder, Family, Param, Part};
+use mtl_task::TaskId;
+use mtl_task::rng::Key;
+
+use crate::{BuildContext, EncoderWeights};
+
+/// Puts the pretrained encoder into the site's parameters: as `shared/…` if `trained`, else as `frozen/…`.
+///
+/// # Errors
+/// If its names are taken.
+pub(crate) fn base(site: &mut BuildContext, trained: bool) -> Result<EncoderWeights> {
+    EncoderWeights::insert(site.pretrained, if trained { "shared" } else { "frozen" }, site.params)
+}
+
+/// One addition for each task, or one that all tasks share.
+pub(crate) struct Additions<T>(Vec<T>);
+
+impl<T> Additions<T> {
+    /// Builds them; `build` is given who owns what it inserts.
+    ///
+    /// # Errors
+    /// Those of `build`.
+    pub(crate) fn build(
+        site: &mut BuildContext,
+        shared: bool,
+        mut build: impl FnMut(&mut BuildContext, &str) -> Result<T>,
+    ) -> Result<Self> {
+        if shared {
+            return Ok(Self(vec![build(site, "shared")?]));
+        }
+        let owners = site.tasks.iter().map(|task| format!("task.{}", task.name)).collect::<Vec<_>>();
+        Ok(Self(owners.iter().map(|owner| build(site, owner)).collect::<Result<_>>()?))
+    }
+
+    /// The addition that `task` sees.
+    pub(crate) fn of(&self, task: TaskId) -> &T {
+        &self.0[task.0.min(self.0.len() - 1)]
+    }
+
+    /// What the heads of `tasks` read of a base encoder with these additions: one walk if all tasks share theirs.
+    ///
+    /// # Errors
+    /// Those of `represent`.
+    pub(crate) fn represent_each(
+        &self,
+        tasks: &[TaskId],
+        mut represent: impl FnMut(TaskId) -> Result<Tensor>,
+    ) -> Result<Vec<Tensor>> {
+        match (&self.0[..], tasks) {
+            ([_], [first, ..]) => Ok(vec![represent(*first)?; tasks.len()]),
+            _ => tasks.iter().map(|&task| represent(task)).collect(),
+        }
+    }
+
+    /// All of them, each once.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.0.iter()
+    }
+}
+
+/// An affine map x ↦ x·Wᵀ + b.
+pub(crate) struct Map {
+    weight: Param,
+    bias: Param,
+}
+
+impl Map {
+    /// Puts the map `{owner}/{name}` into the site's parameters: weights N(0, `deviation`²), bias 0.
+    ///
+    /// # Errors
+    /// If its names are taken.
+    pub(crate) fn insert(
+        site: &mut BuildContext,
+        owner: &str,
+        name: &str,
+        (outputs, inputs): (usize, usize),
+        deviation: f64,
+    ) -> Result<Self> {
+        let name = format!("{owner}/{name}");
+        let weight = normal(site.key.named(&name), &[outputs, inputs], deviation)?;
+        let bias = Tensor::zeros(outputs, site.params.dtype(), &Device::Cpu)?;
+        Ok(Self {
+            weight: site.params.insert_tensor(&format!("{name}.weight"), &weight, true)?,
+            bias: site.params.insert_tensor(&format!("{name}.bias"), &bias, false)?,
+        })
+    }
+
+    /// `[rows, outputs]` from `[rows, inputs]`.
+    ///
+    /// # Errors
+    /// Those of candle.
+    pub(crate) fn apply(&self, x: &Tensor) -> Result<Tensor> {
+        x.matmul(&self.weight.tensor().t()?)?.broadcast_add(self.bias.tensor())
+    }
+
+    /// Names of its parameters.
+    pub(crate) fn names(&self) -> [String; 2] {
+        [self.weight.name().to_string(), self.bias.name().to_string()]
+    }
+}
+
+/// Independent N(0, `deviation`²), zeros if `deviation` is 0.
+///
+/// # Errors
+/// Those of candle.
+pub(crate) fn normal(key: Key, shape: &[usize], deviation: f64) -> Result<Tensor> {
+    if deviation == 0. {
+        return Tensor::zeros(shape, DType::F32, &Device::Cpu);
+    }
+    let mut stream = key.stream();
+    let values: Vec<f32> = (0..shape.iter().product()).map(|_| (stream.normal() * deviation) as f32).collect();
+    Tensor::from_vec(values, shape, &Device::Cpu)
+}
+
+/// Independent uniform in [−`bound`, `bound`).
+///
+/// # Errors
+/// Those of candle.
+pub(crate) fn uniform(key: Key, shape: &[usize], bound: f64) -> Result<Tensor> {
+    let mut stream = key.stream();
+    let values: Vec<f32> = (0..shape.iter().product()).map(|_| ((2. * stream.uniform() - 1.) * bound) as f32).collect();
+    Tensor::from_vec(values, shape, &Device::Cpu)
+}
+
+/// A copy of every part of an encoder as `theta` gives it, `[len]` each, bottom up.
+///
+/// # Errors
+/// Those of `theta`.
+pub(crate) fn merged(encoder: &Family, theta: impl Fn(Part) -> Result<Tensor>) -> Result<Option<Vec<(Part, Tensor)>>> {
+    let parts = Part::all(encoder.layers());
+    // Copies: on the host the tensors would otherwise follow every later step.
+    Ok(Some(parts.map(|part| Ok((part, theta(part)?.detach().flatten_all()?.copy()?))).collect::<Result<_>>()?))
+}
+
+/// The Frobenius norm.
+///
+/// # Errors
+/// Those of candle.
+pub(crate) fn norm(x: &Tensor) -> Result<f64> {
+    x.to_dtype(DType::F64)?.sqr()?.sum_all()?.sqrt()?.to_scalar()
+}
