@@ -49,8 +49,8 @@ impl Fixture {
         let mut params = params(&model, device).expect("a valid layout");
         let weight = Tensor::new(numbers::<Vec<f32>>(&expected["head"]["weight"]), &Device::Cpu).expect("a matrix");
         let bias = Tensor::new(numbers::<f32>(&expected["head"]["bias"]), &Device::Cpu).expect("a vector");
-        params.insert_tensor("task.x/head.weight", &weight, true).expect("a new name");
-        params.insert_tensor("task.x/head.bias", &bias, false).expect("a new name");
+        params.insert_tensor("task.x/head.weight", &weight, true, true).expect("a new name");
+        params.insert_tensor("task.x/head.bias", &bias, false, true).expect("a new name");
         Self { encoder: model.encoder.with_path(path), params, expected, tensors }
     }
 

@@ -6,15 +6,23 @@
 
 mod accounting;
 mod blocks;
+mod change;
+mod context;
 mod head;
 mod model;
 mod registry;
 mod sharing;
-mod strategies;
+pub mod strategies;
+mod strategy;
+mod topology;
 
 pub use accounting::Accounting;
-pub use blocks::walk::{EncoderWeights, Mix, owned_by, per_token, walk};
+pub use blocks::walk::{EncoderWeights, Mix, per_token, walk};
+pub use change::{Change, Moments, NoMoments, SavedLayout, Structure};
+pub use context::{BuildContext, Scope};
 pub use head::{Head, HeadSettings};
-pub use model::{Model, TaskShape};
-pub use registry::{Entry, STRATEGIES, find};
-pub use sharing::{Bits, BuildContext, DevScores, Phase, Sharing, Strategy};
+pub use model::{Heads, Model, TaskShape};
+pub use registry::{STRATEGIES, find};
+pub use sharing::{Bits, DevScores, NoDevScores, Phase, Sharing, StepView, StrategySettings};
+pub use strategy::Strategy;
+pub use topology::{Owner, TaskSet, Topology};

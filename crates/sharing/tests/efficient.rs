@@ -37,8 +37,17 @@ fn texts() -> Packed {
 fn model_over(pretrained: &Pretrained, strategy: &str, section: &Value, dtype: DType, seed: u64) -> Model {
     let tasks = ["a", "b"].map(|name| TaskShape { name: name.into(), outputs: 3, reads: Reads::Text });
     let head = HeadSettings { dropout: 0., ..HeadSettings::default() };
-    Model::build(strategy, section, &head, pretrained, tasks.to_vec(), Key::new(seed), &Device::Cpu, dtype)
-        .unwrap_or_else(|error| panic!("{strategy} {section}: {error:#}"))
+    Model::build(
+        mtl_sharing::find(strategy).expect("a strategy"),
+        section,
+        &head,
+        pretrained,
+        tasks.to_vec(),
+        Key::new(seed),
+        &Device::Cpu,
+        dtype,
+    )
+    .unwrap_or_else(|error| panic!("{strategy} {section}: {error:#}"))
 }
 
 fn model(strategy: &str, section: &Value) -> Model {

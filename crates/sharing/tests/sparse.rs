@@ -140,6 +140,10 @@ impl DevScores for Written {
     fn score(&mut self, _sharing: &dyn Sharing, _task: TaskId) -> candle_core::Result<f64> {
         Ok(self.0.remove(0))
     }
+
+    fn losses(&mut self, _sharing: &dyn Sharing, _task: TaskId) -> candle_core::Result<Vec<f64>> {
+        candle_core::bail!("pruning asks for scores alone")
+    }
 }
 
 /// The rounds that two tasks take, and the shares that they keep, if their trainings score `scores`.

@@ -1,4 +1,8 @@
-//! Weighting rules at work: what each looks at, what it decides, and what its decision applies to.
+//! Weighting decisions: which parameters each is over, which tasks meet there, and what was decided.
+//!
+//! Parameters that the same tasks train form a group, and each group is a decision of its own, with its own state: two
+//! tasks bargain where two share, and one alone keeps its gradient. `over = "all"` makes it one decision of all tasks
+//! over everything shared instead. Rules that see losses alone decide once.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,35 +10,33 @@ use anyhow::{Result, bail};
 use candle_core::DType;
 use mtl_backbone::{Flat, GradientBlock, TaskGradient};
 use mtl_nash::Gram;
-use mtl_sharing::Model;
+use mtl_sharing::{Model, TaskSet};
 use mtl_task::TaskId;
-use mtl_weighting::{CachedWeights, Jacobian, Outcome, Private, StepInputs, Weighting};
+use mtl_weighting::{CachedWeights, Class, Jacobian, Outcome, Private, StepInputs, Weighting};
 
 use crate::gradients::{Rows, total};
 use crate::recipe::{DecisionScope, Recipe, ScopeName};
 
-/// A weighting rule over some of the shared parameters.
+/// One decision: some tasks, the parameters that they share, and a rule with its state.
 pub(crate) struct WeightingGroup {
     /// What it is called in files.
     pub(crate) label: String,
-    /// The parameters whose gradients it looks at.
-    seen: BTreeSet<String>,
+    /// The tasks that decide, rising.
+    pub(crate) tasks: Vec<TaskId>,
+    /// The parameters whose gradients the rule sees.
+    observed: BTreeSet<String>,
     /// The parameters that its weights apply to.
-    pub(crate) applied: BTreeSet<String>,
+    pub(crate) weighted: BTreeSet<String>,
     pub(crate) rule: Weighting,
 }
 
-fn trains(model: &Model, name: &str) -> bool {
-    model.params.get(name).is_some_and(|param| param.trainable())
-}
-
-/// The gradients of a step, draw after draw.
+/// The gradients of a step, mini-batch after mini-batch.
 pub(crate) struct StepGradients<'a> {
     /// The tasks that take part.
     pub(crate) tasks: &'a [TaskId],
-    /// One row for each draw and task.
+    /// One gradient for each mini-batch and task.
     pub(crate) rows: &'a [&'a TaskGradient],
-    /// Number of mini_batches.
+    /// Number of mini-batches.
     pub(crate) mini_batches: usize,
     /// Their inner products by parameter.
     pub(crate) parts: &'a BTreeMap<String, Gram>,
@@ -48,83 +50,169 @@ pub(crate) struct StepGradients<'a> {
 pub(crate) struct Decision {
     pub(crate) outcome: Outcome,
     pub(crate) direction: Option<TaskGradient>,
+    /// For each weight, the place of its task among those of the step.
+    pub(crate) places: Vec<usize>,
+}
+
+impl Decision {
+    /// The weight of the step's task at `place`, before clipping if `unclipped`; none if it did not take part.
+    pub(crate) fn weight(&self, place: usize, unclipped: bool) -> Option<f64> {
+        let at = self.places.iter().position(|known| *known == place)?;
+        let clip = if unclipped { self.outcome.clip } else { 1. };
+        self.outcome.weights.get(at).map(|weight| weight / clip)
+    }
+
+    /// Nothing to decide: everybody's gradient as it is.
+    fn identity(places: Vec<usize>) -> Self {
+        Self { outcome: Outcome::exact(vec![1.; places.len()]), direction: None, places }
+    }
+}
+
+/// What a model's structure asks to be decided: a label, the tasks, the parameters observed and those weighted.
+struct Asked {
+    label: String,
+    tasks: TaskSet,
+    observed: BTreeSet<String>,
+    weighted: BTreeSet<String>,
 }
 
 impl WeightingGroup {
-    /// The decisions that `recipe` asks for over the shared parameters of `model`.
-    pub(crate) fn all(recipe: &Recipe, model: &Model, tasks: usize) -> Result<Vec<Self>> {
+    /// The decisions that `recipe` asks for over the parameters of `model`. What `before` (the groups of an earlier
+    /// structure) remembers of a set of tasks goes on in a group of the same tasks; a new set starts from what is known
+    /// of its tasks.
+    pub(crate) fn all(recipe: &Recipe, model: &Model, mut before: Vec<Self>) -> Result<Vec<Self>> {
         let entry = mtl_weighting::find(&recipe.weighting.name).map_err(anyhow::Error::msg)?;
-        let build = || (entry.build)(tasks, &recipe.weighting.settings).map_err(anyhow::Error::msg);
-        let shared = match tasks {
-            // One task shares with nobody: its gradient over all but its head is what a rule sees.
-            1 => model.sharing.reach(TaskId(0)).into_iter().filter(|name| trains(model, name)).collect(),
-            _ => model.shared(),
-        };
-        match &recipe.over {
-            DecisionScope::Name(ScopeName::All) | DecisionScope::Unset => {
-                Ok(vec![Self { label: "all".into(), seen: shared.clone(), applied: shared, rule: build()? }])
-            }
-            DecisionScope::Name(ScopeName::Layerwise) => shared
-                .iter()
-                .map(|name| {
-                    let part: BTreeSet<String> = [name.clone()].into();
-                    Ok(Self { label: name.clone(), seen: part.clone(), applied: part, rule: build()? })
-                })
-                .collect(),
-            DecisionScope::Parts(parts) => {
-                let is = |name: &&String| parts.iter().any(|part| *name == part || name.ends_with(&format!("/{part}")));
-                let seen: BTreeSet<String> = shared.iter().filter(is).cloned().collect();
-                if seen.is_empty() {
-                    let known: Vec<&str> = shared.iter().map(String::as_str).collect();
-                    bail!("`over = {parts:?}` names no shared parameter; shared are {}", known.join(", "));
-                }
-                Ok(vec![Self { label: "all".into(), seen, applied: shared, rule: build()? }])
-            }
+        let mut groups = Vec::new();
+        for Asked { label, tasks, observed, weighted } in asked(recipe, model, entry.class)? {
+            let tasks: Vec<TaskId> = tasks.iter().collect();
+            let rule = match before.iter().position(|old| old.label == label && old.tasks == tasks) {
+                Some(at) => before.swap_remove(at).rule,
+                None => (entry.build)(tasks.len(), &recipe.weighting.settings).map_err(anyhow::Error::msg)?,
+            };
+            groups.push(Self { label, tasks, observed, weighted, rule });
         }
+        Ok(groups)
     }
 
-    /// Weighs the gradients of a step. `inputs` is of every task.
+    /// Weighs the gradients of a step. `inputs` are of every task of the model.
     ///
     /// A step may leave tasks out: one-task steps, and phases of some tasks. A rule over losses then weighs all by their
-    /// last losses, and the weights of those who take part count. A rule over gradients, which cannot group without
-    /// the others, rests: everybody's weight is 1.
-    pub(crate) fn decide(&mut self, gradients: &StepGradients, inputs: &StepInputs) -> Result<Decision> {
+    /// last losses, and the weights of those who take part count. A rule over gradients decides among those that are
+    /// present; one alone keeps its gradient.
+    pub(crate) fn decide(&mut self, step: &StepGradients, inputs: &StepInputs) -> Result<Decision> {
+        let place = |task: &TaskId| step.tasks.iter().position(|present| present == task);
+        let places: Vec<usize> = self.tasks.iter().filter_map(place).collect();
+        if let Weighting::Losses(rule) = &mut self.rule {
+            let mut outcome = rule.weights(inputs);
+            if places.len() < self.tasks.len() {
+                outcome.weights = step.tasks.iter().map(|task| outcome.weights[task.0]).collect();
+                return Ok(Decision { outcome, direction: None, places: (0..step.tasks.len()).collect() });
+            }
+            return Ok(Decision { outcome, direction: None, places });
+        }
+        if places.len() < self.tasks.len() || self.weighted.is_empty() {
+            return Ok(Decision::identity(places));
+        }
+        let losses: Vec<f64> = self.tasks.iter().map(|task| inputs.loss(task.0)).collect();
+        let likelihood: Vec<_> = self.tasks.iter().map(|task| inputs.likelihood(task.0)).collect();
+        let everyone = self.tasks.len() == inputs.losses.len();
+        let key = if everyone { inputs.key } else { inputs.key.named(&self.label) };
+        let inputs = StepInputs { losses: &losses, likelihood: &likelihood, key, ..*inputs };
+        // The gradients of the group's tasks alone, mini-batch after mini-batch.
+        let count = step.tasks.len();
+        let chosen: Vec<usize> =
+            (0..step.mini_batches).flat_map(|batch| places.iter().map(move |place| batch * count + place)).collect();
         let partial = |names: &BTreeSet<String>| {
-            total(gradients.rows.len(), names.iter().filter_map(|name| gradients.parts.get(name)))
+            let parts = names.iter().filter_map(|name| step.parts.get(name));
+            if chosen.len() == step.rows.len() {
+                return total(chosen.len(), parts);
+            }
+            let parts: Vec<Gram> = parts.map(|part| among(part, &chosen)).collect();
+            total(chosen.len(), parts.iter())
         };
-        if gradients.tasks.len() < inputs.losses.len() {
-            let outcome = match &mut self.rule {
-                Weighting::Losses(rule) => {
-                    let mut outcome = rule.weights(inputs);
-                    outcome.weights = gradients.tasks.iter().map(|task| outcome.weights[task.0]).collect();
-                    outcome
-                }
-                Weighting::Gram(_) | Weighting::Jacobian(_) => Outcome::exact(vec![1.; gradients.tasks.len()]),
-            };
-            return Ok(Decision { outcome, direction: None });
-        }
         if let Some(cached) = self.rule.cached(inputs.progress) {
-            return Ok(Decision { outcome: reuse(cached, &partial(&self.applied)), direction: None });
+            let outcome = reuse(cached, &partial(&self.weighted));
+            return Ok(Decision { outcome, direction: None, places });
         }
-        let plain = |outcome| Decision { outcome, direction: None };
         Ok(match &mut self.rule {
-            Weighting::Losses(rule) => plain(rule.weights(inputs)),
-            Weighting::Gram(rule) => plain(rule.weights(&partial(&self.seen), inputs)),
+            Weighting::Losses(_) => Decision::identity(places),
+            Weighting::Gram(rule) => {
+                Decision { outcome: rule.weights(&partial(&self.observed), &inputs), direction: None, places }
+            }
             Weighting::Jacobian(rule) => {
-                let lengths: BTreeMap<String, usize> = (self.seen.iter())
-                    .filter_map(|name| gradients.lengths.get(name).map(|length| (name.clone(), *length)))
+                let lengths: BTreeMap<String, usize> = (self.observed.iter())
+                    .filter_map(|name| step.lengths.get(name).map(|length| (name.clone(), *length)))
                     .collect();
-                let tasks = gradients.rows.len() / gradients.mini_batches.max(1);
+                let rows: Vec<&TaskGradient> = chosen.iter().map(|&row| step.rows[row]).collect();
                 let mini_batches: Vec<Rows> =
-                    gradients.rows.chunks(tasks.max(1)).map(|rows| Rows::new(rows, &lengths)).collect();
-                let mini_batches: Vec<&dyn Jacobian> = mini_batches.iter().map(|draw| draw as _).collect();
-                let mut direction = Direction::zeros(&lengths, gradients.dtype)?;
-                let outcome =
-                    rule.direction(&mini_batches, inputs, &mut |start, values| direction.write(start, values));
-                Decision { outcome, direction: Some(direction.row) }
+                    rows.chunks(places.len().max(1)).map(|rows| Rows::new(rows, &lengths)).collect();
+                let mini_batches: Vec<&dyn Jacobian> = mini_batches.iter().map(|rows| rows as _).collect();
+                let mut direction = Direction::zeros(&lengths, step.dtype)?;
+                let write = &mut |start: usize, values: &[f64]| direction.write(start, values);
+                let outcome = rule.direction(&mini_batches, &inputs, write);
+                Decision { outcome, direction: Some(direction.row), places }
             }
         })
     }
+}
+
+/// The decisions that a structure asks for.
+fn asked(recipe: &Recipe, model: &Model, class: Class) -> Result<Vec<Asked>> {
+    let topology = &model.topology;
+    let all = TaskSet::all(topology.tasks());
+    let shared = match topology.tasks() {
+        // One task shares with nobody: its gradient over all but its head is what a rule sees.
+        1 => {
+            let head = model.head(TaskId(0));
+            let trained = topology.iter().filter(|(name, _)| topology.trained_by(name).is_some());
+            trained.map(|(name, _)| name.to_string()).filter(|name| !head.contains(name)).collect()
+        }
+        _ => topology.shared(),
+    };
+    let one = |observed: BTreeSet<String>, weighted: BTreeSet<String>| {
+        vec![Asked { label: "all".into(), tasks: all.clone(), observed, weighted }]
+    };
+    if class == Class::Losses || topology.tasks() == 1 && !matches!(recipe.over, DecisionScope::Parts(_)) {
+        return Ok(one(shared.clone(), shared));
+    }
+    let name_of = |tasks: &TaskSet| match *tasks == all {
+        true => "all".to_string(),
+        false => tasks.iter().map(|task| model.tasks[task.0].name.as_str()).collect::<Vec<_>>().join("+"),
+    };
+    Ok(match &recipe.over {
+        DecisionScope::Name(ScopeName::All) => one(shared.clone(), shared),
+        DecisionScope::Name(ScopeName::Owners) => topology
+            .groups()
+            .into_iter()
+            .filter(|(tasks, _)| tasks.len() > 1)
+            .map(|(tasks, names)| {
+                let names: BTreeSet<String> = names.into_iter().collect();
+                Asked { label: name_of(&tasks), tasks, observed: names.clone(), weighted: names }
+            })
+            .collect(),
+        DecisionScope::Name(ScopeName::Layerwise) => shared
+            .iter()
+            .filter_map(|name| {
+                let (part, tasks) = (BTreeSet::from([name.clone()]), topology.trained_by(name)?.clone());
+                Some(Asked { label: name.clone(), tasks, observed: part.clone(), weighted: part })
+            })
+            .collect(),
+        DecisionScope::Parts(parts) => {
+            let is = |name: &&String| parts.iter().any(|part| *name == part || name.ends_with(&format!("/{part}")));
+            let observed: BTreeSet<String> = shared.iter().filter(is).cloned().collect();
+            if observed.is_empty() {
+                let known: Vec<&str> = shared.iter().map(String::as_str).collect();
+                bail!("`over = {parts:?}` names no shared parameter; shared are {}", known.join(", "));
+            }
+            one(observed, shared)
+        }
+    })
+}
+
+/// The inner products among the `chosen` rows.
+fn among(gram: &Gram, chosen: &[usize]) -> Gram {
+    let entries = chosen.iter().flat_map(|&i| chosen.iter().map(move |&j| gram.at(i, j))).collect();
+    Gram::new(chosen.len(), entries)
 }
 
 /// Weights that still hold, clipped to the rule's norm by this step's gradients.
@@ -136,26 +224,20 @@ fn reuse(cached: CachedWeights, gram: &Gram) -> Outcome {
     outcome
 }
 
-/// What each task's own parameters' gradient is multiplied by.
-pub(crate) fn private_weights(
-    policy: Private,
-    outcome: &Outcome,
-    class: mtl_weighting::Class,
-    tasks: usize,
-) -> Vec<f64> {
-    let weights: Vec<f64> = outcome.weights.iter().take(tasks).map(|weight| weight / outcome.clip).collect();
-    if weights.len() < tasks {
+/// What the gradient of each of the step's tasks on its own parameters is multiplied by: after the decision of most
+/// tasks that it took part in.
+pub(crate) fn private_weights(policy: Private, class: Class, decisions: &[Decision], tasks: usize) -> Vec<f64> {
+    let own = policy == Private::Own || policy == Private::Auto && class != Class::Losses;
+    if own {
         return vec![1.; tasks];
     }
-    match policy {
-        Private::Own => vec![1.; tasks],
-        Private::Auto if class != mtl_weighting::Class::Losses => vec![1.; tasks],
-        Private::Auto | Private::Weighted => weights,
-        Private::Normalised => {
-            let sum: f64 = weights.iter().sum();
-            weights.iter().map(|weight| if sum > 0. { weight * tasks as f64 / sum } else { 1. }).collect()
-        }
+    let of = |place: usize| decisions.iter().find_map(|decision| decision.weight(place, true)).unwrap_or(1.);
+    let weights: Vec<f64> = (0..tasks).map(of).collect();
+    if policy != Private::Normalised {
+        return weights;
     }
+    let sum: f64 = weights.iter().sum();
+    weights.iter().map(|weight| if sum > 0. { weight * tasks as f64 / sum } else { 1. }).collect()
 }
 
 /// A direction as a rule over the Jacobian writes it, column chunk after column chunk.

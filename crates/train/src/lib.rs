@@ -7,6 +7,7 @@
 mod assemble;
 mod audit;
 mod control;
+mod dev;
 pub mod diagnose;
 mod evaluate;
 mod gradients;
@@ -19,12 +20,14 @@ mod run;
 pub mod schedule;
 mod step;
 mod store;
+mod structure;
 mod trained;
 
 pub use assemble::{Assembled, Located, LocatedDataset, LocatedModel, assemble, audit_data, trainer};
 pub use audit::audit;
 pub use control::Control;
-pub use evaluate::{answers, answers_each, headline, judged_truths, train_sample};
+pub use dev::DevSplits;
+pub use evaluate::{Forward, headline, judged_truths, train_sample};
 pub use gradients::{Rows, grams, total};
 pub use observer::{Observer, Plan, Silent};
 pub use recipe::{

@@ -60,27 +60,25 @@ pub struct Recipe {
 }
 
 /// `[weighting] over`: which shared parameters a rule looks at.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum DecisionScope {
-    /// The word `all`: one decision over all of them. The word `layerwise`: one decision a parameter part.
+    /// A word, see [`ScopeName`].
     Name(ScopeName),
     /// One decision by these parts alone (such as `layer.5`), applied to all.
     Parts(Vec<String>),
-    #[doc(hidden)]
-    #[default]
-    #[serde(skip)]
-    Unset,
 }
 
 /// See [`DecisionScope`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ScopeName {
-    /// One decision over all shared parameters.
+    /// One decision of all tasks over all shared parameters.
     All,
-    /// One decision for each part.
+    /// One decision for each part, of the tasks that train it.
     Layerwise,
+    /// One decision for each set of tasks that shares parameters, over these: what is not said means this.
+    Owners,
 }
 
 /// `[train]`: the loop.

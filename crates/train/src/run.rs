@@ -17,11 +17,12 @@ use candle_core::Device;
 use cpu_time::ProcessTime;
 use mtl_eval::Report;
 use mtl_sharing::Phase;
-use mtl_task::{Answer, Label, Progress, TaskId};
+use mtl_task::{Answer, Label, Progress};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::assemble::{Assembled, Located, assemble};
+use crate::dev::DevSplits;
 use crate::observer::{Observer, Plan};
 use crate::recipe::{Keep, Recipe};
 use crate::resume::{self, RunState};
@@ -264,7 +265,8 @@ impl Run {
         let rate = self.recipe.base_rate() * schedule::factor(&self.recipe.schedule, at, of);
         let progress = Progress { step: self.state.step, of: steps };
         let batches = self.loader.mini_batches(&self.assembled, self.state.step, phase)?;
-        let report = self.assembled.trainer.step(&batches, progress, rate)?;
+        let splits = DevSplits { datasets: &self.assembled.datasets, batch: self.recipe.evaluation.batch };
+        let report = self.assembled.trainer.step(&batches, progress, rate, &splits)?;
         self.state.seconds += started.elapsed().as_secs_f64();
         self.state.cpu_seconds += processor.elapsed().as_secs_f64();
         self.state.tokens += report.tokens as u64;
@@ -341,19 +343,6 @@ impl Run {
             )
         };
         self.assembled.datasets.iter().flat_map(|d| std::iter::once(sizes(d)).chain(d.notes.iter().cloned())).collect()
-    }
-
-    /// Headline scores now, task by task.
-    fn scores(&self) -> Result<EvaluationPoint> {
-        let (assembled, batch) = (&self.assembled, self.recipe.evaluation.batch);
-        let sharing = assembled.trainer.model.sharing.as_ref();
-        let tasks = || (0..assembled.datasets.len()).map(TaskId);
-        let dev = tasks().map(|task| dev::score(assembled, sharing, task, batch)).collect::<Result<_>>()?;
-        let train = match self.recipe.evaluation.train_curve {
-            true => tasks().map(|task| dev::train_score(assembled, sharing, task, batch)).collect::<Result<_>>()?,
-            false => Vec::new(),
-        };
-        Ok(EvaluationPoint { step: self.state.step, dev, train })
     }
 
     fn named(&self, scores: &[f64]) -> BTreeMap<String, f64> {

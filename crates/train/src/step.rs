@@ -8,12 +8,14 @@ use mtl_nash::{Gram, Status};
 use mtl_sharing::Model;
 use mtl_task::rng::Key;
 use mtl_task::{Likelihood, Progress, Reads, Task, TaskBatch, TaskId};
-use mtl_weighting::{Private, StepInputs};
+use mtl_weighting::{Class, Private, StepInputs};
 
+use crate::dev::DevSplits;
 use crate::gradients::{grams, total};
 use crate::groups::{Decision, StepGradients, WeightingGroup, private_weights};
 use crate::optim::{Optimizer, WeightedSum};
 use crate::recipe::Recipe;
+use crate::structure::UpdateLayout;
 
 /// Everything that a step changes.
 pub struct Trainer {
@@ -30,11 +32,11 @@ pub struct Trainer {
     key: Key,
     /// Memory of past steps' gradients.
     pool: BufferPool,
-    /// What the rate is multiplied by, by parameter, where a task has a rate of its own.
-    factors: BTreeMap<String, f64>,
-    /// The one task that reaches a parameter, if no two tasks share any: such tasks are clipped each on its own, as they
-    /// would be in runs of their own.
-    owners: BTreeMap<String, usize>,
+    class: Class,
+    pub(crate) recipe: Recipe,
+    pub(crate) layout: UpdateLayout,
+    /// Whether the structure changed since gradients were last seen to reach every parameter.
+    pub(crate) audit_due: bool,
 }
 
 /// What a step did.
@@ -73,23 +75,25 @@ impl Trainer {
     /// # Errors
     /// If the recipe's rule or optimizer cannot be built.
     pub fn new(recipe: &Recipe, model: Model, tasks: Vec<Box<dyn Task>>) -> Result<Self> {
-        let groups = WeightingGroup::all(recipe, &model, tasks.len())?;
         let optimizer = (crate::optim::find(&recipe.optimizer.name)?.build)(&recipe.optimizer.settings)?;
-        let owners = if model.shared().is_empty() { owners(&model) } else { BTreeMap::new() };
-        Ok(Self {
-            factors: factors(recipe, &model)?,
-            owners,
+        let mut trainer = Self {
+            layout: UpdateLayout::default(),
             known: vec![None; tasks.len()],
             model,
             tasks,
-            groups,
+            groups: Vec::new(),
             optimizer,
             private: recipe.private,
             clip: recipe.train.clip,
             accumulate: recipe.train.accumulate,
             key: Key::new(recipe.train.seed),
             pool: BufferPool::default(),
-        })
+            class: mtl_weighting::find(&recipe.weighting.name).map_err(anyhow::Error::msg)?.class,
+            recipe: recipe.clone(),
+            audit_due: false,
+        };
+        trainer.regroup()?;
+        Ok(trainer)
     }
 
     /// How many independent batches of every task a step wants.
@@ -102,26 +106,38 @@ impl Trainer {
         self.groups.iter().any(|group| group.rule.needs().validation_batch)
     }
 
-    /// One step on `mini_batches` (one [`TaskBatch`] per task each; the first is the one that is learnt), at learning rate
-    /// `rate`. `progress` counts over the whole run.
+    /// One step on `mini_batches` (one [`TaskBatch`] per task each; the first is the one that is learnt), at learning
+    /// rate `rate`. `progress` counts over the whole run; `dev` is what a strategy may score itself on.
     ///
     /// # Errors
     /// If a loss or gradient is not finite (naming step and task), or those of candle.
-    pub fn step(&mut self, mini_batches: &[Vec<TaskBatch>], progress: Progress, rate: f64) -> Result<StepReport> {
+    pub fn step(
+        &mut self,
+        mini_batches: &[Vec<TaskBatch>],
+        progress: Progress,
+        rate: f64,
+        dev: &DevSplits,
+    ) -> Result<StepReport> {
         // From outside the pool every parallel loop would put this thread to sleep and wake another one for it.
-        rayon::scope(|_| self.step_within(mini_batches, progress, rate))
+        rayon::scope(|_| self.step_within(mini_batches, progress, rate, dev))
     }
 
-    fn step_within(&mut self, mini_batches: &[Vec<TaskBatch>], progress: Progress, rate: f64) -> Result<StepReport> {
+    fn step_within(
+        &mut self,
+        mini_batches: &[Vec<TaskBatch>],
+        progress: Progress,
+        rate: f64,
+        dev: &DevSplits,
+    ) -> Result<StepReport> {
         let seen: Vec<Seen> = mini_batches
             .iter()
             .enumerate()
             .map(|(draw, batches)| self.differentiate(batches, progress.step, draw))
             .collect::<Result<_>>()?;
         let learnt = mini_batches.first().context("a step without a batch")?;
-        let mut report = self.descend(learnt, &seen, progress, rate)?;
+        let (mut report, grams) = self.descend(learnt, &seen, progress, rate)?;
         self.pool.keep(seen.into_iter().flat_map(|seen| seen.rows));
-        self.model.sharing.adapt(progress, rate)?;
+        self.adapt(&grams, learnt, progress, rate, dev)?;
         if self.groups.iter().any(|group| group.rule.needs().losses_after_step) {
             let after = self.losses(learnt, progress.step)?;
             let losses = self.losses_of_all_tasks(learnt, &after);
@@ -218,7 +234,13 @@ impl Trainer {
     }
 
     /// Weighs the gradients and takes the step.
-    fn descend(&mut self, batches: &[TaskBatch], seen: &[Seen], progress: Progress, rate: f64) -> Result<StepReport> {
+    fn descend(
+        &mut self,
+        batches: &[TaskBatch],
+        seen: &[Seen],
+        progress: Progress,
+        rate: f64,
+    ) -> Result<(StepReport, BTreeMap<String, Gram>)> {
         let tasks: Vec<TaskId> = batches.iter().map(|batch| batch.task).collect();
         let Some(first) = seen.first() else { bail!("a step without a batch") };
         batches.iter().zip(&first.losses).for_each(|(batch, &loss)| self.known[batch.task.0] = Some(loss));
@@ -230,7 +252,7 @@ impl Trainer {
             progress,
             key: self.key.named("weighting").with(progress.step as u64),
         };
-        let shared: BTreeSet<String> = self.groups.iter().flat_map(|group| group.applied.iter().cloned()).collect();
+        let shared: BTreeSet<String> = self.groups.iter().flat_map(|group| group.weighted.iter().cloned()).collect();
         let rows: Vec<&TaskGradient> = seen.iter().flat_map(|seen| &seen.rows).collect();
         let parts = grams(&rows, &shared);
         let lengths: BTreeMap<String, usize> = (shared.iter())
@@ -247,21 +269,21 @@ impl Trainer {
         };
         let decisions: Vec<Decision> =
             self.groups.iter_mut().map(|group| group.decide(&gradients, &inputs)).collect::<Result<_>>()?;
-        for Decision { outcome, .. } in &decisions {
-            if let Status::NonFinite(task) = outcome.status {
-                let name = &self.model.tasks[tasks[task % tasks.len()].0].name;
+        for (decision, group) in decisions.iter().zip(&self.groups) {
+            if let Status::NonFinite(task) = decision.outcome.status {
+                let name = &self.model.tasks[group.tasks[task % group.tasks.len()].0].name;
                 bail!("step {}: the gradient of task `{name}` is not finite", progress.step);
             }
         }
         let penalty = self.penalty()?;
-        let private = private_weights(self.private, &decisions[0].outcome, self.groups[0].rule.class(), tasks.len());
+        let private = private_weights(self.private, self.class, &decisions, tasks.len());
         let mut blends: BTreeMap<&str, WeightedSum> = BTreeMap::new();
         for (task, row) in first.rows.iter().enumerate() {
             for (name, segment) in &row.0 {
-                let weight = match self.groups.iter().position(|group| group.applied.contains(name)) {
+                let weight = match self.layout.decisions.get(name) {
                     None => private[task],
-                    Some(at) if decisions[at].direction.is_some() => continue,
-                    Some(at) => decisions[at].outcome.weights[task],
+                    Some(&at) if decisions[at].direction.is_some() => continue,
+                    Some(&at) => decisions[at].weight(task, false).unwrap_or(1.),
                 };
                 if weight != 0. {
                     blends.entry(name).or_default().0.push((weight, segment));
@@ -274,63 +296,33 @@ impl Trainer {
         for row in directions.chain([&penalty]) {
             row.0.iter().for_each(|(name, segment)| blends.entry(name).or_default().0.push((1., segment)));
         }
-        let mut squares = vec![0.; self.tasks.len()];
-        blends.iter().for_each(|(name, blend)| squares[self.clipped_with(name)] += squared_norm(blend));
+        let mut squares = vec![0.; self.tasks.len().max(1)];
+        blends.iter().for_each(|(name, blend)| squares[self.layout.component(name)] += squared_norm(blend));
         let norm = squares.iter().sum::<f64>().sqrt();
         if !norm.is_finite() {
             bail!("step {}: the combined gradient is not finite", progress.step);
         }
         for (name, mut blend) in blends {
             let param = self.model.params.get(name).with_context(|| format!("no parameter `{name}`"))?;
-            let norm = squares[self.clipped_with(name)].sqrt();
+            let norm = squares[self.layout.component(name)].sqrt();
             let factor = if self.clip > 0. && norm > self.clip { self.clip / norm } else { 1. };
             blend.0.iter_mut().for_each(|(weight, _)| *weight *= factor);
             let mask = self.model.sharing.update_mask(name, &tasks);
-            let rate = rate * self.factors.get(name).copied().unwrap_or(1.);
+            let rate = rate * self.layout.factor(name);
             self.optimizer.step(param, &blend, rate, mask.as_deref())?;
         }
         let gram = total(rows.len(), parts.values());
-        Ok(report(&tasks, &first.losses, &gram, &decisions, norm))
+        Ok((report(&tasks, &first.losses, &gram, &decisions, norm), parts))
     }
 
-    /// Parameters with the same answer are clipped by their common norm.
-    fn clipped_with(&self, name: &str) -> usize {
-        self.owners.get(name).copied().unwrap_or(0)
-    }
-
-    /// The gradient of the strategy's own price.
+    /// The gradient of the strategy's own penalty.
     fn penalty(&self) -> Result<TaskGradient> {
         let mut row = TaskGradient::default();
-        if let Some(price) = self.model.sharing.penalty()? {
-            gather(&self.model.params, &price.backward()?, &mut row)?;
+        if let Some(penalty) = self.model.sharing.penalty()? {
+            gather(&self.model.params, &penalty.backward()?, &mut row)?;
         }
         Ok(row)
     }
-}
-
-/// The task that reaches a parameter, of those that one task alone reaches.
-fn owners(model: &Model) -> BTreeMap<String, usize> {
-    let shared = model.shared();
-    let reached =
-        (0..model.tasks.len()).flat_map(|task| model.reach(TaskId(task)).into_iter().map(move |name| (name, task)));
-    reached.filter(|(name, _)| !shared.contains(name)).collect()
-}
-
-fn factors(recipe: &Recipe, model: &Model) -> Result<BTreeMap<String, f64>> {
-    let base = recipe.base_rate();
-    let mut factors = BTreeMap::new();
-    let owners = owners(model);
-    for (name, rate) in &recipe.task_rates {
-        let names = || model.tasks.iter().map(|task| task.name.as_str());
-        let Some(task) = names().position(|known| known == name) else {
-            let known: Vec<&str> = names().collect();
-            let nearest = mtl_task::nearest(name, names());
-            bail!("[optimizer] task_rates: no task `{name}`{nearest}; there are {}", known.join(", "))
-        };
-        let own = owners.iter().filter(|(_, owner)| **owner == task);
-        factors.extend(own.map(|(name, _)| (name.clone(), rate / base)));
-    }
-    Ok(factors)
 }
 
 fn squared_norm(blend: &WeightedSum) -> f64 {
@@ -346,7 +338,7 @@ fn report(tasks: &[TaskId], losses: &[f64], gram: &Gram, decisions: &[Decision],
     StepReport {
         tasks: tasks.iter().map(|task| task.0).collect(),
         losses: losses.to_vec(),
-        weights: decisions[0].outcome.weights.clone(),
+        weights: decisions.first().map_or_else(Vec::new, |decision| decision.outcome.weights.clone()),
         norms,
         cosines,
         outcomes: decisions.iter().map(|d| (d.outcome.status.to_string(), d.outcome.residual)).collect(),

@@ -52,7 +52,9 @@ fn losses(device: &Device, precision: ProductPrecision) -> Result<Vec<Vec<f64>>>
                 let tokens = if device.is_cpu() { Packed::new(&texts) } else { Packed::padded(&texts, 0) };
                 TaskBatch { task: TaskId(task), tokens, labels }
             };
-            Ok(trainer.step(&[vec![batch(0), batch(1)]], Progress { step, of: 5 }, 1e-3)?.losses)
+            Ok(trainer
+                .step(&[vec![batch(0), batch(1)]], Progress { step, of: 5 }, 1e-3, &mtl_train::DevSplits::none())?
+                .losses)
         })
         .collect()
 }

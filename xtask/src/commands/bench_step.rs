@@ -195,7 +195,7 @@ impl Bench {
                     trainer.model.logits(batch.task, &batch.tokens, &mut pass)?;
                 }
             } else {
-                trainer.step(&mini_batches, progress, RATE)?;
+                trainer.step(&mini_batches, progress, RATE, &mtl_train::DevSplits::none())?;
             }
             self.device.synchronize()?;
             times.push((start.elapsed().as_secs_f64() * 1e6).round() / 1e3);

@@ -112,8 +112,7 @@ fn strategies(tasks: usize) -> Result<Vec<Vec<String>>> {
         let counts = (entry.check)(&section, tasks).and_then(|()| {
             let sites = (0..tasks).map(site).collect();
             let (head, device) = (HeadSettings::default(), Device::Cpu);
-            let model =
-                Model::build(entry.name, &section, &head, &pretrained, sites, Key::new(0), &device, DType::F32)?;
+            let model = Model::build(entry, &section, &head, &pretrained, sites, Key::new(0), &device, DType::F32)?;
             let names = (0..tasks).flat_map(|task| model.head(TaskId(task)));
             let heads: usize = names.filter_map(|name| model.params.get(&name)).map(|param| param.layout().len()).sum();
             let accounting = model.accounting(pretrained.count());

@@ -6,14 +6,15 @@ use mtl_backbone::{Encoder, Family, Param, Part};
 use mtl_task::TaskId;
 use mtl_task::rng::Key;
 
-use crate::{BuildContext, EncoderWeights};
+use crate::{BuildContext, EncoderWeights, Scope};
 
-/// Puts the pretrained encoder into the site's parameters: as `shared/…` if `trained`, else as `frozen/…`.
+/// Puts the pretrained encoder into the context's parameters: as `shared/…` if `trained`, else as `frozen/…`.
 ///
 /// # Errors
 /// If its names are taken.
-pub(crate) fn base(site: &mut BuildContext, trained: bool) -> Result<EncoderWeights> {
-    EncoderWeights::insert(site.pretrained, if trained { "shared" } else { "frozen" }, site.params)
+pub(crate) fn base(context: &mut BuildContext, trained: bool) -> Result<EncoderWeights> {
+    let scope = if trained { context.shared() } else { context.frozen() };
+    EncoderWeights::insert(context, &scope)
 }
 
 /// One addition for each task, or one that all tasks share.
@@ -25,15 +26,16 @@ impl<T> Additions<T> {
     /// # Errors
     /// Those of `build`.
     pub(crate) fn build(
-        site: &mut BuildContext,
+        context: &mut BuildContext,
         shared: bool,
-        mut build: impl FnMut(&mut BuildContext, &str) -> Result<T>,
+        mut build: impl FnMut(&mut BuildContext, &Scope) -> Result<T>,
     ) -> Result<Self> {
         if shared {
-            return Ok(Self(vec![build(site, "shared")?]));
+            let everyone = context.shared();
+            return Ok(Self(vec![build(context, &everyone)?]));
         }
-        let owners = site.tasks.iter().map(|task| format!("task.{}", task.name)).collect::<Vec<_>>();
-        Ok(Self(owners.iter().map(|owner| build(site, owner)).collect::<Result<_>>()?))
+        let scopes = context.each();
+        Ok(Self(scopes.iter().map(|scope| build(context, scope)).collect::<Result<_>>()?))
     }
 
     /// The addition that `task` sees.
@@ -69,23 +71,22 @@ pub(crate) struct Map {
 }
 
 impl Map {
-    /// Puts the map `{owner}/{name}` into the site's parameters: weights N(0, `deviation`²), bias 0.
+    /// Puts the map `{scope}/{name}` into the context's parameters: weights N(0, `deviation`²), bias 0.
     ///
     /// # Errors
     /// If its names are taken.
     pub(crate) fn insert(
-        site: &mut BuildContext,
-        owner: &str,
+        context: &mut BuildContext,
+        scope: &Scope,
         name: &str,
         (outputs, inputs): (usize, usize),
         deviation: f64,
     ) -> Result<Self> {
-        let name = format!("{owner}/{name}");
-        let weight = normal(site.key.named(&name), &[outputs, inputs], deviation)?;
-        let bias = Tensor::zeros(outputs, site.params.dtype(), &Device::Cpu)?;
+        let weight = normal(context.key.named(&format!("{scope}/{name}")), &[outputs, inputs], deviation)?;
+        let bias = Tensor::zeros(outputs, context.dtype(), &Device::Cpu)?;
         Ok(Self {
-            weight: site.params.insert_tensor(&format!("{name}.weight"), &weight, true)?,
-            bias: site.params.insert_tensor(&format!("{name}.bias"), &bias, false)?,
+            weight: context.insert_tensor(scope, &format!("{name}.weight"), &weight, true)?,
+            bias: context.insert_tensor(scope, &format!("{name}.bias"), &bias, false)?,
         })
     }
 
@@ -95,11 +96,6 @@ impl Map {
     /// Those of candle.
     pub(crate) fn apply(&self, x: &Tensor) -> Result<Tensor> {
         x.matmul(&self.weight.tensor().t()?)?.broadcast_add(self.bias.tensor())
-    }
-
-    /// Names of its parameters.
-    pub(crate) fn names(&self) -> [String; 2] {
-        [self.weight.name().to_string(), self.bias.name().to_string()]
     }
 }
 

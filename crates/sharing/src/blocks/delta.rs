@@ -42,11 +42,11 @@ impl Matrix {
     ///
     /// # Errors
     /// If the encoder has none of that kind, or `rank` is above the rank of one of them.
-    pub(crate) fn of(site: &BuildContext, targets: &[Target], rank: usize) -> anyhow::Result<Vec<Self>> {
-        if site.encoder.layers() == 0 {
+    pub(crate) fn of(context: &BuildContext, targets: &[Target], rank: usize) -> anyhow::Result<Vec<Self>> {
+        if context.encoder.layers() == 0 {
             bail!("the encoder has no layer whose matrices could be changed");
         }
-        let layer = site.encoder.layout(Part::Layer(0));
+        let layer = context.encoder.layout(Part::Layer(0));
         let matrix = |target: Target| {
             let entry = target.weight(layer)?;
             let (outputs, inputs) = (entry.shape[0], entry.shape[1]);

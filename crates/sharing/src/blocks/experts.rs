@@ -9,12 +9,12 @@ use mtl_backbone::{Encoder, Family, Layout, Param, Part, Pass, Pooling, Ports, p
 use mtl_task::Packed;
 use serde::{Deserialize, Serialize};
 
-use crate::{BuildContext, per_token};
+use crate::{BuildContext, Scope, per_token};
 
 /// What a gate decides for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Gated {
+pub enum Gated {
     /// A whole text, from the mean of its states.
     Text,
     /// Each token, from its state.
@@ -26,20 +26,20 @@ pub(crate) enum Gated {
 pub(crate) struct Expert(Vec<Param>);
 
 impl Expert {
-    /// Puts a copy of the pretrained layers `layers` into the model: `owner/name.layer.…`.
+    /// Puts a copy of the pretrained layers `layers` into the model: `scope/name.layer.…`.
     pub(crate) fn insert(
-        site: &mut BuildContext,
-        owner: &str,
+        context: &mut BuildContext,
+        scope: &Scope,
         name: &str,
         layers: std::ops::Range<usize>,
     ) -> Result<Self> {
         let layers = layers.map(|index| {
             let part = Part::Layer(index);
-            // Experts of one owner share a file: their tensors' names carry the expert's.
-            let entries = site.encoder.layout(part).entries().iter();
+            // Experts of one scope share a file: their tensors' names carry the expert's.
+            let entries = context.encoder.layout(part).entries().iter();
             let layout = Layout::new(entries.map(|e| (format!("{name}.{}", e.name), e.shape.clone(), e.decay)));
-            let values = site.pretrained.weights(part, site.params.dtype());
-            site.params.insert(&format!("{owner}/{name}.{part}"), &layout, &values)
+            let values = context.pretrained.weights(part, context.dtype());
+            context.insert(scope, &format!("{name}.{part}"), &layout, &values)
         });
         Ok(Self(layers.collect::<Result<_>>()?))
     }
@@ -51,11 +51,6 @@ impl Expert {
             x = encoder.layer(&pass.view(param)?, &x, tokens, &Ports::default(), pass)?;
         }
         Ok(x)
-    }
-
-    /// Names of its parameters.
-    pub(crate) fn names(&self) -> impl Iterator<Item = String> {
-        self.0.iter().map(|param| param.name().to_string())
     }
 }
 
@@ -69,12 +64,18 @@ pub(crate) struct Gate {
 
 impl Gate {
     /// Puts a gate called `name` into the model.
-    pub(crate) fn insert(site: &mut BuildContext, name: &str, experts: usize, gated: Gated) -> Result<Self> {
-        let hidden = site.encoder.hidden();
-        let mut stream = site.key.named(name).stream();
+    pub(crate) fn insert(
+        context: &mut BuildContext,
+        scope: &Scope,
+        name: &str,
+        experts: usize,
+        gated: Gated,
+    ) -> Result<Self> {
+        let hidden = context.encoder.hidden();
+        let mut stream = context.key.named(&format!("{scope}/{name}")).stream();
         let values: Vec<f64> = (0..experts * hidden).map(|_| stream.normal() * 0.02).collect();
-        let values = Tensor::from_vec(values, (experts, hidden), site.params.device())?;
-        Ok(Self { weight: site.params.insert_tensor(name, &values, true)?, gated })
+        let values = Tensor::from_vec(values, (experts, hidden), &context.device())?;
+        Ok(Self { weight: context.insert_tensor(scope, name, &values, true)?, gated })
     }
 
     /// The experts' `answers`, each `[tokens, hidden]`, mixed as the gate reads state `x`.
@@ -90,19 +91,14 @@ impl Gate {
         }
         Ok(sum)
     }
-
-    /// Its parameter's name.
-    pub(crate) fn name(&self) -> String {
-        self.weight.name().to_string()
-    }
 }
 
 /// The layer above which `levels` blocks of `layers` layers each stand on top of the encoder.
 ///
 /// # Errors
 /// If there are no such layers.
-pub(crate) fn branching(site: &BuildContext, layers: usize, levels: usize) -> anyhow::Result<usize> {
-    let depth = site.encoder.layers();
+pub(crate) fn branching(context: &BuildContext, layers: usize, levels: usize) -> anyhow::Result<usize> {
+    let depth = context.encoder.layers();
     if levels > depth {
         bail!("{levels} levels of experts do not fit into an encoder of {depth} layers");
     }

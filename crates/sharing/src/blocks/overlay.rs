@@ -8,9 +8,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use candle_core::{Device, Result, Tensor};
-use mtl_backbone::{Entry, Flat, GradientBlock, Layout, Param, ParameterView, Params, Part, Pass, TaskGradient, Wants};
+use mtl_backbone::{Entry, Flat, GradientBlock, Layout, Param, ParameterView, Part, Pass, TaskGradient, Wants};
 
-use crate::EncoderWeights;
+use crate::{BuildContext, EncoderWeights, Scope};
 
 /// How an overlay's values meet those below.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,17 +33,17 @@ pub(crate) struct Overlay {
 }
 
 impl Overlay {
-    /// Puts own values for the tensors of `base` that `choice` names into `params`, under `name`; `None` if it names
-    /// none.
+    /// Puts own values for the tensors of `base` that `choice` names into the model as `scope/name`; `None` if it
+    /// names none.
     ///
     /// # Errors
     /// If the name is taken.
     pub(crate) fn insert(
+        scope: &Scope,
         name: &str,
         base: &Param,
-        over: OverlayMode,
-        choice: Choice,
-        params: &mut Params,
+        (over, choice): (OverlayMode, Choice),
+        context: &mut BuildContext,
     ) -> Result<Option<Self>> {
         let entries = choice(base.layout());
         if entries.is_empty() {
@@ -57,9 +57,9 @@ impl Overlay {
         let layout = Layout::new(entries.iter().map(|entry| (called(entry), entry.shape.clone(), entry.decay)));
         let values = match over {
             OverlayMode::Replace => taken(&Flat::of(&base.tensor().detach())?, &ranges),
-            OverlayMode::Add => Flat::zeros(params.dtype(), layout.len())?,
+            OverlayMode::Add => Flat::zeros(context.dtype(), layout.len())?,
         };
-        Ok(Some(Self { own: params.insert(name, &layout, &values)?, ranges, over }))
+        Ok(Some(Self { own: context.insert(scope, name, &layout, &values)?, ranges, over }))
     }
 
     /// θ of the part `base` as the task sees it, `[len]`.
@@ -135,22 +135,21 @@ impl Overlay {
 pub(crate) struct Overlays(BTreeMap<Part, Overlay>);
 
 impl Overlays {
-    /// An overlay called `{owner}/{part}.{what}` over every part of `base` that has a tensor that `choice` names.
+    /// An overlay called `{scope}/{part}.{what}` over every part of `base` that has a tensor that `choice` names.
     ///
     /// # Errors
     /// If a name is taken.
     pub(crate) fn insert(
-        owner: &str,
+        scope: &Scope,
         what: &str,
         base: &EncoderWeights,
-        over: OverlayMode,
-        choice: Choice,
-        params: &mut Params,
+        (over, choice): (OverlayMode, Choice),
+        context: &mut BuildContext,
     ) -> Result<Self> {
         let mut overlays = BTreeMap::new();
         for part in Part::all(base.layers()) {
-            let name = format!("{owner}/{part}.{what}");
-            if let Some(overlay) = Overlay::insert(&name, base.part(part), over, choice, params)? {
+            let name = format!("{part}.{what}");
+            if let Some(overlay) = Overlay::insert(scope, &name, base.part(part), (over, choice), context)? {
                 overlays.insert(part, overlay);
             }
         }
@@ -182,11 +181,6 @@ impl Overlays {
             Some(overlay) => overlay.theta(base.part(part)),
             None => Ok(base.part(part).tensor().detach()),
         }
-    }
-
-    /// Names of the parameters that hold the values.
-    pub(crate) fn names(&self) -> impl Iterator<Item = String> {
-        self.0.values().map(|overlay| overlay.name().to_string())
     }
 
     /// The parts and their overlays.

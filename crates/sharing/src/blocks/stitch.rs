@@ -12,12 +12,12 @@ use mtl_task::{Packed, TaskId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::{BuildContext, EncoderWeights};
+use crate::{BuildContext, EncoderWeights, TaskSet};
 
 /// What the units are at first; every row sums to 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Init {
+pub enum Init {
     /// All entries alike.
     Balanced,
     /// Most weight on the diagonal.
@@ -50,13 +50,13 @@ pub(crate) struct Stitched {
 impl Stitched {
     /// Puts encoders and units into the model. `diagonal` is a unit's diagonal when imbalanced.
     pub(crate) fn insert(
-        site: &mut BuildContext,
+        context: &mut BuildContext,
         subspaces: usize,
         init: Init,
         diagonal: f64,
         frozen: bool,
     ) -> anyhow::Result<Self> {
-        let size = site.tasks.len() * subspaces;
+        let size = context.tasks.len() * subspaces;
         let diagonal = match init {
             _ if size == 1 => 1.,
             Init::Balanced => 1. / size as f64,
@@ -65,17 +65,19 @@ impl Stitched {
         };
         let off = if size == 1 { 0. } else { (1. - diagonal) / (size - 1) as f64 };
         let values: Vec<f64> = (0..size * size).map(|at| if at / size == at % size { diagonal } else { off }).collect();
-        let values = Tensor::from_vec(values, (size, size), site.params.device())?;
-        let owner = if frozen { "frozen" } else { "shared" };
-        let units = (0..site.encoder.layers())
-            .map(|layer| site.params.insert_tensor(&format!("{owner}/unit.{layer}"), &values, false))
+        let values = Tensor::from_vec(values, (size, size), &context.device())?;
+        let everyone = TaskSet::all(context.tasks.len());
+        let scope = if frozen { context.frozen() } else { context.shared() };
+        let units = (0..context.encoder.layers())
+            .map(|layer| context.insert_tensor(&scope, &format!("unit.{layer}"), &values, false))
             .collect::<Result<_>>()?;
-        let own = site
-            .tasks
+        // Every task's state enters every other's.
+        let own = context
+            .each()
             .iter()
-            .map(|task| EncoderWeights::insert(site.pretrained, &format!("task.{}", task.name), site.params))
+            .map(|scope| EncoderWeights::insert(context, &scope.reached_by(everyone.clone())))
             .collect::<Result<_>>()?;
-        Ok(Self { encoder: site.encoder.clone(), own, units, subspaces })
+        Ok(Self { encoder: context.encoder.clone(), own, units, subspaces })
     }
 
     /// The mixed states of each of `tasks` after each layer, `[tokens, hidden]` each.
@@ -128,12 +130,6 @@ impl Stitched {
     /// Every task's encoder.
     pub(crate) fn own(&self) -> &[EncoderWeights] {
         &self.own
-    }
-
-    /// Names of everything in it: every task reaches it all.
-    pub(crate) fn names(&self) -> Vec<String> {
-        let units = self.units.iter().map(|unit| unit.name().to_string());
-        self.own.iter().flat_map(EncoderWeights::names).chain(units).collect()
     }
 
     /// The units as they are, layer by layer.

@@ -9,7 +9,7 @@ use crate::blocks::overlay::is_norm;
 /// One linear map of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Target {
+pub enum Target {
     /// What a token asks for.
     Query,
     /// What a token is found by.

@@ -4,18 +4,21 @@ use candle_core::{Result, Tensor};
 use mtl_backbone::{Family, Param, Part, Pass, Ports};
 use mtl_task::Packed;
 
-use crate::{BuildContext, EncoderWeights, walk};
+use crate::{BuildContext, Scope, walk};
 
-/// Words, embeddings and the first layers, as parameters of one owner.
+/// Words, embeddings and the first layers, in one scope.
 #[derive(Clone, Debug)]
 pub(crate) struct Trunk(Vec<Param>);
 
 impl Trunk {
-    /// Puts the pretrained weights below layer `layers` into the model as parameters of `owner`.
-    pub(crate) fn insert(site: &mut BuildContext, owner: &str, layers: usize) -> Result<Self> {
-        let parts =
-            Part::all(layers).map(|part| EncoderWeights::insert_part(site.pretrained, owner, part, site.params));
-        Ok(Self(parts.collect::<Result<_>>()?))
+    /// Puts the pretrained weights below layer `layers` into the model in `scope`.
+    pub(crate) fn insert(context: &mut BuildContext, scope: &Scope, layers: usize) -> Result<Self> {
+        Self::insert_by(context, layers, |_| scope.clone())
+    }
+
+    /// As [`Trunk::insert`], each part in the scope that `scope` gives it.
+    pub(crate) fn insert_by(context: &mut BuildContext, layers: usize, scope: impl Fn(Part) -> Scope) -> Result<Self> {
+        Ok(Self(Part::all(layers).map(|part| context.insert_part(&scope(part), part)).collect::<Result<_>>()?))
     }
 
     /// The parameter of `part`.
@@ -41,10 +44,5 @@ impl Trunk {
     /// The parameters of the embeddings and the first `layers` layers.
     pub(crate) fn below(&self, layers: usize) -> &[Param] {
         &self.0[..layers + 2]
-    }
-
-    /// Their names.
-    pub(crate) fn names(&self) -> Vec<String> {
-        self.0.iter().map(|param| param.name().to_string()).collect()
     }
 }

@@ -1,8 +1,10 @@
 //! Walking an encoder through the weights that a task sees.
 
 use candle_core::{Result, Tensor};
-use mtl_backbone::{Encoder, Family, Param, ParameterView, Params, Part, Pass, Ports, Pretrained};
+use mtl_backbone::{Encoder, Family, Param, ParameterView, Part, Pass, Ports};
 use mtl_task::Packed;
+
+use crate::{BuildContext, Scope};
 
 /// The parameters of one whole encoder, part by part.
 #[derive(Clone, Debug)]
@@ -13,26 +15,18 @@ pub struct EncoderWeights {
 }
 
 impl EncoderWeights {
-    /// Puts the pretrained weights into `params` as parameters of `owner` (`shared`, `task.x`, `frozen`).
+    /// Puts the pretrained weights into the model, in `scope`.
     ///
     /// # Errors
     /// If a name is taken.
-    pub fn insert(pretrained: &Pretrained, owner: &str, params: &mut Params) -> Result<Self> {
-        let mut insert = |part: Part| Self::insert_part(pretrained, owner, part, params);
+    pub fn insert(context: &mut BuildContext, scope: &Scope) -> Result<Self> {
+        let layers = context.encoder.layers();
+        let mut insert = |part: Part| context.insert_part(scope, part);
         Ok(Self {
             words: insert(Part::Words)?,
             embeddings: insert(Part::Embeddings)?,
-            layers: (0..pretrained.encoder.layers()).map(|index| insert(Part::Layer(index))).collect::<Result<_>>()?,
+            layers: (0..layers).map(|index| insert(Part::Layer(index))).collect::<Result<_>>()?,
         })
-    }
-
-    /// Puts one part of the pretrained weights into `params`.
-    ///
-    /// # Errors
-    /// If the name is taken.
-    pub fn insert_part(pretrained: &Pretrained, owner: &str, part: Part, params: &mut Params) -> Result<Param> {
-        let layout = pretrained.encoder.layout(part);
-        params.insert(&format!("{owner}/{part}"), layout, &pretrained.weights(part, params.dtype()))
     }
 
     /// The same weights with `part` replaced.
@@ -128,11 +122,6 @@ pub fn per_token(rows: &Tensor, tokens: &Packed) -> Result<Tensor> {
     rows.index_select(&Tensor::new(sequences, rows.device())?, 0)
 }
 
-/// Names of the parameters that one of `owners` owns.
-pub fn owned_by(params: &Params, owners: &[&str]) -> Vec<String> {
-    params.iter().filter(|param| owners.contains(&param.owner())).map(|param| param.name().to_string()).collect()
-}
-
 /// A learnt scalar mix of states, γ·Σ softmax(w)ₗ·xₗ (Peters et al. 2018, eq. 1).
 #[derive(Clone, Debug)]
 pub struct Mix {
@@ -141,17 +130,17 @@ pub struct Mix {
 }
 
 impl Mix {
-    /// A mix of `states` states, uniform at first, owned by `owner`.
+    /// A mix of `states` states, uniform at first, in `scope`.
     ///
     /// # Errors
     /// If its names are taken.
-    pub fn insert(states: usize, owner: &str, params: &mut Params) -> Result<Self> {
-        let device = params.device().clone();
-        let zeros = Tensor::zeros(states, params.dtype(), &device)?;
-        let one = Tensor::ones(1, params.dtype(), &device)?;
+    pub fn insert(states: usize, scope: &Scope, context: &mut BuildContext) -> Result<Self> {
+        let device = context.device();
+        let zeros = Tensor::zeros(states, context.dtype(), &device)?;
+        let one = Tensor::ones(1, context.dtype(), &device)?;
         Ok(Self {
-            weights: params.insert_tensor(&format!("{owner}/mix.weights"), &zeros, false)?,
-            scale: params.insert_tensor(&format!("{owner}/mix.scale"), &one, false)?,
+            weights: context.insert_tensor(scope, "mix.weights", &zeros, false)?,
+            scale: context.insert_tensor(scope, "mix.scale", &one, false)?,
         })
     }
 

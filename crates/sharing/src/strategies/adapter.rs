@@ -29,31 +29,41 @@ use serde::{Deserialize, Serialize};
 
 use crate::blocks::additions::{Additions, Map, base};
 use crate::blocks::overlay::{self, OverlayMode, Overlays};
-use crate::{BuildContext, EncoderWeights, Sharing, Strategy, walk};
+use crate::{BuildContext, EncoderWeights, Sharing, Strategy, StrategySettings, walk};
 
 /// Deviation of the initial weights of the maps into the bottleneck.
 const DEVIATION: f64 = 0.01;
 
+/// The entry of the registry.
+pub const STRATEGY: Strategy = Strategy::of::<Adapter>(
+    "adapter",
+    "a frozen encoder, each task's own bottlenecks between its blocks",
+    "Houlsby et al. 2019; Pfeiffer et al. 2021",
+    "P + K·(2·L·(2·H·m + m + H) + 4·H·L + 2·H), m the width (64)",
+    false,
+)
+.with_source(include_str!("adapter.rs"));
+
 /// The `[sharing]` section of `strategy = "adapter"`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct Adapter {
+pub struct Adapter {
     /// Where adapters stand.
-    pub(crate) placement: Placement,
+    pub placement: Placement,
     /// Width of the bottleneck; at least 1.
-    pub(crate) width: usize,
+    pub width: usize,
     /// Whose LayerNorms are trained.
-    pub(crate) norms: Norms,
+    pub norms: Norms,
     /// Whether all tasks train the same adapters.
-    pub(crate) share: bool,
+    pub share: bool,
     /// Whether all tasks together train the encoder too.
-    pub(crate) train_base: bool,
+    pub train_base: bool,
 }
 
 /// Where adapters stand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Placement {
+pub enum Placement {
     /// Behind both blocks of a layer.
     #[default]
     Houlsby,
@@ -64,7 +74,7 @@ pub(crate) enum Placement {
 /// Whose LayerNorms are trained with the adapters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Norms {
+pub enum Norms {
     /// As the placement's paper has it.
     #[default]
     Paper,
@@ -92,7 +102,7 @@ impl Adapter {
     }
 }
 
-impl Strategy for Adapter {
+impl StrategySettings for Adapter {
     fn check(&self, _tasks: usize) -> anyhow::Result<()> {
         if self.width == 0 {
             bail!("`width` is 0: no adapter at all; 64 is usual");
@@ -107,19 +117,19 @@ impl Strategy for Adapter {
         Some(self.share || self.train_base)
     }
 
-    fn build(self, site: &mut BuildContext) -> anyhow::Result<Box<dyn Sharing>> {
-        self.check(site.tasks.len())?;
-        let base = base(site, self.train_base)?;
-        let (layers, hidden) = (base.layers(), site.encoder.hidden());
-        let own = Additions::build(site, self.share, |site, owner| {
+    fn build(self, context: &mut BuildContext) -> anyhow::Result<Box<dyn Sharing>> {
+        self.check(context.tasks.len())?;
+        let base = base(context, self.train_base)?;
+        let (layers, hidden) = (base.layers(), context.encoder.hidden());
+        let own = Additions::build(context, self.share, |context, scope| {
             let norms = if self.own_norms() {
-                Overlays::insert(owner, "norms", &base, OverlayMode::Replace, overlay::norms, site.params)?
+                Overlays::insert(scope, "norms", &base, (OverlayMode::Replace, overlay::norms), context)?
             } else {
                 Overlays::default()
             };
             let mut bottleneck = |block: &str, index: usize| {
                 let mut map = |name: &str, sizes: (usize, usize), deviation: f64| {
-                    Map::insert(site, owner, &format!("layer.{index}.{block}.{name}"), sizes, deviation)
+                    Map::insert(context, scope, &format!("layer.{index}.{block}.{name}"), sizes, deviation)
                 };
                 let (down, up) = (map("down", (self.width, hidden), DEVIATION)?, map("up", (hidden, self.width), 0.)?);
                 Ok(Bottleneck { down, up, relu: self.placement == Placement::Pfeiffer })
@@ -130,7 +140,7 @@ impl Strategy for Adapter {
             let output = (0..layers).map(|index| bottleneck("output_adapter", index)).collect::<Result<_>>()?;
             Ok(Own { norms, attention, output })
         })?;
-        Ok(Box::new(Adapted { encoder: site.encoder.clone(), base, placement: self.placement, own }))
+        Ok(Box::new(Adapted { encoder: context.encoder.clone(), base, placement: self.placement, own }))
     }
 }
 
@@ -220,12 +230,5 @@ impl Sharing for Adapted {
 
     fn represent_each(&self, tasks: &[TaskId], tokens: &Packed, pass: &mut Pass) -> Result<Vec<Tensor>> {
         self.own.represent_each(tasks, |task| self.represent(task, tokens, pass))
-    }
-
-    fn reach(&self, task: TaskId) -> Vec<String> {
-        let own = self.own.of(task);
-        let adapters = own.attention.iter().chain(&own.output);
-        let names = adapters.flat_map(|adapter| adapter.down.names().into_iter().chain(adapter.up.names()));
-        self.base.names().into_iter().chain(own.norms.names()).chain(names).collect()
     }
 }

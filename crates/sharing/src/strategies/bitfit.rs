@@ -23,24 +23,34 @@ use serde_json::{Value, json};
 use crate::blocks::additions::{Additions, base, merged, norm};
 use crate::blocks::overlay::{self, Choice, OverlayMode, Overlays};
 use crate::blocks::target::Target;
-use crate::{BuildContext, EncoderWeights, Sharing, Strategy, walk};
+use crate::{BuildContext, EncoderWeights, Sharing, Strategy, StrategySettings, walk};
+
+/// The entry of the registry.
+pub const STRATEGY: Strategy = Strategy::of::<BitFit>(
+    "bitfit",
+    "a frozen encoder, each task's own biases",
+    "Ben-Zaken et al. 2022",
+    "P + K·(7·H·L + I·L + H), I the feed-forward width",
+    false,
+)
+.with_source(include_str!("bitfit.rs"));
 
 /// The `[sharing]` section of `strategy = "bitfit"`.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct BitFit {
+pub struct BitFit {
     /// Which biases are trained.
-    pub(crate) biases: Biases,
+    pub biases: Biases,
     /// Whether all tasks train the same biases.
-    pub(crate) share: bool,
+    pub share: bool,
     /// Whether all tasks together train everything else.
-    pub(crate) train_base: bool,
+    pub train_base: bool,
 }
 
 /// Which biases are trained.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Biases {
+pub enum Biases {
     /// All of them.
     #[default]
     All,
@@ -48,7 +58,7 @@ pub(crate) enum Biases {
     QueryAndWiden,
 }
 
-impl Strategy for BitFit {
+impl StrategySettings for BitFit {
     fn check(&self, _tasks: usize) -> anyhow::Result<()> {
         if self.share && self.train_base {
             bail!("`share` and `train_base` together are hard sharing: use `strategy = \"hard\"`, or drop one of them");
@@ -60,17 +70,17 @@ impl Strategy for BitFit {
         Some(self.share || self.train_base)
     }
 
-    fn build(self, site: &mut BuildContext) -> anyhow::Result<Box<dyn Sharing>> {
-        self.check(site.tasks.len())?;
-        let base = base(site, self.train_base)?;
+    fn build(self, context: &mut BuildContext) -> anyhow::Result<Box<dyn Sharing>> {
+        self.check(context.tasks.len())?;
+        let base = base(context, self.train_base)?;
         let choice: Choice = match self.biases {
             Biases::All => overlay::biases,
             Biases::QueryAndWiden => query_and_widen,
         };
-        let own = Additions::build(site, self.share, |site, owner| {
-            Overlays::insert(owner, "biases", &base, OverlayMode::Replace, choice, site.params)
+        let own = Additions::build(context, self.share, |context, scope| {
+            Overlays::insert(scope, "biases", &base, (OverlayMode::Replace, choice), context)
         })?;
-        Ok(Box::new(OwnBiases { encoder: site.encoder.clone(), base, own }))
+        Ok(Box::new(OwnBiases { encoder: context.encoder.clone(), base, own }))
     }
 }
 
@@ -95,10 +105,6 @@ impl Sharing for OwnBiases {
 
     fn represent_each(&self, tasks: &[TaskId], tokens: &Packed, pass: &mut Pass) -> Result<Vec<Tensor>> {
         self.own.represent_each(tasks, |task| self.represent(task, tokens, pass))
-    }
-
-    fn reach(&self, task: TaskId) -> Vec<String> {
-        self.base.names().into_iter().chain(self.own.of(task).names()).collect()
     }
 
     fn merged(&self, task: TaskId) -> Result<Option<Vec<(Part, Tensor)>>> {

@@ -16,18 +16,28 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::blocks::stitch::{Init, Stitched, affordable};
-use crate::{BuildContext, Sharing, Strategy};
+use crate::{BuildContext, Sharing, Strategy, StrategySettings};
+
+/// The entry of the registry.
+pub const STRATEGY: Strategy = Strategy::of::<CrossStitch>(
+    "cross-stitch",
+    "an encoder per task, states mixed after each layer; K² passes",
+    "Misra et al. 2016",
+    "K·P + L·K·K",
+    true,
+)
+.with_source(include_str!("cross_stitch.rs"));
 
 /// The `[sharing]` section of `strategy = "cross-stitch"`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct CrossStitch {
+pub struct CrossStitch {
     /// What the units are at first.
-    pub(crate) init: Init,
+    pub init: Init,
     /// Whether they stay that.
-    pub(crate) frozen: bool,
+    pub frozen: bool,
     /// The most tasks that are accepted.
-    pub(crate) limit: usize,
+    pub limit: usize,
 }
 
 impl Default for CrossStitch {
@@ -36,14 +46,14 @@ impl Default for CrossStitch {
     }
 }
 
-impl Strategy for CrossStitch {
+impl StrategySettings for CrossStitch {
     fn check(&self, tasks: usize) -> anyhow::Result<()> {
         affordable(tasks, self.limit)
     }
 
-    fn build(self, site: &mut BuildContext) -> anyhow::Result<Box<dyn Sharing>> {
-        self.check(site.tasks.len())?;
-        Ok(Box::new(CrossStitched(Stitched::insert(site, 1, self.init, 0.9, self.frozen)?)))
+    fn build(self, context: &mut BuildContext) -> anyhow::Result<Box<dyn Sharing>> {
+        self.check(context.tasks.len())?;
+        Ok(Box::new(CrossStitched(Stitched::insert(context, 1, self.init, 0.9, self.frozen)?)))
     }
 }
 
@@ -57,10 +67,6 @@ impl Sharing for CrossStitched {
     fn represent_each(&self, tasks: &[TaskId], tokens: &Packed, pass: &mut Pass) -> Result<Vec<Tensor>> {
         let states = self.0.states(tasks, tokens, pass)?;
         Ok(states.into_iter().map(|mut states| states.swap_remove(states.len() - 1)).collect())
-    }
-
-    fn reach(&self, _task: TaskId) -> Vec<String> {
-        self.0.names()
     }
 
     fn findings(&self) -> Result<Value> {

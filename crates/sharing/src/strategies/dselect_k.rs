@@ -23,22 +23,32 @@ use serde_json::{Value, json};
 
 use crate::blocks::experts::{Expert, branching};
 use crate::blocks::trunk::Trunk;
-use crate::{BuildContext, Sharing, Strategy};
+use crate::{BuildContext, Sharing, Strategy, StrategySettings};
+
+/// The entry of the registry.
+pub const STRATEGY: Strategy = Strategy::of::<DselectK>(
+    "dselect-k",
+    "each task chooses k of the shared experts",
+    "Hazimeh et al. 2021",
+    "P + (experts − 1)·layers·(4·H·H + 2·H·I + 9·H + I) + K·selectors·3, 3 being 1 + log₂ of 4 experts",
+    true,
+)
+.with_source(include_str!("dselect_k.rs"));
 
 /// The `[sharing]` section of `strategy = "dselect-k"`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct DselectK {
+pub struct DselectK {
     /// How many experts: a power of two from 2 on.
-    pub(crate) experts: usize,
+    pub experts: usize,
     /// How many of the encoder's top layers an expert copies.
-    pub(crate) layers: usize,
+    pub layers: usize,
     /// k, the most experts that a task ends up with.
-    pub(crate) selectors: usize,
+    pub selectors: usize,
     /// γ, width of the smooth step.
-    pub(crate) width: f64,
+    pub width: f64,
     /// λ, price of undecided selectors.
-    pub(crate) entropy: f64,
+    pub entropy: f64,
 }
 
 impl Default for DselectK {
@@ -47,7 +57,7 @@ impl Default for DselectK {
     }
 }
 
-impl Strategy for DselectK {
+impl StrategySettings for DselectK {
     fn check(&self, _tasks: usize) -> anyhow::Result<()> {
         if self.experts < 2 || !self.experts.is_power_of_two() {
             let near = self.experts.max(2).next_power_of_two();
@@ -65,28 +75,28 @@ impl Strategy for DselectK {
         Ok(())
     }
 
-    fn build(self, site: &mut BuildContext) -> anyhow::Result<Box<dyn Sharing>> {
-        self.check(site.tasks.len())?;
-        let (depth, top) = (branching(site, self.layers, 1)?, site.encoder.layers());
-        let trunk = Trunk::insert(site, "shared", depth)?;
+    fn build(self, context: &mut BuildContext) -> anyhow::Result<Box<dyn Sharing>> {
+        self.check(context.tasks.len())?;
+        let (depth, top) = (branching(context, self.layers, 1)?, context.encoder.layers());
+        let everyone = context.shared();
+        let trunk = Trunk::insert(context, &everyone, depth)?;
         let experts = (0..self.experts)
-            .map(|expert| Expert::insert(site, "shared", &format!("expert.{expert}"), depth..top))
+            .map(|expert| Expert::insert(context, &everyone, &format!("expert.{expert}"), depth..top))
             .collect::<Result<_>>()?;
         let bits = self.experts.ilog2() as usize;
         let mut choices = Vec::new();
-        for task in site.tasks {
-            let owner = format!("task.{}", task.name);
-            let mut stream = site.key.named(&task.name).named("selectors").stream();
+        for (task, scope) in context.tasks.iter().zip(&context.each()) {
+            let mut stream = context.key.named(&task.name).named("selectors").stream();
             let codes: Vec<f64> =
                 (0..self.selectors * bits).map(|_| (stream.uniform() - 0.5) * self.width / 50.).collect();
-            let codes = Tensor::from_vec(codes, (self.selectors, bits), site.params.device())?;
-            let weights = Tensor::zeros(self.selectors, site.params.dtype(), site.params.device())?;
+            let codes = Tensor::from_vec(codes, (self.selectors, bits), &context.device())?;
+            let weights = Tensor::zeros(self.selectors, context.dtype(), &context.device())?;
             choices.push(Choice {
-                codes: site.params.insert_tensor(&format!("{owner}/selectors.codes"), &codes, false)?,
-                weights: site.params.insert_tensor(&format!("{owner}/selectors.weights"), &weights, false)?,
+                codes: context.insert_tensor(scope, "selectors.codes", &codes, false)?,
+                weights: context.insert_tensor(scope, "selectors.weights", &weights, false)?,
             });
         }
-        Ok(Box::new(Selection { encoder: site.encoder.clone(), trunk, experts, choices, settings: self }))
+        Ok(Box::new(Selection { encoder: context.encoder.clone(), trunk, experts, choices, settings: self }))
     }
 }
 
@@ -161,14 +171,6 @@ impl Sharing for Selection {
             sum.ok_or_else(|| candle_core::Error::Msg("selectors whose weights do not sum to 1".into()))
         };
         tasks.iter().map(&mut chosen).collect()
-    }
-
-    fn reach(&self, task: TaskId) -> Vec<String> {
-        let mut names = self.trunk.names();
-        names.extend(self.experts.iter().flat_map(Expert::names));
-        let Choice { codes, weights } = &self.choices[task.0];
-        names.extend([codes.name().to_string(), weights.name().to_string()]);
-        names
     }
 
     fn penalty(&self) -> Result<Option<Tensor>> {

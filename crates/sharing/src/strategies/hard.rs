@@ -18,61 +18,61 @@ use serde::{Deserialize, Serialize};
 use crate::blocks::additions::merged;
 use crate::blocks::overlay::{self, Overlay, OverlayMode};
 use crate::blocks::walk::{walk, walk_on};
-use crate::{BuildContext, EncoderWeights, Mix, Sharing, Strategy};
+use crate::{BuildContext, EncoderWeights, Mix, Scope, Sharing, Strategy, StrategySettings};
+
+/// The entry of the registry.
+pub const STRATEGY: Strategy =
+    Strategy::of::<Hard>("hard", "one encoder, one head per task", "Caruana 1997", "P", true)
+        .with_source(include_str!("hard.rs"));
 
 /// The `[sharing]` section of `strategy = "hard"`.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct Hard {
+pub struct Hard {
     /// How many of the top layers each task has for itself.
-    pub(crate) private_layers: usize,
+    pub private_layers: usize,
     /// Whether each task has its own LayerNorms in the layers it shares.
-    pub(crate) private_norms: bool,
+    pub private_norms: bool,
     /// Whether heads read a learnt mix of all layers instead of the last one.
-    pub(crate) mix: bool,
+    pub mix: bool,
 }
 
-impl Strategy for Hard {
-    fn build(self, site: &mut BuildContext) -> anyhow::Result<Box<dyn Sharing>> {
-        let layers = site.encoder.layers();
+impl StrategySettings for Hard {
+    fn build(self, context: &mut BuildContext) -> anyhow::Result<Box<dyn Sharing>> {
+        let layers = context.encoder.layers();
         if self.private_layers > layers {
             bail!("`private_layers` is {}, but the encoder has {layers} layers", self.private_layers);
         }
         let shared_layers = layers - self.private_layers;
-        let shared = EncoderWeights::insert_first(site, "shared", shared_layers)?;
-        let tasks = site
-            .tasks
+        let everyone = context.shared();
+        let shared = EncoderWeights::insert_first(context, &everyone, shared_layers)?;
+        let tasks = context
+            .each()
             .iter()
-            .map(|task| {
-                let owner = format!("task.{}", task.name);
+            .map(|scope| {
                 let mut parts = shared.clone();
                 for index in shared_layers..layers {
                     let part = Part::Layer(index);
-                    parts.push(EncoderWeights::insert_part(site.pretrained, &owner, part, site.params)?);
+                    parts.push(context.insert_part(scope, part)?);
                 }
                 let norms = if self.private_norms {
                     let mut own = Vec::new();
                     for index in 0..shared_layers {
-                        let name = format!("{owner}/layer.{index}.norms");
-                        own.extend(Overlay::insert(
-                            &name,
-                            &parts[index + 2],
-                            OverlayMode::Replace,
-                            overlay::norms,
-                            site.params,
-                        )?);
+                        let (name, over) =
+                            (format!("layer.{index}.norms"), (OverlayMode::Replace, overlay::norms as _));
+                        own.extend(Overlay::insert(scope, &name, &parts[index + 2], over, context)?);
                     }
                     own
                 } else {
                     Vec::new()
                 };
-                let mix = if self.mix { Some(Mix::insert(layers + 1, &owner, site.params)?) } else { None };
+                let mix = if self.mix { Some(Mix::insert(layers + 1, scope, context)?) } else { None };
                 Ok(Seen { parts, norms, mix })
             })
             .collect::<Result<Vec<Seen>>>()?;
         // Own LayerNorms part the tasks' states in the first layer.
         let common = if self.private_norms { 0 } else { shared_layers };
-        Ok(Box::new(HardSharing { encoder: site.encoder.clone(), tasks, common }))
+        Ok(Box::new(HardSharing { encoder: context.encoder.clone(), tasks, common }))
     }
 }
 
@@ -93,9 +93,9 @@ struct Seen {
 }
 
 impl EncoderWeights {
-    /// The pretrained words, embeddings and first `layers` layers as parameters of `owner`.
-    fn insert_first(site: &mut BuildContext, owner: &str, layers: usize) -> Result<Vec<Param>> {
-        Part::all(layers).map(|part| Self::insert_part(site.pretrained, owner, part, site.params)).collect()
+    /// The pretrained words, embeddings and first `layers` layers in `scope`.
+    fn insert_first(context: &mut BuildContext, scope: &Scope, layers: usize) -> Result<Vec<Param>> {
+        Part::all(layers).map(|part| context.insert_part(scope, part)).collect()
     }
 }
 
@@ -147,12 +147,5 @@ impl Sharing for HardSharing {
             (param, Some(norms)) => norms.theta(param),
             (param, None) => Ok(param.tensor().clone()),
         })
-    }
-
-    fn reach(&self, task: TaskId) -> Vec<String> {
-        let seen = &self.tasks[task.0];
-        let parts = seen.parts.iter().map(|param| param.name().to_string());
-        let norms = seen.norms.iter().map(|norms| norms.name().to_string());
-        parts.chain(norms).chain(seen.mix.iter().flat_map(Mix::names)).collect()
     }
 }

@@ -27,22 +27,32 @@ use serde_json::{Value, json};
 
 use crate::blocks::penalty::{penalty_with_gradient, squared_norm};
 use crate::blocks::trunk::Trunk;
-use crate::{BuildContext, DevScores, Head, Mix, Phase, Sharing, Strategy};
+use crate::{BuildContext, DevScores, Head, Mix, Phase, Sharing, Strategy, StrategySettings, TaskSet};
+
+/// The entry of the registry.
+pub const STRATEGY: Strategy = Strategy::of::<Hierarchical>(
+    "hierarchical",
+    "one encoder, low tasks read low layers",
+    "Søgaard & Goldberg 2016; Hashimoto et al. 2017",
+    "P",
+    true,
+)
+.with_source(include_str!("hierarchical.rs"));
 
 /// The `[sharing]` section of `strategy = "hierarchical"`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct Hierarchical {
+pub struct Hierarchical {
     /// The layer that a task reads, counted from 1, by the task's name; the others as the module says.
-    pub(crate) layers: BTreeMap<String, usize>,
+    pub layers: BTreeMap<String, usize>,
     /// Whether a task reads a learnt mix of all states up to its layer.
-    pub(crate) mix: bool,
+    pub mix: bool,
     /// Whether what lower tasks say enters the layers above them.
-    pub(crate) labels: bool,
+    pub labels: bool,
     /// Price δ of leaving what the task before has learnt; 0 for joint training.
-    pub(crate) successive: f64,
+    pub successive: f64,
     /// With `successive`, how often it is each task's turn.
-    pub(crate) rounds: usize,
+    pub rounds: usize,
 }
 
 impl Default for Hierarchical {
@@ -51,7 +61,7 @@ impl Default for Hierarchical {
     }
 }
 
-impl Strategy for Hierarchical {
+impl StrategySettings for Hierarchical {
     fn check(&self, _tasks: usize) -> anyhow::Result<()> {
         if !(self.successive >= 0. && self.successive.is_finite()) {
             bail!("`successive` is {}, but a price is a number from 0 on", self.successive);
@@ -65,37 +75,54 @@ impl Strategy for Hierarchical {
         Ok(())
     }
 
-    fn build(self, site: &mut BuildContext) -> anyhow::Result<Box<dyn Sharing>> {
-        self.check(site.tasks.len())?;
-        let (layers, count) = (site.encoder.layers(), site.tasks.len());
+    fn build(self, context: &mut BuildContext) -> anyhow::Result<Box<dyn Sharing>> {
+        self.check(context.tasks.len())?;
+        let (layers, count) = (context.encoder.layers(), context.tasks.len());
         if let Some((name, layer)) = self.layers.iter().find(|(_, layer)| **layer > layers) {
             bail!("`layers` has `{name}` read layer {layer}, but the encoder has {layers}");
         }
-        if let Some(name) = self.layers.keys().find(|name| !site.tasks.iter().any(|task| task.name == **name)) {
-            let known: Vec<&str> = site.tasks.iter().map(|task| task.name.as_str()).collect();
+        if let Some(name) = self.layers.keys().find(|name| !context.tasks.iter().any(|task| task.name == **name)) {
+            let known: Vec<&str> = context.tasks.iter().map(|task| task.name.as_str()).collect();
             bail!("`layers` names `{name}`, but the tasks are {}", known.join(", "));
         }
         let default = |at: usize| (layers * (at + 1)).div_ceil(count);
         let level = |(at, task): (usize, &crate::TaskShape)| *self.layers.get(&task.name).unwrap_or(&default(at));
-        let levels: Vec<usize> = site.tasks.iter().enumerate().map(level).collect();
+        let levels: Vec<usize> = context.tasks.iter().enumerate().map(level).collect();
         let top = levels.iter().copied().max().unwrap_or(layers);
-        let trunk = Trunk::insert(site, "shared", top)?;
+        let everyone = context.shared();
+        // Who reads layer `index` or one above it.
+        let above = |index: usize| -> TaskSet {
+            levels.iter().enumerate().filter(|(_, level)| **level > index).map(|(task, _)| TaskId(task)).collect()
+        };
+        let trunk = Trunk::insert_by(context, top, |part| match part {
+            Part::Layer(index) => everyone.reached_by(above(index)),
+            Part::Words | Part::Embeddings => everyone.clone(),
+        })?;
         let mut tasks = Vec::new();
-        for (task, &level) in site.tasks.iter().zip(&levels) {
-            let owner = format!("task.{}", task.name);
-            let mix = if self.mix { Some(Mix::insert(level + 1, &owner, site.params)?) } else { None };
-            let labels = if self.labels && level < top {
+        for (at, (task, &level)) in context.tasks.iter().zip(&levels).enumerate() {
+            let own = context.own(TaskId(at));
+            // Higher tasks train what enters the layers below them.
+            let entered = self.labels && level < top;
+            let higher = if entered { above(level) } else { TaskSet::default() };
+            let scope = own.reached_by(higher.union(&TaskSet::one(TaskId(at))));
+            let mix = if self.mix { Some(Mix::insert(level + 1, &scope, context)?) } else { None };
+            let labels = if entered {
                 let zeros =
-                    Tensor::zeros((task.outputs, site.encoder.hidden()), site.params.dtype(), site.params.device())?;
-                Some(site.params.insert_tensor(&format!("shared/labels.{}", task.name), &zeros, true)?)
+                    Tensor::zeros((task.outputs, context.encoder.hidden()), context.dtype(), &context.device())?;
+                let scope = everyone.reached_by(higher.clone());
+                Some(context.insert_tensor(&scope, &format!("labels.{}", task.name), &zeros, true)?)
             } else {
                 None
             };
-            tasks.push(Level { layer: level, mix, labels, head: None });
+            let head = context.heads[at].clone();
+            if entered {
+                head.names().iter().for_each(|name| context.extend(name, &higher));
+            }
+            tasks.push(Level { layer: level, mix, labels, head });
         }
         let mut order: Vec<usize> = (0..count).collect();
         order.sort_by_key(|&task| levels[task]);
-        Ok(Box::new(Levels { encoder: site.encoder.clone(), trunk, tasks, order, settings: self, kept: Vec::new() }))
+        Ok(Box::new(Levels { encoder: context.encoder.clone(), trunk, tasks, order, settings: self, kept: Vec::new() }))
     }
 }
 
@@ -116,7 +143,7 @@ struct Level {
     mix: Option<Mix>,
     /// `[outputs, hidden]`, if what the task says enters the layers above.
     labels: Option<Param>,
-    head: Option<Head>,
+    head: Head,
 }
 
 impl Level {
@@ -130,8 +157,8 @@ impl Level {
 
     /// What the task says, as a vector for every token, `[tokens, hidden]`.
     fn shortcut(&self, states: &[Tensor], tokens: &Packed, pass: &mut Pass) -> Result<Option<Tensor>> {
-        let (Some(labels), Some(head)) = (&self.labels, &self.head) else { return Ok(None) };
-        let logits = head.everywhere(&self.read(states)?, tokens, pass)?;
+        let Some(labels) = &self.labels else { return Ok(None) };
+        let logits = self.head.everywhere(&self.read(states)?, tokens, pass)?;
         let said = if logits.dim(1)? == 1 { logits } else { candle_nn::ops::softmax(&logits, 1)? };
         Ok(Some(said.matmul(labels.tensor())?))
     }
@@ -178,23 +205,6 @@ impl Sharing for Levels {
         let Some(top) = tasks.iter().map(|task| self.tasks[task.0].layer).max() else { return Ok(Vec::new()) };
         let states = self.states(top, tokens, pass)?;
         tasks.iter().map(|task| self.tasks[task.0].read(&states)).collect()
-    }
-
-    fn reach(&self, task: TaskId) -> Vec<String> {
-        let own = &self.tasks[task.0];
-        let mut names: Vec<String> = self.trunk.below(own.layer).iter().map(|param| param.name().to_string()).collect();
-        names.extend(own.mix.iter().flat_map(Mix::names));
-        for lower in self.tasks.iter().filter(|lower| lower.layer < own.layer) {
-            let (Some(labels), Some(head)) = (&lower.labels, &lower.head) else { continue };
-            names.push(labels.name().to_string());
-            names.extend(head.names());
-            names.extend(lower.mix.iter().flat_map(Mix::names));
-        }
-        names
-    }
-
-    fn lend(&mut self, heads: &[Head]) {
-        self.tasks.iter_mut().zip(heads).for_each(|(task, head)| task.head = Some(head.clone()));
     }
 
     fn penalty(&self) -> Result<Option<Tensor>> {

@@ -27,22 +27,32 @@ use serde_json::{Value, json};
 use crate::blocks::additions::{Additions, base, merged, uniform};
 use crate::blocks::delta::{Matrix, changed, changed_slot, check, sizes};
 use crate::blocks::target::Target;
-use crate::{BuildContext, EncoderWeights, Sharing, Strategy, walk};
+use crate::{BuildContext, EncoderWeights, Scope, Sharing, Strategy, StrategySettings, walk};
+
+/// The entry of the registry.
+pub const STRATEGY: Strategy = Strategy::of::<Lora>(
+    "lora",
+    "a frozen encoder, each task's own low-rank changes of its matrices",
+    "Hu et al. 2022",
+    "P + K·L·4·r·H, r the rank (8)",
+    false,
+)
+.with_source(include_str!("lora.rs"));
 
 /// The `[sharing]` section of `strategy = "lora"`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct Lora {
+pub struct Lora {
     /// Rank of a change; at least 1, at most the smaller side of every target.
-    pub(crate) rank: usize,
+    pub rank: usize,
     /// The change is scaled by alpha / rank; above 0.
-    pub(crate) alpha: f64,
+    pub alpha: f64,
     /// Which matrices are changed.
-    pub(crate) targets: Vec<Target>,
+    pub targets: Vec<Target>,
     /// Whether all tasks train the same factors.
-    pub(crate) share: bool,
+    pub share: bool,
     /// Whether all tasks together train the encoder too.
-    pub(crate) train_base: bool,
+    pub train_base: bool,
 }
 
 impl Default for Lora {
@@ -52,7 +62,7 @@ impl Default for Lora {
     }
 }
 
-impl Strategy for Lora {
+impl StrategySettings for Lora {
     fn check(&self, _tasks: usize) -> anyhow::Result<()> {
         check(self.rank, self.alpha, &self.targets)
     }
@@ -61,33 +71,33 @@ impl Strategy for Lora {
         Some(self.share || self.train_base)
     }
 
-    fn build(self, site: &mut BuildContext) -> anyhow::Result<Box<dyn Sharing>> {
-        self.check(site.tasks.len())?;
-        let matrices: Arc<[Matrix]> = Matrix::of(site, &self.targets, self.rank)?.into();
-        let base = base(site, self.train_base)?;
+    fn build(self, context: &mut BuildContext) -> anyhow::Result<Box<dyn Sharing>> {
+        self.check(context.tasks.len())?;
+        let matrices: Arc<[Matrix]> = Matrix::of(context, &self.targets, self.rank)?.into();
+        let base = base(context, self.train_base)?;
         let scale = self.alpha / self.rank as f64;
         let layers = base.layers();
-        let factors = Additions::build(site, self.share, |site, owner| {
-            (0..layers).map(|index| insert(site, owner, index, &matrices, self.rank)).collect::<Result<Vec<Param>>>()
+        let factors = Additions::build(context, self.share, |context, scope| {
+            (0..layers).map(|index| insert(context, scope, index, &matrices, self.rank)).collect::<Result<Vec<Param>>>()
         })?;
-        let low_rank = LowRank { encoder: site.encoder.clone(), base, matrices, rank: self.rank, scale, factors };
+        let low_rank = LowRank { encoder: context.encoder.clone(), base, matrices, rank: self.rank, scale, factors };
         Ok(Box::new(low_rank))
     }
 }
 
-/// Puts the factors of layer `index` into the site's parameters: for each matrix A, then B.
-fn insert(site: &mut BuildContext, owner: &str, index: usize, matrices: &[Matrix], rank: usize) -> Result<Param> {
+/// Puts the factors of layer `index` into the context's parameters: for each matrix A, then B.
+fn insert(context: &mut BuildContext, scope: &Scope, index: usize, matrices: &[Matrix], rank: usize) -> Result<Param> {
     let (mut tensors, mut values) = (Vec::new(), Vec::new());
     for matrix in matrices {
         let name = format!("{}.lora", matrix.name(index));
-        let key = site.key.named(&format!("{owner}/{name}"));
+        let key = context.key.named(&format!("{scope}/{name}"));
         tensors.push((format!("{name}.a"), vec![rank, matrix.inputs], true));
         tensors.push((format!("{name}.b"), vec![matrix.outputs, rank], true));
         values.push(uniform(key, &[rank * matrix.inputs], 1. / (matrix.inputs as f64).sqrt())?);
         values.push(Tensor::zeros(matrix.outputs * rank, DType::F32, &Device::Cpu)?);
     }
     let values = Flat::of(&Tensor::cat(&values, 0)?)?;
-    site.params.insert(&format!("{owner}/layer.{index}.lora"), &Layout::new(tensors), &values)
+    context.insert(scope, &format!("layer.{index}.lora"), &Layout::new(tensors), &values)
 }
 
 struct LowRank {
@@ -149,11 +159,6 @@ impl Sharing for LowRank {
         self.factors.represent_each(tasks, |task| self.represent(task, tokens, pass))
     }
 
-    fn reach(&self, task: TaskId) -> Vec<String> {
-        let factors = self.factors.of(task).iter().map(|param| param.name().to_string());
-        self.base.names().into_iter().chain(factors).collect()
-    }
-
     fn merged(&self, task: TaskId) -> Result<Option<Vec<(Part, Tensor)>>> {
         merged(&self.encoder, |part| match part {
             Part::Layer(index) => changed(self.base.part(part), &self.matrices, &self.deltas(task, index)?),
@@ -161,7 +166,7 @@ impl Sharing for LowRank {
         })
     }
 
-    /// How large the changes are, ‖s·B·A‖ / ‖W‖, by the owner of the factors and the matrix.
+    /// How large the changes are, ‖s·B·A‖ / ‖W‖, by the prefix of the factors' names and the matrix.
     fn findings(&self) -> Result<Value> {
         let mut owners = serde_json::Map::new();
         for (at, layers) in self.factors.iter().enumerate() {
@@ -171,7 +176,7 @@ impl Sharing for LowRank {
                 found.extend(sizes(self.base.part(Part::Layer(index)), index, &self.matrices, &deltas)?);
             }
             if let Some(first) = layers.first() {
-                owners.insert(first.owner().to_string(), Value::Object(found));
+                owners.insert(first.prefix().to_string(), Value::Object(found));
             }
         }
         Ok(json!({ "relative_change": owners }))

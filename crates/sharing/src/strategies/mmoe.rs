@@ -19,18 +19,28 @@ use serde::{Deserialize, Serialize};
 
 use crate::blocks::experts::{Expert, Gate, Gated, branching};
 use crate::blocks::trunk::Trunk;
-use crate::{BuildContext, Sharing, Strategy};
+use crate::{BuildContext, Sharing, Strategy, StrategySettings};
+
+/// The entry of the registry.
+pub const STRATEGY: Strategy = Strategy::of::<Mmoe>(
+    "mmoe",
+    "shared experts above a shared trunk, a gate per task",
+    "Ma et al. 2018",
+    "P + (experts − 1)·layers·(4·H·H + 2·H·I + 9·H + I) + K·experts·H",
+    true,
+)
+.with_source(include_str!("mmoe.rs"));
 
 /// The `[sharing]` section of `strategy = "mmoe"`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct Mmoe {
+pub struct Mmoe {
     /// How many experts.
-    pub(crate) experts: usize,
+    pub experts: usize,
     /// How many of the encoder's top layers an expert copies.
-    pub(crate) layers: usize,
+    pub layers: usize,
     /// What a gate decides for.
-    pub(crate) gate: Gated,
+    pub gate: Gated,
 }
 
 impl Default for Mmoe {
@@ -39,7 +49,7 @@ impl Default for Mmoe {
     }
 }
 
-impl Strategy for Mmoe {
+impl StrategySettings for Mmoe {
     fn check(&self, _tasks: usize) -> anyhow::Result<()> {
         if self.experts == 0 {
             bail!("`experts` is 0, but every task reads at least one");
@@ -47,19 +57,20 @@ impl Strategy for Mmoe {
         Ok(())
     }
 
-    fn build(self, site: &mut BuildContext) -> anyhow::Result<Box<dyn Sharing>> {
-        self.check(site.tasks.len())?;
-        let (depth, top) = (branching(site, self.layers, 1)?, site.encoder.layers());
-        let trunk = Trunk::insert(site, "shared", depth)?;
+    fn build(self, context: &mut BuildContext) -> anyhow::Result<Box<dyn Sharing>> {
+        self.check(context.tasks.len())?;
+        let (depth, top) = (branching(context, self.layers, 1)?, context.encoder.layers());
+        let everyone = context.shared();
+        let trunk = Trunk::insert(context, &everyone, depth)?;
         let experts = (0..self.experts)
-            .map(|expert| Expert::insert(site, "shared", &format!("expert.{expert}"), depth..top))
+            .map(|expert| Expert::insert(context, &everyone, &format!("expert.{expert}"), depth..top))
             .collect::<Result<_>>()?;
-        let gates = site
-            .tasks
+        let gates = context
+            .each()
             .iter()
-            .map(|task| Gate::insert(site, &format!("task.{}/gate", task.name), self.experts, self.gate))
+            .map(|scope| Gate::insert(context, scope, "gate", self.experts, self.gate))
             .collect::<Result<_>>()?;
-        Ok(Box::new(Mixture { encoder: site.encoder.clone(), trunk, experts, gates }))
+        Ok(Box::new(Mixture { encoder: context.encoder.clone(), trunk, experts, gates }))
     }
 }
 
@@ -80,12 +91,5 @@ impl Sharing for Mixture {
         let answers = self.experts.iter().map(|expert| expert.of(&self.encoder, &x, tokens, pass));
         let answers: Vec<Tensor> = answers.collect::<Result<_>>()?;
         tasks.iter().map(|task| self.gates[task.0].mix(&x, &answers, tokens)).collect()
-    }
-
-    fn reach(&self, task: TaskId) -> Vec<String> {
-        let mut names = self.trunk.names();
-        names.extend(self.experts.iter().flat_map(Expert::names));
-        names.push(self.gates[task.0].name());
-        names
     }
 }

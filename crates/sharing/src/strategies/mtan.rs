@@ -19,14 +19,24 @@ use mtl_task::{Packed, TaskId};
 use serde::{Deserialize, Serialize};
 
 use crate::blocks::trunk::Trunk;
-use crate::{BuildContext, Sharing, Strategy};
+use crate::{BuildContext, Scope, Sharing, Strategy, StrategySettings};
+
+/// The entry of the registry.
+pub const STRATEGY: Strategy = Strategy::of::<Mtan>(
+    "mtan",
+    "attention of each task over shared layer states",
+    "Liu et al. 2019",
+    "P + K·L·(3·H·width + width + H)",
+    true,
+)
+.with_source(include_str!("mtan.rs"));
 
 /// The `[sharing]` section of `strategy = "mtan"`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct Mtan {
+pub struct Mtan {
     /// Width of a module's bottleneck.
-    pub(crate) width: usize,
+    pub width: usize,
 }
 
 impl Default for Mtan {
@@ -35,7 +45,7 @@ impl Default for Mtan {
     }
 }
 
-impl Strategy for Mtan {
+impl StrategySettings for Mtan {
     fn check(&self, _tasks: usize) -> anyhow::Result<()> {
         if self.width == 0 {
             bail!("`width` is 0, but a module looks through at least one unit");
@@ -43,16 +53,16 @@ impl Strategy for Mtan {
         Ok(())
     }
 
-    fn build(self, site: &mut BuildContext) -> anyhow::Result<Box<dyn Sharing>> {
-        self.check(site.tasks.len())?;
-        let layers = site.encoder.layers();
-        let trunk = Trunk::insert(site, "shared", layers)?;
-        let modules = |site: &mut BuildContext, owner: &str| -> Result<Vec<Module>> {
-            (0..layers).map(|layer| Module::insert(site, owner, layer, self.width)).collect()
+    fn build(self, context: &mut BuildContext) -> anyhow::Result<Box<dyn Sharing>> {
+        self.check(context.tasks.len())?;
+        let layers = context.encoder.layers();
+        let everyone = context.shared();
+        let trunk = Trunk::insert(context, &everyone, layers)?;
+        let modules = |context: &mut BuildContext, scope: &Scope| -> Result<Vec<Module>> {
+            (0..layers).map(|layer| Module::insert(context, scope, layer, self.width)).collect()
         };
-        let tasks = site.tasks.iter().map(|task| modules(site, &format!("task.{}", task.name)));
-        let tasks = tasks.collect::<Result<_>>()?;
-        Ok(Box::new(Attended { encoder: site.encoder.clone(), trunk, tasks }))
+        let tasks = context.each().iter().map(|scope| modules(context, scope)).collect::<Result<_>>()?;
+        Ok(Box::new(Attended { encoder: context.encoder.clone(), trunk, tasks }))
     }
 }
 
@@ -72,22 +82,22 @@ struct Module {
 }
 
 impl Module {
-    fn insert(site: &mut BuildContext, owner: &str, layer: usize, width: usize) -> Result<Self> {
-        let hidden = site.encoder.hidden();
-        let name = format!("{owner}/attention.{layer}");
-        let mut stream = site.key.named(&name).stream();
+    fn insert(context: &mut BuildContext, scope: &Scope, layer: usize, width: usize) -> Result<Self> {
+        let hidden = context.encoder.hidden();
+        let name = format!("attention.{layer}");
+        let mut stream = context.key.named(&format!("{scope}/{name}")).stream();
         // Kaiming's deviation for a relu behind 2·hidden inputs of unit variance.
         let deviation = (1. / hidden as f64).sqrt();
         let values: Vec<f64> = (0..width * 2 * hidden).map(|_| stream.normal() * deviation).collect();
-        let device = site.params.device().clone();
+        let device = context.device();
         let down = Tensor::from_vec(values, (width, 2 * hidden), &device)?;
-        let zeros = |site: &mut BuildContext, what: &str, shape: &[usize]| -> Result<Param> {
-            let zeros = Tensor::zeros(shape, site.params.dtype(), &device)?;
-            site.params.insert_tensor(&format!("{name}.{what}"), &zeros, shape.len() > 1)
+        let zeros = |context: &mut BuildContext, what: &str, shape: &[usize]| -> Result<Param> {
+            let zeros = Tensor::zeros(shape, context.dtype(), &device)?;
+            context.insert_tensor(scope, &format!("{name}.{what}"), &zeros, shape.len() > 1)
         };
-        let bias = zeros(site, "down.bias", &[width])?;
-        let up = [zeros(site, "up.weight", &[hidden, width])?, zeros(site, "up.bias", &[hidden])?];
-        Ok(Self { down: [site.params.insert_tensor(&format!("{name}.down.weight"), &down, true)?, bias], up })
+        let bias = zeros(context, "down.bias", &[width])?;
+        let up = [zeros(context, "up.weight", &[hidden, width])?, zeros(context, "up.bias", &[hidden])?];
+        Ok(Self { down: [context.insert_tensor(scope, &format!("{name}.down.weight"), &down, true)?, bias], up })
     }
 
     /// y, from what entered the layer, what left it, and the y below.
@@ -98,10 +108,6 @@ impl Module {
         // 2σ(z) = 1 + tanh(z/2), whose value at 0 is exactly 1.
         let attention = ((map(&inner, &self.up)? * 0.5)?.tanh()? + 1.)?;
         attention * left
-    }
-
-    fn names(&self) -> impl Iterator<Item = String> {
-        self.down.iter().chain(&self.up).map(|param| param.name().to_string())
     }
 }
 
@@ -118,11 +124,5 @@ impl Sharing for Attended {
             layers.try_fold(states[0].clone(), |below, (module, entered, left)| module.pick(entered, left, &below))
         };
         tasks.iter().map(picked).collect()
-    }
-
-    fn reach(&self, task: TaskId) -> Vec<String> {
-        let mut names = self.trunk.names();
-        names.extend(self.tasks[task.0].iter().flat_map(Module::names));
-        names
     }
 }

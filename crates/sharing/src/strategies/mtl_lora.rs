@@ -28,24 +28,34 @@ use serde_json::{Value, json};
 use crate::blocks::additions::{base, merged, uniform};
 use crate::blocks::delta::{Matrix, changed, changed_slot, check, sizes};
 use crate::blocks::target::Target;
-use crate::{BuildContext, EncoderWeights, Sharing, Strategy, walk};
+use crate::{BuildContext, EncoderWeights, Scope, Sharing, Strategy, StrategySettings, walk};
+
+/// The entry of the registry.
+pub const STRATEGY: Strategy = Strategy::of::<MtlLora>(
+    "mtl-lora",
+    "a frozen encoder, low-rank changes with shared factors and each task's own core and mix",
+    "Yang et al. 2025",
+    "P + 4·L·(r·H + n·r·H) + 4·K·L·(r² + n), r the rank (8), n the ups (3)",
+    true,
+)
+.with_source(include_str!("mtl_lora.rs"));
 
 /// The `[sharing]` section of `strategy = "mtl-lora"`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct MtlLora {
+pub struct MtlLora {
     /// Rank of a change; at least 1, at most the smaller side of every target.
-    pub(crate) rank: usize,
+    pub rank: usize,
     /// The change is scaled by alpha / rank; above 0.
-    pub(crate) alpha: f64,
+    pub alpha: f64,
     /// Which matrices are changed.
-    pub(crate) targets: Vec<Target>,
+    pub targets: Vec<Target>,
     /// How many shared matrices Bⁱ are mixed; at least 1.
-    pub(crate) ups: usize,
+    pub ups: usize,
     /// τ of the mixing softmax: the smaller, the nearer to a choice of one; above 0.
-    pub(crate) temperature: f64,
+    pub temperature: f64,
     /// Whether all tasks together train the encoder too.
-    pub(crate) train_base: bool,
+    pub train_base: bool,
 }
 
 impl Default for MtlLora {
@@ -55,7 +65,7 @@ impl Default for MtlLora {
     }
 }
 
-impl Strategy for MtlLora {
+impl StrategySettings for MtlLora {
     fn check(&self, _tasks: usize) -> anyhow::Result<()> {
         if self.ups == 0 {
             bail!("`ups` is 0: nothing to mix; 3 is usual");
@@ -66,27 +76,28 @@ impl Strategy for MtlLora {
         check(self.rank, self.alpha, &self.targets)
     }
 
-    fn build(self, site: &mut BuildContext) -> anyhow::Result<Box<dyn Sharing>> {
-        self.check(site.tasks.len())?;
+    fn build(self, context: &mut BuildContext) -> anyhow::Result<Box<dyn Sharing>> {
+        self.check(context.tasks.len())?;
         let form = Form {
-            matrices: Matrix::of(site, &self.targets, self.rank)?,
+            matrices: Matrix::of(context, &self.targets, self.rank)?,
             rank: self.rank,
             ups: self.ups,
             scale: self.alpha / self.rank as f64,
             temperature: self.temperature,
         };
-        let base = base(site, self.train_base)?;
+        let base = base(context, self.train_base)?;
         let layers = base.layers();
-        let shared = (0..layers).map(|index| form.insert_shared(site, index)).collect::<Result<_>>()?;
-        let own = site.tasks.iter().map(|task| (task.name.clone(), format!("task.{}", task.name))).collect::<Vec<_>>();
-        let own = own
-            .into_iter()
-            .map(|(name, owner)| {
-                let layers = (0..layers).map(|index| form.insert_own(site, &owner, index)).collect::<Result<_>>()?;
-                Ok((name, layers))
+        let shared = (0..layers).map(|index| form.insert_shared(context, index)).collect::<Result<_>>()?;
+        let own = context
+            .each()
+            .iter()
+            .zip(context.tasks)
+            .map(|(scope, task)| {
+                let layers = (0..layers).map(|index| form.insert_own(context, scope, index)).collect::<Result<_>>()?;
+                Ok((task.name.clone(), layers))
             })
             .collect::<Result<_>>()?;
-        Ok(Box::new(Mixed { encoder: site.encoder.clone(), base, form: Arc::new(form), shared, own }))
+        Ok(Box::new(Mixed { encoder: context.encoder.clone(), base, form: Arc::new(form), shared, own }))
     }
 }
 
@@ -115,33 +126,34 @@ struct Factors {
 
 impl Form {
     /// A and every Bⁱ of layer `index`.
-    fn insert_shared(&self, site: &mut BuildContext, index: usize) -> Result<Param> {
+    fn insert_shared(&self, context: &mut BuildContext, index: usize) -> Result<Param> {
         let (mut tensors, mut values) = (Vec::new(), Vec::new());
         for matrix in &self.matrices {
             let name = format!("{}.lora", matrix.name(index));
             let ups = vec![self.ups, matrix.outputs, self.rank];
-            values.push(uniform(site.key.named(&name), &[self.rank * matrix.inputs], bound(matrix.inputs))?);
+            values.push(uniform(context.key.named(&name), &[self.rank * matrix.inputs], bound(matrix.inputs))?);
             values.push(Tensor::zeros(ups.iter().product::<usize>(), DType::F32, &Device::Cpu)?);
             tensors.push((format!("{name}.a"), vec![self.rank, matrix.inputs], true));
             tensors.push((format!("{name}.b"), ups, true));
         }
         let values = Flat::of(&Tensor::cat(&values, 0)?)?;
-        site.params.insert(&format!("shared/layer.{index}.lora"), &Layout::new(tensors), &values)
+        let everyone = context.shared();
+        context.insert(&everyone, &format!("layer.{index}.lora"), &Layout::new(tensors), &values)
     }
 
-    /// Λ and w of every matrix of layer `index` for the task that is `owner`.
-    fn insert_own(&self, site: &mut BuildContext, owner: &str, index: usize) -> Result<Param> {
+    /// Λ and w of every matrix of layer `index` for the task of `scope`.
+    fn insert_own(&self, context: &mut BuildContext, scope: &Scope, index: usize) -> Result<Param> {
         let (mut tensors, mut values) = (Vec::new(), Vec::new());
         for matrix in &self.matrices {
             let name = format!("{}.lora", matrix.name(index));
-            let key = site.key.named(&format!("{owner}/{name}"));
+            let key = context.key.named(&format!("{scope}/{name}"));
             values.push(Tensor::eye(self.rank, DType::F32, &Device::Cpu)?.flatten_all()?);
             values.push(uniform(key, &[self.ups], bound(self.ups))?);
             tensors.push((format!("{name}.lambda"), vec![self.rank, self.rank], true));
             tensors.push((format!("{name}.mix"), vec![self.ups], false));
         }
         let values = Flat::of(&Tensor::cat(&values, 0)?)?;
-        site.params.insert(&format!("{owner}/layer.{index}.lora"), &Layout::new(tensors), &values)
+        context.insert(scope, &format!("layer.{index}.lora"), &Layout::new(tensors), &values)
     }
 
     /// The factors of every matrix, from a layer's `shared` and `own` vectors.
@@ -246,11 +258,6 @@ impl Sharing for Mixed {
         let depth = self.encoder.layers();
         let view = |part: Part, pass: &mut Pass| self.view(task, part, pass);
         Ok(walk(&self.encoder, tokens, depth, pass, view, |_| Ports::default())?.swap_remove(depth))
-    }
-
-    fn reach(&self, task: TaskId) -> Vec<String> {
-        let factors = (0..self.base.layers()).flat_map(|index| self.vectors(task, index));
-        self.base.names().into_iter().chain(factors.map(|param| param.name().to_string())).collect()
     }
 
     fn merged(&self, task: TaskId) -> Result<Option<Vec<(Part, Tensor)>>> {

@@ -20,21 +20,31 @@ use mtl_task::{Packed, TaskId};
 use serde::{Deserialize, Serialize};
 
 use crate::blocks::additions::{Additions, Map, base};
-use crate::{BuildContext, EncoderWeights, Sharing, Strategy, walk};
+use crate::{BuildContext, EncoderWeights, Sharing, Strategy, StrategySettings, walk};
 
 /// Deviation of the initial weights.
 const DEVIATION: f64 = 0.02;
 
+/// The entry of the registry.
+pub const STRATEGY: Strategy = Strategy::of::<Pal>(
+    "pal",
+    "one encoder, each task's own small attention layers beside its layers",
+    "Stickland and Murray 2019",
+    "P + K·(2·H·m + m + H + 3·L·(m² + m)), m the width (204)",
+    true,
+)
+.with_source(include_str!("pal.rs"));
+
 /// The `[sharing]` section of `strategy = "pal"`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct Pal {
+pub struct Pal {
     /// Width of the attention beside the layers; a multiple of `heads`.
-    pub(crate) width: usize,
+    pub width: usize,
     /// Its heads; at least 1.
-    pub(crate) heads: usize,
+    pub heads: usize,
     /// Whether all tasks together train the encoder.
-    pub(crate) train_base: bool,
+    pub train_base: bool,
 }
 
 impl Default for Pal {
@@ -43,7 +53,7 @@ impl Default for Pal {
     }
 }
 
-impl Strategy for Pal {
+impl StrategySettings for Pal {
     fn check(&self, _tasks: usize) -> anyhow::Result<()> {
         if self.heads == 0 || self.width == 0 || !self.width.is_multiple_of(self.heads) {
             bail!("`width` is {} and `heads` {}; the width must be a multiple of the heads", self.width, self.heads);
@@ -55,13 +65,13 @@ impl Strategy for Pal {
         Some(self.train_base)
     }
 
-    fn build(self, site: &mut BuildContext) -> anyhow::Result<Box<dyn Sharing>> {
-        self.check(site.tasks.len())?;
-        let base = base(site, self.train_base)?;
-        let (layers, hidden, width) = (base.layers(), site.encoder.hidden(), self.width);
-        let own = Additions::build(site, false, |site, owner| {
+    fn build(self, context: &mut BuildContext) -> anyhow::Result<Box<dyn Sharing>> {
+        self.check(context.tasks.len())?;
+        let base = base(context, self.train_base)?;
+        let (layers, hidden, width) = (base.layers(), context.encoder.hidden(), self.width);
+        let own = Additions::build(context, false, |context, scope| {
             let mut map = |name: &str, sizes: (usize, usize), deviation: f64| {
-                Map::insert(site, owner, &format!("pal.{name}"), sizes, deviation)
+                Map::insert(context, scope, &format!("pal.{name}"), sizes, deviation)
             };
             Ok(Own {
                 down: map("down", (width, hidden), DEVIATION)?,
@@ -74,7 +84,7 @@ impl Strategy for Pal {
                     .collect::<Result<_>>()?,
             })
         })?;
-        Ok(Box::new(Beside { encoder: site.encoder.clone(), base, heads: self.heads, own }))
+        Ok(Box::new(Beside { encoder: context.encoder.clone(), base, heads: self.heads, own }))
     }
 }
 
@@ -87,10 +97,6 @@ struct Own {
 }
 
 impl Own {
-    fn maps(&self) -> impl Iterator<Item = &Map> {
-        [&self.down, &self.up].into_iter().chain(self.layers.iter().flatten())
-    }
-
     /// What the task adds beside layer `index`, `[tokens, hidden]` from the layer's input.
     fn beside(&self, index: usize, x: &Tensor, heads: usize, texts: &Texts) -> Result<Tensor> {
         let narrow = texts.spread(&self.down.apply(x)?)?;
@@ -171,9 +177,5 @@ impl Sharing for Beside {
         let view = |part: Part, pass: &mut Pass| pass.view(self.base.part(part));
         let ports = |index: usize| Ports { beside: Some(&beside[index]), ..Ports::default() };
         Ok(walk(&self.encoder, tokens, depth, pass, view, ports)?.swap_remove(depth))
-    }
-
-    fn reach(&self, task: TaskId) -> Vec<String> {
-        self.base.names().into_iter().chain(self.own.of(task).maps().flat_map(Map::names)).collect()
     }
 }

@@ -22,22 +22,33 @@ use serde::{Deserialize, Serialize};
 
 use crate::blocks::experts::{Expert, Gate, Gated, branching};
 use crate::blocks::trunk::Trunk;
-use crate::{BuildContext, Sharing, Strategy};
+use crate::{BuildContext, Scope, Sharing, Strategy, StrategySettings, TaskSet};
+
+/// The entry of the registry.
+pub const STRATEGY: Strategy = Strategy::of::<Ple>(
+    "ple",
+    "shared and own experts in levels",
+    "Tang et al. 2020",
+    "P + levels·layers·(shared_experts + K·task_experts − 1)·(4·H·H + 2·H·I + 9·H + I) \
+     + H·(levels·K·(shared_experts + task_experts) + (levels − 1)·(shared_experts + K·task_experts))",
+    true,
+)
+.with_source(include_str!("ple.rs"));
 
 /// The `[sharing]` section of `strategy = "ple"`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct Ple {
+pub struct Ple {
     /// Levels of experts.
-    pub(crate) levels: usize,
+    pub levels: usize,
     /// How many of the encoder's layers a level copies.
-    pub(crate) layers: usize,
+    pub layers: usize,
     /// Experts of each level that all tasks read.
-    pub(crate) shared_experts: usize,
+    pub shared_experts: usize,
     /// Experts of each level that one task has to itself.
-    pub(crate) task_experts: usize,
+    pub task_experts: usize,
     /// What a gate decides for.
-    pub(crate) gate: Gated,
+    pub gate: Gated,
 }
 
 impl Default for Ple {
@@ -46,7 +57,7 @@ impl Default for Ple {
     }
 }
 
-impl Strategy for Ple {
+impl StrategySettings for Ple {
     fn check(&self, _tasks: usize) -> anyhow::Result<()> {
         if self.shared_experts + self.task_experts == 0 {
             bail!("`shared_experts` and `task_experts` are both 0, but every task reads at least one");
@@ -60,36 +71,45 @@ impl Strategy for Ple {
         Ok(())
     }
 
-    fn build(self, site: &mut BuildContext) -> anyhow::Result<Box<dyn Sharing>> {
-        self.check(site.tasks.len())?;
-        let depth = branching(site, self.layers, self.levels)?;
-        let trunk = Trunk::insert(site, "shared", depth)?;
-        let tasks: Vec<String> = site.tasks.iter().map(|task| format!("task.{}", task.name)).collect();
+    fn build(self, context: &mut BuildContext) -> anyhow::Result<Box<dyn Sharing>> {
+        self.check(context.tasks.len())?;
+        let depth = branching(context, self.layers, self.levels)?;
+        let everyone = context.shared();
+        let trunk = Trunk::insert(context, &everyone, depth)?;
+        let tasks = context.each();
         let mut levels = Vec::new();
         for level in 0..self.levels {
             let first = depth + level * self.layers;
-            let experts = |site: &mut BuildContext, owner: &str, count: usize| {
+            // Other tasks' experts enter the shared stream of the next level; their gates' streams end one level below.
+            let last = self.levels - 1;
+            let reached = |scope: &Scope, by_all: bool| {
+                if by_all { scope.reached_by(TaskSet::all(tasks.len())) } else { scope.clone() }
+            };
+            let experts = |context: &mut BuildContext, scope: &Scope, count: usize| {
                 let of = |expert: usize| format!("level.{level}.expert.{expert}");
-                let all = (0..count).map(|at| Expert::insert(site, owner, &of(at), first..first + self.layers));
+                let all = (0..count).map(|at| Expert::insert(context, scope, &of(at), first..first + self.layers));
                 all.collect::<Result<Vec<_>>>()
             };
-            let shared = experts(site, "shared", self.shared_experts)?;
-            let own = tasks.iter().map(|owner| experts(site, owner, self.task_experts));
+            let shared = experts(context, &everyone, self.shared_experts)?;
+            let own = tasks.iter().map(|scope| experts(context, &reached(scope, level < last), self.task_experts));
             let own: Vec<Vec<Expert>> = own.collect::<Result<_>>()?;
             let read = self.shared_experts + self.task_experts;
             let gates = tasks
                 .iter()
-                .map(|owner| Gate::insert(site, &format!("{owner}/level.{level}.gate"), read, self.gate))
+                .map(|scope| {
+                    let scope = reached(scope, level + 1 < last);
+                    Gate::insert(context, &scope, &format!("level.{level}.gate"), read, self.gate)
+                })
                 .collect::<Result<_>>()?;
             let shared_gate = if level + 1 < self.levels {
                 let all = self.shared_experts + tasks.len() * self.task_experts;
-                Some(Gate::insert(site, &format!("shared/level.{level}.gate"), all, self.gate)?)
+                Some(Gate::insert(context, &everyone, &format!("level.{level}.gate"), all, self.gate)?)
             } else {
                 None
             };
             levels.push(Level { shared, own, gates, shared_gate });
         }
-        Ok(Box::new(Extraction { encoder: site.encoder.clone(), trunk, levels }))
+        Ok(Box::new(Extraction { encoder: context.encoder.clone(), trunk, levels }))
     }
 }
 
@@ -139,24 +159,5 @@ impl Sharing for Extraction {
             shared = shared_gate.mix(&shared, &all, tokens)?;
         }
         candle_core::bail!("the last level has no shared stream")
-    }
-
-    fn reach(&self, task: TaskId) -> Vec<String> {
-        let mut names = self.trunk.names();
-        let last = self.levels.len() - 1;
-        for (at, level) in self.levels.iter().enumerate() {
-            names.extend(level.shared.iter().flat_map(Expert::names));
-            names.extend(level.shared_gate.iter().map(Gate::name));
-            for (owner, (experts, gate)) in level.own.iter().zip(&level.gates).enumerate() {
-                // Other tasks' experts enter the shared stream of the next level; their streams end one level below it.
-                if owner == task.0 || at < last {
-                    names.extend(experts.iter().flat_map(Expert::names));
-                }
-                if owner == task.0 || at + 1 < last {
-                    names.push(gate.name());
-                }
-            }
-        }
-        names
     }
 }

@@ -24,23 +24,33 @@ use mtl_task::{Packed, TaskId};
 use serde::{Deserialize, Serialize};
 
 use crate::blocks::additions::{Additions, Map, base, normal};
-use crate::{BuildContext, EncoderWeights, Sharing, Strategy, walk};
+use crate::{BuildContext, EncoderWeights, Sharing, Strategy, StrategySettings, walk};
 
 /// Deviation of the initial values.
 const DEVIATION: f64 = 0.02;
 
+/// The entry of the registry.
+pub const STRATEGY: Strategy = Strategy::of::<Prefix>(
+    "prefix",
+    "a frozen encoder, each task's own keys and values in front of every text",
+    "Li and Liang 2021; Liu et al. 2022",
+    "P + 2·K·L·n·H, n the length (10)",
+    false,
+)
+.with_source(include_str!("prefix.rs"));
+
 /// The `[sharing]` section of `strategy = "prefix"`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct Prefix {
+pub struct Prefix {
     /// Number of keys and values in front of every text; at least 1.
-    pub(crate) length: usize,
+    pub length: usize,
     /// Width of the network that prefixes come out of; 0 for none.
-    pub(crate) reparameterise: usize,
+    pub reparameterise: usize,
     /// Whether all tasks train the same prefix.
-    pub(crate) share: bool,
+    pub share: bool,
     /// Whether all tasks together train the encoder too.
-    pub(crate) train_base: bool,
+    pub train_base: bool,
 }
 
 impl Default for Prefix {
@@ -49,7 +59,7 @@ impl Default for Prefix {
     }
 }
 
-impl Strategy for Prefix {
+impl StrategySettings for Prefix {
     fn check(&self, _tasks: usize) -> anyhow::Result<()> {
         if self.length == 0 {
             bail!("`length` is 0: no prefix at all; 10 is usual");
@@ -61,26 +71,25 @@ impl Strategy for Prefix {
         Some(self.share || self.train_base)
     }
 
-    fn build(self, site: &mut BuildContext) -> anyhow::Result<Box<dyn Sharing>> {
-        self.check(site.tasks.len())?;
-        let base = base(site, self.train_base)?;
-        let (layers, hidden) = (base.layers(), site.encoder.hidden());
-        let own = Additions::build(site, self.share, |site, owner| {
+    fn build(self, context: &mut BuildContext) -> anyhow::Result<Box<dyn Sharing>> {
+        self.check(context.tasks.len())?;
+        let base = base(context, self.train_base)?;
+        let (layers, hidden) = (base.layers(), context.encoder.hidden());
+        let own = Additions::build(context, self.share, |context, scope| {
             let mut table = |name: String, shape: &[usize]| {
-                let name = format!("{owner}/{name}");
-                let values = normal(site.key.named(&name), shape, DEVIATION)?;
-                site.params.insert_tensor(&name, &values, true)
+                let values = normal(context.key.named(&format!("{scope}/{name}")), shape, DEVIATION)?;
+                context.insert_tensor(scope, &name, &values, true)
             };
             if self.reparameterise == 0 {
                 let layer = |index: usize| table(format!("layer.{index}.prefix"), &[2, self.length, hidden]);
                 return Ok(Own { tables: (0..layers).map(layer).collect::<Result<_>>()?, network: None });
             }
             let tables = vec![table("prefix".into(), &[self.length, hidden])?];
-            let down = Map::insert(site, owner, "prefix.down", (self.reparameterise, hidden), DEVIATION)?;
-            let up = Map::insert(site, owner, "prefix.up", (layers * 2 * hidden, self.reparameterise), DEVIATION)?;
+            let down = Map::insert(context, scope, "prefix.down", (self.reparameterise, hidden), DEVIATION)?;
+            let up = Map::insert(context, scope, "prefix.up", (layers * 2 * hidden, self.reparameterise), DEVIATION)?;
             Ok(Own { tables, network: Some((down, up)) })
         })?;
-        Ok(Box::new(Prefixed { encoder: site.encoder.clone(), base, own }))
+        Ok(Box::new(Prefixed { encoder: context.encoder.clone(), base, own }))
     }
 }
 
@@ -103,11 +112,6 @@ impl Own {
         let layer = |pair: &[Tensor]| Ok(Keys { keys: pair[0].contiguous()?, values: pair[1].contiguous()? });
         all.chunk(2 * layers, 1)?.chunks(2).map(layer).collect()
     }
-
-    fn names(&self) -> impl Iterator<Item = String> {
-        let maps = self.network.iter().flat_map(|(down, up)| down.names().into_iter().chain(up.names()));
-        self.tables.iter().map(|table| table.name().to_string()).chain(maps)
-    }
 }
 
 struct Prefixed {
@@ -127,9 +131,5 @@ impl Sharing for Prefixed {
 
     fn represent_each(&self, tasks: &[TaskId], tokens: &Packed, pass: &mut Pass) -> Result<Vec<Tensor>> {
         self.own.represent_each(tasks, |task| self.represent(task, tokens, pass))
-    }
-
-    fn reach(&self, task: TaskId) -> Vec<String> {
-        self.base.names().into_iter().chain(self.own.of(task).names()).collect()
     }
 }

@@ -10,21 +10,21 @@ use mtl_task::{Packed, TaskId};
 use serde::{Deserialize, Serialize};
 
 use crate::blocks::additions::merged;
-use crate::{BuildContext, EncoderWeights, Sharing, Strategy};
+use crate::{BuildContext, EncoderWeights, Sharing, Strategy, StrategySettings};
+
+/// The entry of the registry.
+pub const STRATEGY: Strategy = Strategy::of::<Single>("single", "an encoder per task: the baseline", "-", "K·P", false)
+    .with_source(include_str!("single.rs"));
 
 /// The `[sharing]` section of `strategy = "single"`.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct Single {}
+pub struct Single {}
 
-impl Strategy for Single {
-    fn build(self, site: &mut BuildContext) -> anyhow::Result<Box<dyn Sharing>> {
-        let own = site
-            .tasks
-            .iter()
-            .map(|task| EncoderWeights::insert(site.pretrained, &format!("task.{}", task.name), site.params))
-            .collect::<Result<_>>()?;
-        Ok(Box::new(SingleTask { encoder: site.encoder.clone(), own }))
+impl StrategySettings for Single {
+    fn build(self, context: &mut BuildContext) -> anyhow::Result<Box<dyn Sharing>> {
+        let own = context.each().iter().map(|scope| EncoderWeights::insert(context, scope)).collect::<Result<_>>()?;
+        Ok(Box::new(SingleTask { encoder: context.encoder.clone(), own }))
     }
 }
 
@@ -41,9 +41,5 @@ impl Sharing for SingleTask {
 
     fn merged(&self, task: TaskId) -> Result<Option<Vec<(Part, Tensor)>>> {
         merged(&self.encoder, |part| Ok(self.own[task.0].part(part).tensor().clone()))
-    }
-
-    fn reach(&self, task: TaskId) -> Vec<String> {
-        self.own[task.0].names()
     }
 }

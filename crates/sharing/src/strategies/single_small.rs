@@ -19,14 +19,24 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::blocks::singular_values::eigenvalues;
-use crate::{BuildContext, EncoderWeights, Sharing, Strategy};
+use crate::{BuildContext, Sharing, Strategy, StrategySettings};
+
+/// The entry of the registry.
+pub const STRATEGY: Strategy = Strategy::of::<SingleSmall>(
+    "single-small",
+    "an encoder of a K-th of the parameters per task: the baseline of equal size",
+    "-",
+    "K·(P/K), up to 1 %",
+    false,
+)
+.with_source(include_str!("single_small.rs"));
 
 /// The `[sharing]` section of `strategy = "single-small"`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct SingleSmall {
+pub struct SingleSmall {
     /// How far a task's encoder may be from its share of the parameters, as a share of that.
-    pub(crate) tolerance: f64,
+    pub tolerance: f64,
 }
 
 impl Default for SingleSmall {
@@ -35,7 +45,7 @@ impl Default for SingleSmall {
     }
 }
 
-impl Strategy for SingleSmall {
+impl StrategySettings for SingleSmall {
     fn check(&self, _tasks: usize) -> anyhow::Result<()> {
         if !(self.tolerance > 0. && self.tolerance.is_finite()) {
             bail!("`tolerance` is {}, but no rank meets a budget exactly; 0.01 is usual", self.tolerance);
@@ -43,16 +53,16 @@ impl Strategy for SingleSmall {
         Ok(())
     }
 
-    fn build(self, site: &mut BuildContext) -> anyhow::Result<Box<dyn Sharing>> {
-        self.check(site.tasks.len())?;
-        let plan = Plan::of(&site.encoder, site.pretrained.count(), site.tasks.len());
+    fn build(self, context: &mut BuildContext) -> anyhow::Result<Box<dyn Sharing>> {
+        self.check(context.tasks.len())?;
+        let plan = Plan::of(&context.encoder, context.pretrained.count(), context.tasks.len());
         let apart = (plan.achieved as f64 - plan.share).abs() / plan.share;
         if apart > self.tolerance {
             bail!(
                 "a task's encoder of {} of {} layers and a word table of rank {} has {} parameters, {:.1} % from its share \
                  {:.0} of one encoder; train fewer tasks, or raise `tolerance` (it is {})",
                 plan.layers,
-                site.encoder.layers(),
+                context.encoder.layers(),
                 plan.rank,
                 plan.achieved,
                 100. * apart,
@@ -60,24 +70,21 @@ impl Strategy for SingleSmall {
                 self.tolerance
             );
         }
-        let words = site.encoder.layout(Part::Words).entries()[0].clone();
-        let table = site.pretrained.weights(Part::Words, DType::F64).tensor(&Device::Cpu)?;
+        let words = context.encoder.layout(Part::Words).entries()[0].clone();
+        let table = context.pretrained.weights(Part::Words, DType::F64).tensor(&Device::Cpu)?;
         let (narrow, projection) = factors(&table.reshape(words.shape.as_slice())?, plan.rank)?;
         let narrow = Flat::of(&narrow)?;
         let layout = Layout::table(words.name, words.shape[0], plan.rank);
         let mut tasks = Vec::new();
-        for task in site.tasks {
-            let owner = format!("task.{}", task.name);
+        for scope in &context.each() {
             let above = Part::all(plan.layers).skip(1);
             tasks.push(Small {
-                words: site.params.insert(&format!("{owner}/words"), &layout, &narrow)?,
-                projection: site.params.insert_tensor(&format!("{owner}/words.projection"), &projection, true)?,
-                above: above
-                    .map(|part| EncoderWeights::insert_part(site.pretrained, &owner, part, site.params))
-                    .collect::<Result<_>>()?,
+                words: context.insert(scope, "words", &layout, &narrow)?,
+                projection: context.insert_tensor(scope, "words.projection", &projection, true)?,
+                above: above.map(|part| context.insert_part(scope, part)).collect::<Result<_>>()?,
             });
         }
-        Ok(Box::new(Smalls { encoder: site.encoder.clone(), tasks, plan }))
+        Ok(Box::new(Smalls { encoder: context.encoder.clone(), tasks, plan }))
     }
 }
 
@@ -150,12 +157,6 @@ impl Sharing for Smalls {
             x = self.encoder.layer(&pass.view(layer)?, &x, tokens, &Ports::default(), pass)?;
         }
         Ok(x)
-    }
-
-    fn reach(&self, task: TaskId) -> Vec<String> {
-        let own = &self.tasks[task.0];
-        let names = [&own.words, &own.projection].into_iter().chain(&own.above);
-        names.map(|param| param.name().to_string()).collect()
     }
 
     fn findings(&self) -> Result<Value> {

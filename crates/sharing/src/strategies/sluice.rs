@@ -29,7 +29,7 @@ use serde_json::{Value, json};
 use crate::blocks::penalty::{penalty_with_gradient, squared_norm};
 use crate::blocks::stitch::{Init, Stitched, affordable};
 use crate::blocks::target::Target;
-use crate::{BuildContext, Sharing, Strategy};
+use crate::{BuildContext, Sharing, Strategy, StrategySettings};
 
 /// Subspaces of a state.
 const SUBSPACES: usize = 2;
@@ -37,26 +37,36 @@ const SUBSPACES: usize = 2;
 /// The maps that write a layer's sums.
 const OUTPUTS: [Target; 2] = [Target::Attended, Target::Narrow];
 
+/// The entry of the registry.
+pub const STRATEGY: Strategy = Strategy::of::<Sluice>(
+    "sluice",
+    "cross-stitch between subspaces, and a mix of layers; K² passes",
+    "Ruder et al. 2017",
+    "K·P + L·(4·K·K + K)",
+    true,
+)
+.with_source(include_str!("sluice.rs"));
+
 /// The `[sharing]` section of `strategy = "sluice"`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct Sluice {
+pub struct Sluice {
     /// What the units α are at first.
-    pub(crate) init: Init,
+    pub init: Init,
     /// What the mixes β of layers are at first.
-    pub(crate) layers: Layers,
+    pub layers: Layers,
     /// Whether α and β stay that.
-    pub(crate) frozen: bool,
+    pub frozen: bool,
     /// Price c of subspaces that overlap.
-    pub(crate) orthogonality: f64,
+    pub orthogonality: f64,
     /// The most tasks that are accepted.
-    pub(crate) limit: usize,
+    pub limit: usize,
 }
 
 /// How a mix of layers starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Layers {
+pub enum Layers {
     /// All on the last one.
     Top,
     /// 0.9 on the last one.
@@ -72,7 +82,7 @@ impl Default for Sluice {
     }
 }
 
-impl Strategy for Sluice {
+impl StrategySettings for Sluice {
     fn check(&self, tasks: usize) -> anyhow::Result<()> {
         if !(self.orthogonality >= 0. && self.orthogonality.is_finite()) {
             bail!("`orthogonality` is {}, but a price is a number from 0 on", self.orthogonality);
@@ -80,9 +90,9 @@ impl Strategy for Sluice {
         affordable(tasks, self.limit)
     }
 
-    fn build(self, site: &mut BuildContext) -> anyhow::Result<Box<dyn Sharing>> {
-        self.check(site.tasks.len())?;
-        let (hidden, layers) = (site.encoder.hidden(), site.encoder.layers());
+    fn build(self, context: &mut BuildContext) -> anyhow::Result<Box<dyn Sharing>> {
+        self.check(context.tasks.len())?;
+        let (hidden, layers) = (context.encoder.hidden(), context.encoder.layers());
         if hidden % SUBSPACES != 0 {
             bail!("a hidden size of {hidden} has no halves, which sluice networks mix");
         }
@@ -94,14 +104,16 @@ impl Strategy for Sluice {
         };
         let other = if layers == 1 { 0. } else { (1. - last) / (layers - 1) as f64 };
         let start: Vec<f64> = (1..=layers).map(|layer| if layer == layers { last } else { other }).collect();
-        let start = Tensor::from_vec(start, layers, site.params.device())?;
+        let start = Tensor::from_vec(start, layers, &context.device())?;
         let mut mixes = Vec::new();
-        for task in site.tasks {
-            let name =
-                if self.frozen { format!("frozen/layers.{}", task.name) } else { format!("task.{}/layers", task.name) };
-            mixes.push(site.params.insert_tensor(&name, &start, false)?);
+        let frozen = context.frozen();
+        for (task, own) in context.tasks.iter().zip(&context.each()) {
+            mixes.push(match self.frozen {
+                true => context.insert_tensor(&frozen, &format!("layers.{}", task.name), &start, false)?,
+                false => context.insert_tensor(own, "layers", &start, false)?,
+            });
         }
-        let stitched = Stitched::insert(site, SUBSPACES, self.init, 0.95, self.frozen)?;
+        let stitched = Stitched::insert(context, SUBSPACES, self.init, 0.95, self.frozen)?;
         Ok(Box::new(Sluices { stitched, mixes, orthogonality: self.orthogonality }))
     }
 }
@@ -121,12 +133,6 @@ impl Sharing for Sluices {
     fn represent_each(&self, tasks: &[TaskId], tokens: &Packed, pass: &mut Pass) -> Result<Vec<Tensor>> {
         let states = self.stitched.states(tasks, tokens, pass)?;
         tasks.iter().zip(&states).map(|(task, states)| mixed(self.mixes[task.0].tensor(), states)).collect()
-    }
-
-    fn reach(&self, task: TaskId) -> Vec<String> {
-        let mut names = self.stitched.names();
-        names.push(self.mixes[task.0].name().to_string());
-        names
     }
 
     fn penalty(&self) -> Result<Option<Tensor>> {

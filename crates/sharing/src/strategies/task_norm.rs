@@ -30,24 +30,34 @@ use serde_json::{Value, json};
 
 use crate::blocks::additions::{Additions, base, merged, norm};
 use crate::blocks::overlay::{self, OverlayMode, Overlays, dense, matrix, overwritten, taken};
-use crate::{BuildContext, EncoderWeights, Sharing, Strategy, walk};
+use crate::{BuildContext, EncoderWeights, Sharing, Strategy, StrategySettings, walk};
+
+/// The entry of the registry.
+pub const STRATEGY: Strategy = Strategy::of::<TaskNorm>(
+    "task-norm",
+    "one encoder told of its task by LayerNorm offsets and an embedding",
+    "Pilault et al. 2021; Sileo 2023",
+    "P + K·(4·H·L + 3·H)",
+    true,
+)
+.with_source(include_str!("task_norm.rs"));
 
 /// The `[sharing]` section of `strategy = "task-norm"`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct TaskNorm {
+pub struct TaskNorm {
     /// Whether each task offsets every LayerNorm's scale and shift.
-    pub(crate) norms: bool,
+    pub norms: bool,
     /// Which tokens a task's own vector is added to.
-    pub(crate) embedding: Embedding,
+    pub embedding: Embedding,
     /// Whether all tasks together train the encoder.
-    pub(crate) train_base: bool,
+    pub train_base: bool,
 }
 
 /// Which tokens a task's own vector is added to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Embedding {
+pub enum Embedding {
     /// To none: there is no such vector.
     None,
     /// To the first one of each sequence.
@@ -63,7 +73,7 @@ impl Default for TaskNorm {
     }
 }
 
-impl Strategy for TaskNorm {
+impl StrategySettings for TaskNorm {
     fn check(&self, _tasks: usize) -> anyhow::Result<()> {
         if !self.norms && self.embedding == Embedding::None {
             bail!("with `norms = false` and `embedding = \"none\"` tasks have nothing of their own: use one of them");
@@ -75,32 +85,32 @@ impl Strategy for TaskNorm {
         Some(self.train_base)
     }
 
-    fn build(self, site: &mut BuildContext) -> anyhow::Result<Box<dyn Sharing>> {
-        self.check(site.tasks.len())?;
-        let base = base(site, self.train_base)?;
-        let positions = &site.encoder.layout(Part::Embeddings).entries()[0];
+    fn build(self, context: &mut BuildContext) -> anyhow::Result<Box<dyn Sharing>> {
+        self.check(context.tasks.len())?;
+        let base = base(context, self.train_base)?;
+        let positions = &context.encoder.layout(Part::Embeddings).entries()[0];
         let (rows, width) = (positions.shape[0], positions.shape[1]);
-        let first = site.encoder.shape().first_position;
+        let first = context.encoder.shape().first_position;
         let range = match self.embedding {
             Embedding::First => first * width..(first + 1) * width,
             Embedding::None | Embedding::All => 0..rows * width,
         };
         // The position table lies first, so the rows are where they are in the whole part.
         let rows = Rows { range: positions.range.start + range.start..positions.range.start + range.end, width };
-        let own = Additions::build(site, false, |site, owner| {
+        let own = Additions::build(context, false, |context, scope| {
             let norms = if self.norms {
-                Overlays::insert(owner, "norms", &base, OverlayMode::Add, overlay::norms, site.params)?
+                Overlays::insert(scope, "norms", &base, (OverlayMode::Add, overlay::norms), context)?
             } else {
                 Overlays::default()
             };
-            let zeros = Tensor::zeros(width, site.params.dtype(), &Device::Cpu)?;
+            let zeros = Tensor::zeros(width, context.dtype(), &Device::Cpu)?;
             let embedding = match self.embedding {
                 Embedding::None => None,
-                _ => Some(site.params.insert_tensor(&format!("{owner}/task_embedding"), &zeros, false)?),
+                _ => Some(context.insert_tensor(scope, "task_embedding", &zeros, false)?),
             };
             Ok(Own { norms, embedding })
         })?;
-        Ok(Box::new(Conditioned { encoder: site.encoder.clone(), base, rows, own }))
+        Ok(Box::new(Conditioned { encoder: context.encoder.clone(), base, rows, own }))
     }
 }
 
@@ -171,12 +181,6 @@ impl Sharing for Conditioned {
         let (own, depth) = (self.own.of(task), self.encoder.layers());
         let view = |part: Part, pass: &mut Pass| self.view(own, part, pass);
         Ok(walk(&self.encoder, tokens, depth, pass, view, |_| Ports::default())?.swap_remove(depth))
-    }
-
-    fn reach(&self, task: TaskId) -> Vec<String> {
-        let own = self.own.of(task);
-        let embedding = own.embedding.iter().map(|param| param.name().to_string());
-        self.base.names().into_iter().chain(own.norms.names()).chain(embedding).collect()
     }
 
     fn merged(&self, task: TaskId) -> Result<Option<Vec<(Part, Tensor)>>> {

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Result, Tensor};
 use mtl_backbone::{Flat, Pass, Pretrained, TaskGradient, random};
-use mtl_sharing::{HeadSettings, Model, TaskShape};
+use mtl_sharing::{Change, HeadSettings, Model, NoDevScores, NoMoments, StepView, TaskShape};
 use mtl_task::rng::Key;
-use mtl_task::{Encoded, Packed, Reads, TaskId};
+use mtl_task::{Encoded, Packed, Progress, Reads, TaskId};
 use serde_json::{Value, json};
 
 pub(crate) const LAYERS: usize = 3;
@@ -29,7 +29,16 @@ pub(crate) fn sites(count: usize) -> Vec<TaskShape> {
 
 pub(crate) fn try_model(strategy: &str, section: Value, count: usize, dtype: DType) -> anyhow::Result<Model> {
     let head = HeadSettings { dropout: 0., ..HeadSettings::default() };
-    Model::build(strategy, &section, &head, &pretrained(), sites(count), Key::new(3), &Device::Cpu, dtype)
+    Model::build(
+        mtl_sharing::find(strategy).expect("a strategy"),
+        &section,
+        &head,
+        &pretrained(),
+        sites(count),
+        Key::new(3),
+        &Device::Cpu,
+        dtype,
+    )
 }
 
 pub(crate) fn model(strategy: &str, section: Value, count: usize) -> Model {
@@ -99,6 +108,14 @@ pub(crate) fn logits(model: &Model, task: usize) -> Result<Vec<f64>> {
 
 pub(crate) fn all_logits(model: &Model) -> Result<Vec<Vec<f64>>> {
     (0..model.tasks.len()).map(|task| logits(model, task)).collect()
+}
+
+/// What the trainer lets the strategy do after a step, with nothing to remember and no dev data.
+pub(crate) fn adapt(model: &mut Model, progress: Progress, learning_rate: f64) -> candle_core::Result<()> {
+    let Model { params, topology, sharing, .. } = model;
+    let (grams, mut nothing) = (BTreeMap::new(), NoMoments);
+    let mut view = StepView { tasks: &[], grams: &grams, progress, learning_rate, held_out: &mut NoDevScores };
+    sharing.adapt(&mut Change::new(params, topology, &mut nothing), &mut view)
 }
 
 /// The largest distance between two models' answers.

@@ -215,6 +215,20 @@ pub(super) fn moment(param: &Param) -> Result<Flat> {
     Flat::zeros(param.tensor().dtype(), param.layout().len())
 }
 
+/// Σ share · moment, of moments of one length.
+pub(super) fn combined<'a>(parts: impl IntoIterator<Item = (&'a Flat, f64)>) -> Option<Flat> {
+    let mut sum: Option<Flat> = None;
+    for (part, share) in parts {
+        let mut scaled = part.clone();
+        scaled.scale(share);
+        match &mut sum {
+            Some(sum) => sum.add(&scaled),
+            None => sum = Some(scaled),
+        }
+    }
+    sum
+}
+
 /// A saved moment.
 pub(super) fn restored(tensor: &Tensor) -> Result<Flat> {
     Flat::of(tensor)

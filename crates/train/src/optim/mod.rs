@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use candle_core::{Result, Tensor};
 use mtl_backbone::{GradientBlock, Param};
-use mtl_sharing::Bits;
+use mtl_sharing::{Bits, Moments};
 
 pub use registry::{Entry, OPTIMIZERS, find};
 
@@ -17,8 +17,9 @@ pub use registry::{Entry, OPTIMIZERS, find};
 #[derive(Clone, Debug, Default)]
 pub struct WeightedSum<'a>(pub Vec<(f64, &'a GradientBlock)>);
 
-/// Makes steps. What is frozen or masked feels neither gradient, momentum nor decay.
-pub trait Optimizer: Send {
+/// Makes steps. What is frozen or masked feels neither gradient, momentum nor decay. What it remembers of a parameter can
+/// be split, joined and forgotten while training goes on, see [`Moments`].
+pub trait Optimizer: Moments + Send {
     /// Changes `param` by a step of learning rate `rate` against its gradient `blend`. Elements outside `mask` stay.
     ///
     /// # Errors

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use anyhow::Context;
 use candle_core::{Device, Result, Tensor};
 use mtl_backbone::{Flat, Param};
-use mtl_sharing::Bits;
+use mtl_sharing::{Bits, Moments};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::flat::{Chunk, Real, Rule, moment, restored, update};
+use super::flat::{Chunk, Real, Rule, combined, moment, restored, update};
 use super::registry::{Entry, at_least_zero};
 use super::{Optimizer, WeightedSum};
 
@@ -84,6 +84,31 @@ impl Rule for Step {
 
     fn f64(&self, chunk: Chunk<f64>) {
         self.apply(chunk);
+    }
+}
+
+impl Moments for Sgd {
+    fn fork(&mut self, from: &str, to: &str) {
+        if let Some(momentum) = self.momenta.get(from).cloned() {
+            self.momenta.insert(to.to_string(), momentum);
+        }
+    }
+
+    fn scale(&mut self, name: &str, first: f64, _second: f64) {
+        if let Some(momentum) = self.momenta.get_mut(name) {
+            momentum.scale(first);
+        }
+    }
+
+    fn merge(&mut self, into: &str, parts: &[(&str, f64)]) {
+        let parts = parts.iter().filter_map(|(name, share)| Some((self.momenta.get(*name)?, *share)));
+        if let Some(sum) = combined(parts) {
+            self.momenta.insert(into.to_string(), sum);
+        }
+    }
+
+    fn drop(&mut self, name: &str) {
+        self.momenta.remove(name);
     }
 }
 

@@ -45,7 +45,12 @@ pub(super) fn recipe(document: &Document) -> Result<Recipe> {
     let weighting =
         member(document, "weighting", "rule", rule.name, &weighting_fields, &(rule.defaults)(), &["over", "private"])?;
     let private: Private = field(document, &weighting_fields, "weighting", "private")?.unwrap_or_default();
-    let over = field(document, &weighting_fields, "weighting", "over")?.unwrap_or(DecisionScope::Name(ScopeName::All));
+    let over = field(document, &weighting_fields, "weighting", "over")?;
+    let over = over.unwrap_or(DecisionScope::Name(match rule.class {
+        // Losses are of no parameters.
+        Class::Losses => ScopeName::All,
+        Class::Gram | Class::Jacobian => ScopeName::Owners,
+    }));
 
     let sharing_fields = section(document, "sharing")?;
     let strategy_name = member_name(document, &sharing_fields, "sharing", "strategy", "hard")?;
@@ -116,7 +121,7 @@ pub(super) fn recipe(document: &Document) -> Result<Recipe> {
 fn grid(document: &Document, recipe: &Recipe, class: Class, shares: bool) -> Result<()> {
     let rule = &recipe.weighting.name;
     if class == Class::Losses {
-        if recipe.over != DecisionScope::Name(ScopeName::All) {
+        if !whole(&recipe.over) {
             bail!(
                 "{}: rule `{rule}` sees losses alone, so `over` cannot narrow what it looks at; leave it out, or take a \
                  rule over gradients such as nash",
@@ -139,10 +144,15 @@ fn grid(document: &Document, recipe: &Recipe, class: Class, shares: bool) -> Res
              one task a step; set train.step = \"joint\", or take a rule over losses (equal, uncertainty)"
         );
     }
-    if class == Class::Jacobian && recipe.over != DecisionScope::Name(ScopeName::All) {
-        bail!("{place}: rule `{rule}` works coordinate by coordinate; `over` must be \"all\"");
+    if class == Class::Jacobian && !whole(&recipe.over) {
+        bail!("{place}: rule `{rule}` works coordinate by coordinate; `over` must be \"all\" or \"owners\"");
     }
     Ok(())
+}
+
+/// Whether a rule sees all parameters that it weighs.
+fn whole(over: &DecisionScope) -> bool {
+    matches!(over, DecisionScope::Name(ScopeName::All | ScopeName::Owners))
 }
 
 fn ranges(document: &Document, recipe: &Recipe) -> Result<()> {

@@ -17,7 +17,9 @@ fn numbers(value: &Value) -> Vec<f32> {
 
 fn parameter(values: &[f32], decay: bool) -> Param {
     let mut params = Params::new(&Device::Cpu, DType::F32);
-    params.insert_tensor("shared/v", &Tensor::new(values, &Device::Cpu).expect("a tensor"), decay).expect("inserted")
+    params
+        .insert_tensor("shared/v", &Tensor::new(values, &Device::Cpu).expect("a tensor"), decay, true)
+        .expect("inserted")
 }
 
 fn values(param: &Param) -> Vec<f32> {

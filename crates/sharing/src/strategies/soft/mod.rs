@@ -27,54 +27,71 @@ use std::sync::Arc;
 use anyhow::bail;
 use candle_core::{Result, Tensor};
 use mtl_backbone::{Encoder, Family, Param, Part, Pass};
-use mtl_task::{Packed, Progress, TaskId};
+use mtl_task::{Packed, TaskId};
 use serde::{Deserialize, Serialize};
 
 use crate::blocks::penalty::penalty_with_gradient;
-use crate::{BuildContext, EncoderWeights, Sharing, Strategy};
+use crate::{BuildContext, Change, EncoderWeights, Sharing, StepView, Strategy, StrategySettings};
 use pull::{mean, pull};
 use trace_norm::{TraceNorm, Unfolding};
+
+/// The entry of the registry.
+pub const STRATEGY: Strategy = Strategy::of::<Soft>(
+    "soft",
+    "an encoder per task, pulled together",
+    "Duong et al. 2015; Yang & Hospedales 2017",
+    "K·P",
+    false,
+)
+.with_source(include_str!("mod.rs"));
 
 /// The `[sharing]` section of `strategy = "soft"`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct Soft {
+pub struct Soft {
     /// What is penalty_with_gradient.
-    pub(crate) coupling: Coupling,
+    pub coupling: Coupling,
     /// λ, from 0 on, or `"infinity"`.
-    pub(crate) strength: Strength,
+    pub strength: Strength,
     /// Whether an L2 coupling acts as an exact step after the optimizer's.
-    pub(crate) proximal: bool,
+    pub proximal: bool,
     /// Which matrices' trace norms are penalty_with_gradient.
-    pub(crate) unfolding: Unfolding,
+    pub unfolding: Unfolding,
     /// ε of the smoothed trace norm.
-    pub(crate) smoothing: f64,
+    pub smoothing: f64,
     /// Steps between two inverse roots of the larger unfoldings.
-    pub(crate) every: usize,
+    pub every: usize,
 }
 
 /// What pulls the encoders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Coupling {
+pub enum Coupling {
+    /// λ/2·Σₜ ‖θₜ − θ̄‖².
     Mean,
+    /// λ/2·Σ_{s<t} ‖θₛ − θₜ‖².
     Pairs,
+    /// λ/2·Σₜ ‖θₜ − θ₀‖².
     Pretrained,
+    /// λ·Σ of trace norms of the tasks' deltas.
     TraceNorm,
 }
 
 /// A price, or no choice.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(untagged)]
-pub(crate) enum Strength {
+pub enum Strength {
+    /// A number from 0 on.
     Finite(f64),
+    /// A word.
     Named(Named),
 }
 
 /// The strength that JSON has no number for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Named {
+pub enum Named {
+    /// No task may leave what it is pulled to.
     Infinity,
 }
 
@@ -100,7 +117,7 @@ impl Default for Soft {
     }
 }
 
-impl Strategy for Soft {
+impl StrategySettings for Soft {
     fn check(&self, _tasks: usize) -> anyhow::Result<()> {
         let strength = self.strength.value();
         if strength.is_nan() || strength < 0. {
@@ -124,13 +141,10 @@ impl Strategy for Soft {
         Ok(())
     }
 
-    fn build(self, site: &mut BuildContext) -> anyhow::Result<Box<dyn Sharing>> {
-        self.check(site.tasks.len())?;
-        let own: Vec<EncoderWeights> = site
-            .tasks
-            .iter()
-            .map(|task| EncoderWeights::insert(site.pretrained, &format!("task.{}", task.name), site.params))
-            .collect::<Result<_>>()?;
+    fn build(self, context: &mut BuildContext) -> anyhow::Result<Box<dyn Sharing>> {
+        self.check(context.tasks.len())?;
+        let own: Vec<EncoderWeights> =
+            context.each().iter().map(|scope| EncoderWeights::insert(context, scope)).collect::<Result<_>>()?;
         let start = match self.coupling {
             Coupling::Pretrained | Coupling::TraceNorm => own[0].iter().map(copy).collect::<Result<_>>()?,
             Coupling::Mean | Coupling::Pairs => Vec::new(),
@@ -141,7 +155,7 @@ impl Strategy for Soft {
             Coupling::TraceNorm => Some(TraceNorm::new(self.unfolding, self.smoothing, &parts, &start)?),
             _ => None,
         };
-        let encoder = site.encoder.clone();
+        let encoder = context.encoder.clone();
         Ok(Box::new(Coupled { encoder, own, parts, start, trace_norm, settings: self }))
     }
 }
@@ -184,10 +198,6 @@ impl Sharing for Coupled {
         Ok(self.own[task.0].states(&self.encoder, tokens, depth, pass)?.swap_remove(depth))
     }
 
-    fn reach(&self, task: TaskId) -> Vec<String> {
-        self.own[task.0].names()
-    }
-
     fn penalty(&self) -> Result<Option<Tensor>> {
         if self.settings.proximal || self.settings.strength.value() == 0. {
             return Ok(None);
@@ -204,7 +214,8 @@ impl Sharing for Coupled {
         penalty_with_gradient(price, gradients)
     }
 
-    fn adapt(&mut self, progress: Progress, rate: f64) -> Result<()> {
+    fn adapt(&mut self, _change: &mut Change, step: &mut StepView) -> Result<()> {
+        let (progress, rate) = (step.progress, step.learning_rate);
         if let Some(trace_norm) = &mut self.trace_norm {
             if (progress.step + 1).is_multiple_of(self.settings.every) {
                 trace_norm.refresh(&self.parts, &self.start)?;

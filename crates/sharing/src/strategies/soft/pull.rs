@@ -127,7 +127,7 @@ mod tests {
                     Tensor::from_vec(values, length, &Device::Cpu)?.to_dtype(dtype)
                 };
                 let part: Vec<Param> = (0..3)
-                    .map(|task| params.insert_tensor(&format!("task.{task}/x"), &wave(task)?, true))
+                    .map(|task| params.insert_tensor(&format!("task.{task}/x"), &wave(task)?, true, true))
                     .collect::<Result<_>>()?;
                 for centre in [None, Some(wave(9)?)] {
                     let (price, gradients) = pull(&part, centre.as_ref(), 0.3)?;

@@ -27,7 +27,7 @@ use crate::blocks::singular_values::eigenvalues;
 /// Which matrices are made of the stacked deltas.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Unfolding {
+pub enum Unfolding {
     Laf,
     Tucker,
     Tt,

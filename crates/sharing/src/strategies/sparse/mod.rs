@@ -39,30 +39,40 @@ use serde::{Deserialize, Serialize};
 
 use self::masks::{Masks, clear};
 use self::search::{Search, Stage};
-use crate::{Bits, BuildContext, DevScores, EncoderWeights, Phase, Sharing, Strategy, walk};
+use crate::{Bits, BuildContext, DevScores, EncoderWeights, Phase, Sharing, Strategy, StrategySettings, walk};
+
+/// The entry of the registry.
+pub const STRATEGY: Strategy = Strategy::of::<Sparse>(
+    "sparse",
+    "one encoder, a subnetwork of it per task, found by pruning",
+    "Sun et al. 2020",
+    "P, and K masks of one bit a layer weight",
+    true,
+)
+.with_source(include_str!("mod.rs"));
 
 /// The `[sharing]` section of `strategy = "sparse"`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct Sparse {
+pub struct Sparse {
     /// Share of the layers' matrices that the last round keeps, in (0, 1].
-    pub(crate) final_rate: f64,
+    pub final_rate: f64,
     /// How often each task's network is pruned, at least once.
-    pub(crate) rounds: usize,
+    pub rounds: usize,
     /// Share of the steps before the search, in [0, 1).
-    pub(crate) warm_up: f64,
+    pub warm_up: f64,
     /// Share of the steps that the search takes, in (0, 1).
-    pub(crate) search: f64,
+    pub search: f64,
     /// Which weights go first.
-    pub(crate) criterion: Criterion,
+    pub criterion: Criterion,
     /// The round whose mask every task takes; 0 to let the score on dev choose.
-    pub(crate) round: usize,
+    pub round: usize,
 }
 
 /// Which weights pruning takes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Criterion {
+pub enum Criterion {
     /// Those with the smallest |θ|.
     Magnitude,
     /// Those whose |θ| grew least since the search began.
@@ -75,7 +85,7 @@ impl Default for Sparse {
     }
 }
 
-impl Strategy for Sparse {
+impl StrategySettings for Sparse {
     fn check(&self, _tasks: usize) -> anyhow::Result<()> {
         let rate = self.final_rate;
         ensure!(rate > 0. && rate <= 1., "`final_rate` must lie in (0, 1], found {rate}");
@@ -88,12 +98,13 @@ impl Strategy for Sparse {
         Ok(())
     }
 
-    fn build(self, site: &mut BuildContext) -> anyhow::Result<Box<dyn Sharing>> {
-        self.check(site.tasks.len())?;
-        let shared = EncoderWeights::insert(site.pretrained, "shared", site.params)?;
-        let names: Vec<String> = site.tasks.iter().map(|task| task.name.clone()).collect();
-        let search = Search::new(self, names, site.encoder.clone());
-        Ok(Box::new(SparseSharing { encoder: site.encoder.clone(), shared, search }))
+    fn build(self, context: &mut BuildContext) -> anyhow::Result<Box<dyn Sharing>> {
+        self.check(context.tasks.len())?;
+        let everyone = context.shared();
+        let shared = EncoderWeights::insert(context, &everyone)?;
+        let names: Vec<String> = context.tasks.iter().map(|task| task.name.clone()).collect();
+        let search = Search::new(self, names, context.encoder.clone());
+        Ok(Box::new(SparseSharing { encoder: context.encoder.clone(), shared, search }))
     }
 }
 
@@ -111,10 +122,6 @@ impl Sharing for SparseSharing {
             _ => pass.view(self.shared.part(part)),
         };
         Ok(walk(&self.encoder, tokens, depth, pass, view, |_| Ports::default())?.swap_remove(depth))
-    }
-
-    fn reach(&self, _task: TaskId) -> Vec<String> {
-        self.shared.names()
     }
 
     fn phases(&self, budget: usize) -> Vec<Phase> {

@@ -174,11 +174,11 @@ impl Search {
     pub(super) fn state(&self) -> Result<BTreeMap<String, Tensor>> {
         let mut state = BTreeMap::new();
         let chosen = self.tasks.iter().zip(&self.chosen).map(|(task, masks)| (format!("chosen.{task}"), masks));
-        for (owner, masks) in chosen.chain([("current".into(), &self.current), ("best".into(), &self.best)]) {
+        for (scope, masks) in chosen.chain([("current".into(), &self.current), ("best".into(), &self.best)]) {
             for (index, tensor) in
                 masks.iter().map(Masks::tensors).collect::<Result<Vec<_>>>()?.concat().iter().enumerate()
             {
-                state.insert(format!("{owner}/layer.{index}"), tensor.clone());
+                state.insert(format!("{scope}/layer.{index}"), tensor.clone());
             }
         }
         for (task, rounds) in self.tasks.iter().zip(&self.candidates).filter(|(_, rounds)| !rounds.is_empty()) {
@@ -194,8 +194,8 @@ impl Search {
     /// Goes on from `state` inside the `phase`-th phase.
     pub(super) fn restore(&mut self, state: &BTreeMap<String, Tensor>, phase: usize) -> Result<()> {
         let encoder = self.encoder.clone();
-        let masks = |owner: &str| -> Result<Option<Masks>> {
-            let names = (0..encoder.layers()).map(|index| format!("{owner}/layer.{index}"));
+        let masks = |scope: &str| -> Result<Option<Masks>> {
+            let names = (0..encoder.layers()).map(|index| format!("{scope}/layer.{index}"));
             match names.map(|name| state.get(&name)).collect::<Option<Vec<&Tensor>>>() {
                 Some(tensors) => Ok(Some(Masks::of_tensors(&encoder, &tensors)?)),
                 None => Ok(None),

@@ -12,7 +12,7 @@ use super::{laf, tt, tucker};
 /// How the deltas are factorised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Form {
+pub enum Form {
     /// Mixtures of whole matrices.
     Laf,
     /// A core and a basis along every axis.

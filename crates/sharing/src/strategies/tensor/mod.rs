@@ -46,32 +46,42 @@ use serde::{Deserialize, Serialize};
 
 use self::factors::{Factors, Form};
 use self::schedule::{FactorSchedule, Stage};
-use crate::{Bits, BuildContext, DevScores, EncoderWeights, Phase, Sharing, Strategy, walk};
+use crate::{Bits, BuildContext, DevScores, EncoderWeights, Phase, Scope, Sharing, Strategy, StrategySettings, walk};
+
+/// The entry of the registry.
+pub const STRATEGY: Strategy = Strategy::of::<TensorFactorisation>(
+    "tensor",
+    "one encoder, and factors of what each task adds to its matrices",
+    "Yang & Hospedales 2017",
+    "P + L·(r·(10·H + 2·I) + 6·K·r² + 6·K²), K ≤ r ≤ H, r the rank (8), I the feed-forward width",
+    true,
+)
+.with_source(include_str!("mod.rs"));
 
 /// The `[sharing]` section of `strategy = "tensor"`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct TensorFactorisation {
+pub struct TensorFactorisation {
     /// How the deltas are factorised.
-    pub(crate) form: Form,
+    pub form: Form,
     /// The highest rank along any axis, at least 1.
-    pub(crate) rank: usize,
+    pub rank: usize,
     /// Relative error in [0, 1) that chooses smaller ranks, with `init = "svd"`; 0 for `rank` itself.
-    pub(crate) error: f64,
+    pub error: f64,
     /// Whether the tasks train the encoder below the deltas.
-    pub(crate) base: Base,
+    pub base: Base,
     /// What the factors start from.
-    pub(crate) init: Init,
+    pub init: Init,
     /// Standard deviation of a random delta's elements for a mix of unit entries, above 0.
-    pub(crate) scale: f64,
+    pub scale: f64,
     /// Share of the steps that train single-task deltas, with `init = "svd"`, in (0, 1).
-    pub(crate) search: f64,
+    pub search: f64,
 }
 
 /// Whether the encoder below the deltas is trained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Base {
+pub enum Base {
     /// By all tasks.
     Shared,
     /// It is not.
@@ -81,7 +91,7 @@ pub(crate) enum Base {
 /// What the factors start from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Init {
+pub enum Init {
     /// Random shared factors, zero mixes.
     Random,
     /// A singular value decomposition of single-task deltas.
@@ -95,7 +105,7 @@ impl Default for TensorFactorisation {
     }
 }
 
-impl Strategy for TensorFactorisation {
+impl StrategySettings for TensorFactorisation {
     fn check(&self, _tasks: usize) -> anyhow::Result<()> {
         ensure!(self.rank > 0, "`rank` must be at least 1");
         ensure!((0. ..1.).contains(&self.error), "`error` must lie in [0, 1), found {}", self.error);
@@ -108,17 +118,18 @@ impl Strategy for TensorFactorisation {
         Ok(())
     }
 
-    fn build(self, site: &mut BuildContext) -> anyhow::Result<Box<dyn Sharing>> {
-        self.check(site.tasks.len())?;
+    fn build(self, context: &mut BuildContext) -> anyhow::Result<Box<dyn Sharing>> {
+        self.check(context.tasks.len())?;
         // What trains in some phase must not be called frozen.
-        let owner = if self.base == Base::Frozen && self.init == Init::Random { "frozen" } else { "shared" };
-        let base = EncoderWeights::insert(site.pretrained, owner, site.params)?;
-        let layers = (0..site.encoder.layers())
-            .map(|index| Layer::insert(&self, index, base.part(Part::Layer(index)), site))
+        let scope =
+            if self.base == Base::Frozen && self.init == Init::Random { context.frozen() } else { context.shared() };
+        let base = EncoderWeights::insert(context, &scope)?;
+        let layers = (0..context.encoder.layers())
+            .map(|index| Layer::insert(&self, index, base.part(Part::Layer(index)), context))
             .collect::<Result<_>>()?;
-        let tasks = site.tasks.iter().map(|task| task.name.clone()).collect();
-        let schedule = FactorSchedule::new(&self, tasks, site.key.named("svd"));
-        Ok(Box::new(TensorSharing { encoder: site.encoder.clone(), base, layers, schedule, settings: self }))
+        let tasks = context.tasks.iter().map(|task| task.name.clone()).collect();
+        let schedule = FactorSchedule::new(&self, tasks, context.key.named("svd"));
+        Ok(Box::new(TensorSharing { encoder: context.encoder.clone(), base, layers, schedule, settings: self }))
     }
 }
 
@@ -148,26 +159,25 @@ struct Matrix {
 }
 
 impl Layer {
-    fn insert(settings: &TensorFactorisation, index: usize, base: &Param, site: &mut BuildContext) -> Result<Self> {
-        let tasks = site.tasks.len();
+    fn insert(settings: &TensorFactorisation, index: usize, base: &Param, context: &mut BuildContext) -> Result<Self> {
+        let everyone = context.shared();
+        let tasks = context.tasks.len();
         let mut matrices = Vec::new();
         for entry in base.layout().entries().iter().filter(|entry| entry.shape.len() == 2) {
             let factors = Factors::new(settings.form, settings.rank, [entry.shape[0], entry.shape[1], tasks]);
-            let key = site.key.named("tensor").named(&entry.name);
-            let drawn = factors.random(settings.scale, key, site.params.device())?;
+            let key = context.key.named("tensor").named(&entry.name);
+            let drawn = factors.random(settings.scale, key, &context.device())?;
             let insert = |(factor, values): (&&str, Tensor)| {
-                site.params.insert_tensor(&format!("shared/{}.{factor}", entry.name), &values, true)
+                context.insert_tensor(&everyone, &format!("{}.{factor}", entry.name), &values, true)
             };
             let shared = factors.names().iter().zip(drawn).map(insert).collect::<Result<_>>()?;
             matrices.push(Matrix { range: entry.range.clone(), factors, shared });
         }
         let rank = settings.rank.min(tasks);
-        let (dtype, device) = (site.params.dtype(), site.params.device().clone());
-        let zeros = Tensor::zeros((matrices.len(), rank), dtype, &device)?;
-        let mix = |task: &crate::TaskShape| {
-            site.params.insert_tensor(&format!("task.{}/layer.{index}.mix", task.name), &zeros, true)
-        };
-        let mixes = site.tasks.iter().map(mix).collect::<Result<_>>()?;
+        let zeros = Tensor::zeros((matrices.len(), rank), context.dtype(), &context.device())?;
+        let each = context.each();
+        let mix = |scope: &Scope| context.insert_tensor(scope, &format!("layer.{index}.mix"), &zeros, true);
+        let mixes = each.iter().map(mix).collect::<Result<_>>()?;
         let ranges = matrices.iter().map(|matrix: &Matrix| matrix.range.clone()).collect();
         Ok(Self { matrices, ranges, mixes })
     }
@@ -237,14 +247,6 @@ impl Sharing for TensorSharing {
             }
         };
         Ok(walk(&self.encoder, tokens, depth, pass, view, |_| Ports::default())?.swap_remove(depth))
-    }
-
-    fn reach(&self, task: TaskId) -> Vec<String> {
-        let layer = |layer: &Layer| -> Vec<String> {
-            let shared = layer.matrices.iter().flat_map(|matrix| &matrix.shared);
-            shared.chain([&layer.mixes[task.0]]).map(|param| param.name().to_string()).collect()
-        };
-        self.base.names().into_iter().chain(self.layers.iter().flat_map(layer)).collect()
     }
 
     fn phases(&self, budget: usize) -> Vec<Phase> {

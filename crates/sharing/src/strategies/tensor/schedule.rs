@@ -139,9 +139,9 @@ impl FactorSchedule {
         let mut state = BTreeMap::new();
         let deltas =
             self.deltas.iter().enumerate().map(|(task, layers)| (format!("delta.{}", self.tasks[task]), layers));
-        for (owner, layers) in deltas.chain([("origin".into(), &self.origin)]) {
+        for (scope, layers) in deltas.chain([("origin".into(), &self.origin)]) {
             for (index, tensor) in layers.iter().enumerate() {
-                state.insert(format!("{owner}/layer.{index}"), tensor.to_device(&Device::Cpu)?);
+                state.insert(format!("{scope}/layer.{index}"), tensor.to_device(&Device::Cpu)?);
             }
         }
         if !self.fit.is_empty() {
@@ -152,8 +152,8 @@ impl FactorSchedule {
 
     /// Goes on from `state` inside the `phase`-th phase, for an encoder of `layers` layers.
     pub(super) fn restore(&mut self, state: &BTreeMap<String, Tensor>, phase: usize, layers: usize) -> Result<()> {
-        let saved = |owner: &str| -> Vec<Tensor> {
-            (0..layers).map_while(|index| state.get(&format!("{owner}/layer.{index}")).cloned()).collect()
+        let saved = |scope: &str| -> Vec<Tensor> {
+            (0..layers).map_while(|index| state.get(&format!("{scope}/layer.{index}")).cloned()).collect()
         };
         self.stage = self.stage_of(phase);
         let (wanted, origin) = match self.stage {
