@@ -230,31 +230,3 @@ fn what_a_section_does_not_have_is_refused_by_name() -> Result<()> {
     }
     Ok(())
 }
-
-#[test]
-fn every_strategy_in_the_sources_is_registered() -> Result<()> {
-    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let registry = std::fs::read_to_string(sources.join("registry.rs"))?;
-    let (mut folders, mut seen) = (vec![sources], 0);
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(&folder)? {
-            let path = entry?.path();
-            if path.is_dir() {
-                folders.push(path);
-                continue;
-            }
-            for line in std::fs::read_to_string(&path)?.lines() {
-                let Some(rest) = line.strip_prefix("impl Strategy for ") else { continue };
-                let name: String = rest.chars().take_while(|c| c.is_alphanumeric()).collect();
-                seen += 1;
-                ensure!(
-                    registry.contains(&format!("::{name}>")),
-                    "{}: `{name}` is not in the registry",
-                    path.display()
-                );
-            }
-        }
-    }
-    ensure!(seen > 0, "no strategies in the sources");
-    Ok(())
-}
