@@ -1,6 +1,6 @@
 //! Before the first step: does every trainable parameter learn at all?
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, anyhow, bail};
 use mtl_backbone::{GradientBlock, TaskGradient};
 use mtl_sharing::Model;
 use mtl_task::TaskId;
@@ -12,7 +12,7 @@ use mtl_task::TaskId;
 /// Names the parameters without a gradient, or with one that is not finite.
 pub fn audit(model: &Model, rows: &[TaskGradient]) -> Result<Vec<String>> {
     let all: Vec<TaskId> = (0..model.tasks.len()).map(TaskId).collect();
-    audit_present(model, &all, rows).context("the audit before step 0 failed")
+    audit_present(model, &all, rows).map_err(|error| anyhow!("the audit before step 0 failed: {error}"))
 }
 
 /// As [`audit`], for the parameters that one of `tasks` trains, of which `rows` are the gradients.

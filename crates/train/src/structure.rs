@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Result, bail};
+use candle_core::Tensor;
 use mtl_nash::Gram;
 use mtl_sharing::{Change, Model, StepView};
 use mtl_task::{Progress, TaskBatch, TaskId};
@@ -108,5 +109,21 @@ impl Trainer {
         let Model { params, sharing, heads, .. } = &mut self.model;
         let device = params.device().clone();
         Ok(sharing.enter(phase, &mut Dev { splits: dev, heads, tasks: &self.tasks, device: &device })?)
+    }
+
+    /// What the optimizer remembers, as named tensors.
+    ///
+    /// # Errors
+    /// Those of candle.
+    pub fn optimizer_state(&self) -> Result<BTreeMap<String, Tensor>> {
+        Ok(self.optimizer.state()?)
+    }
+
+    /// Lets the optimizer continue from what another one remembered.
+    ///
+    /// # Errors
+    /// If it is not a state of this optimizer.
+    pub fn restore_optimizer(&mut self, state: &BTreeMap<String, Tensor>) -> Result<()> {
+        Ok(self.optimizer.restore(state)?)
     }
 }

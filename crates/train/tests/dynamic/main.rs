@@ -6,5 +6,4 @@
 mod tiny;
 
 mod apart;
-mod resume;
 mod strategy;

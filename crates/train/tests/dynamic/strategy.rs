@@ -60,7 +60,8 @@ impl Splitting {
         let share = |tasks: &TaskSet| -> f64 {
             let Some(gram) = step.grams.get(top.name()) else { return 1. };
             let place = |task: TaskId| step.tasks.iter().position(|present| *present == task);
-            let sum = |rows: &[usize]| -> f64 { rows.iter().flat_map(|&i| rows.iter().map(move |&j| gram.at(i, j))).sum() };
+            let sum =
+                |rows: &[usize]| -> f64 { rows.iter().flat_map(|&i| rows.iter().map(move |&j| gram.at(i, j))).sum() };
             let own: Vec<usize> = tasks.iter().filter_map(place).collect();
             let all: Vec<usize> = (0..step.tasks.len()).collect();
             (sum(&own) / sum(&all).max(1e-300)).clamp(1e-3, 1.)
