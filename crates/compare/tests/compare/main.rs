@@ -1,0 +1,4 @@
+//! Comparisons from beginning to end, on generated text.
+
+mod comparison;
+mod library;
