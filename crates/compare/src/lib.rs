@@ -150,3 +150,8 @@ fn lock(out: &Path) -> Result<File> {
         Err(TryLockError::Error(_)) => Ok(file),
     }
 }
+
+/// The Rust in the README compiles and holds.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

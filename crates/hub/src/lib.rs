@@ -289,3 +289,8 @@ fn install(files: &[Arrived], folder: &Path) -> Result<()> {
     File::open(folder)?.sync_all().with_context(|| format!("cannot sync {}", folder.display()))?;
     Ok(())
 }
+
+/// The Rust in the README compiles and holds.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;
