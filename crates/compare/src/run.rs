@@ -86,8 +86,8 @@ fn locked(
     observer: &mut dyn Observer,
 ) -> Result<bool, Failure> {
     let own = folder.with_extension("lock");
-    std::fs::create_dir_all(own.parent().unwrap_or(folder))
-        .with_context(|| format!("cannot make the folder of {}", own.display()))?;
+    // The run's recipe names files by the way from here, which only a folder that is there leads along.
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let Some(_lock) = wait_for(&own, observer)? else { return Ok(false) };
     // Another process may have been at it, such as the child of a comparison that was killed.
     if folder.join("record.json").exists() {

@@ -49,7 +49,10 @@ fn stopped_runs_end_with_the_bits_of_one_that_was_not() {
         let output = child.wait_with_output().expect("ended");
         let error = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(RESUMABLE), "{error}");
-        assert!(error.contains("interrupted after step") && error.contains("--resume"), "{error}");
+        let again = format!("mtl train embedded --out {out} --set train.steps=12");
+        for part in ["interrupted after step", &again, "--set train.steps=60", "evaluation.every=20 --resume"] {
+            assert!(error.contains(part), "`{part}` is missing in: {error}");
+        }
         assert!(!here.join(out).join("report.json").exists());
         good(here, &train(out, &["--resume"]));
         assert_eq!(weights(&here.join(out)), expected, "after {name}");

@@ -2,10 +2,14 @@
 
 mod chain;
 mod device;
+mod explain;
 #[cfg(unix)]
 mod interrupted;
 mod malformed;
 mod names;
 mod own;
+mod paths;
 mod shipped;
+#[cfg(target_os = "linux")]
+mod streams;
 mod tool;

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::library::{Shipped, document};
 
-const SMALL: &str = r#"
+pub(crate) const SMALL: &str = r#"
 about = "small"
 base = "embedded"
 seeds = 2
@@ -18,11 +18,11 @@ train = { steps = 4, limit = 40, batch = 4 }
 evaluation = { every = 2, dev_limit = 20, test_limit = 20 }
 "#;
 
-fn experiment(more: &str) -> Experiment {
+pub(crate) fn experiment(more: &str) -> Experiment {
     Experiment::parse("small", &document("small", &format!("{SMALL}{more}")), &[], &Shipped).expect("an experiment")
 }
 
-fn options(out: &Path, engine: Engine, at_most: Option<usize>) -> Options {
+pub(crate) fn options(out: &Path, engine: Engine, at_most: Option<usize>) -> Options {
     Options {
         out: out.to_path_buf(),
         engine,
@@ -34,19 +34,19 @@ fn options(out: &Path, engine: Engine, at_most: Option<usize>) -> Options {
     }
 }
 
-fn finished(experiment: &Experiment, out: &Path) -> Comparison {
+pub(crate) fn finished(experiment: &Experiment, out: &Path) -> Comparison {
     match compare(experiment, &options(out, Engine::Local(1), None), &Shipped, &mut Silent).expect("compared") {
         Ended::Finished(comparison) => *comparison,
         other => panic!("not finished: {other:?}"),
     }
 }
 
-fn lines(out: &Path) -> Vec<Planned> {
+pub(crate) fn lines(out: &Path) -> Vec<Planned> {
     Plan::open(out).expect("a plan").lines().to_vec()
 }
 
 /// `comparison` without what a clock says.
-fn timeless(mut comparison: Comparison) -> Comparison {
+pub(crate) fn timeless(mut comparison: Comparison) -> Comparison {
     comparison.test_opened_at = comparison.test_opened_at.map(|_| "then".into());
     for arm in &mut comparison.arms {
         (arm.seconds, arm.cpu_seconds, arm.tuning_cpu_seconds, arm.tokens_per_second) = (0., 0., 0., 0.);

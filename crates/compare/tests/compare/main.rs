@@ -2,3 +2,4 @@
 
 mod comparison;
 mod library;
+mod resumption;
