@@ -44,7 +44,21 @@ impl Arguments {
     }
 }
 
-/// The Rust in the README compiles and holds.
+/// The Rust in the README and in the crates' pages compiles and holds.
 #[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
-pub struct Readme;
+mod pages {
+    #[doc = include_str!("../../README.md")]
+    pub struct Project;
+    #[doc = include_str!("../../crates/backbone/README.md")]
+    pub struct Backbone;
+    #[doc = include_str!("../../crates/data/README.md")]
+    pub struct Data;
+    #[doc = include_str!("../../crates/eval/README.md")]
+    pub struct Eval;
+    #[doc = include_str!("../../crates/report/README.md")]
+    pub struct Report;
+    #[doc = include_str!("../../crates/task/README.md")]
+    pub struct Task;
+    #[doc = include_str!("../../crates/train/README.md")]
+    pub struct Train;
+}

@@ -36,7 +36,8 @@ pub struct Arguments {
 pub fn run(registries: Registries) -> ExitCode {
     let program = Program::from_arguments();
     let arguments: Arguments = parse(&program);
-    end(arguments.command.run(&Context { registries, program }))
+    let context = Context { registries, program };
+    end(arguments.command.run(&context), &context.program)
 }
 
 /// The process's arguments, for a program that is called `program` in its help. Ends the process if they ask for help,
@@ -48,12 +49,13 @@ pub fn parse<T: CommandFactory + FromArgMatches>(program: &Program) -> T {
 
 /// What to exit with after a command: its own code, or a message and failure. A reader who has read enough is no
 /// failure.
-pub fn end(ended: anyhow::Result<ExitCode>) -> ExitCode {
+pub fn end(ended: anyhow::Result<ExitCode>, program: &Program) -> ExitCode {
     match ended {
         Ok(code) => code,
         Err(error) if error.is::<output::Closed>() => ExitCode::SUCCESS,
         Err(error) => {
-            output::note(&format!("error: {error:#}"));
+            // Libraries name commands as they are typed in a checkout.
+            output::note(&format!("error: {error:#}").replace("`cargo xtask ", &format!("`{} ", program.name)));
             ExitCode::FAILURE
         }
     }

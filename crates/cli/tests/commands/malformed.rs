@@ -70,7 +70,7 @@ fn weights_that_are_cut_off_or_of_another_model_are_refused() {
         }
     };
     case(cut(|length| length - 1000), &["model.safetensors", "tensor `", "cut off", "fetch the model again"]);
-    case(cut(|_| 100), &["model.safetensors", "byte 0", "cut off", "fetch"]);
+    case(cut(|_| 100), &["model.safetensors", "byte 0", "cut off", "`mtl fetch --model NAME`"]);
     case(cut(|_| 5), &["model.safetensors", "5 bytes"]);
     case(cut(|_| 0), &["model.safetensors"]);
 
