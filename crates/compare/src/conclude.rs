@@ -78,7 +78,7 @@ pub(super) fn conclude(
 fn leaked(leak: &Leak) -> String {
     let Leak { arm, runs, looks, by_dev, by_test, claimed, kept } = leak;
     format!(
-        "had test picked among the {looks} looks of `{arm}`, its mean test score over {runs} runs would read {by_test:.4} \
+        "had test picked among the {looks} evaluations of `{arm}`, its mean test score over {runs} runs would read {by_test:.4} \
          instead of {by_dev:.4}; picked on one half of test it reads {claimed:.4} there and {kept:.4} on the other half, \
          which is inflation by {:.4}",
         claimed - kept

@@ -22,7 +22,7 @@ pub struct Experiment {
     /// Its title: the file stem.
     pub title: String,
     pub(super) table: Table,
-    /// The folder that its relative paths go on from.
+    /// The folder that its relative paths start from.
     pub(super) folder: PathBuf,
     base: Document,
     /// Overrides of every run: the experiment's own, then those of the command line.
@@ -30,7 +30,7 @@ pub struct Experiment {
 }
 
 impl Experiment {
-    /// The experiment of `document`, asked for as `name`, with `set` (`section.key=value`, paths going on from the
+    /// The experiment of `document`, asked for as `name`, with `set` (`section.key=value`, paths starting from the
     /// current folder) applied to every run's recipe.
     ///
     /// # Errors

@@ -1,12 +1,12 @@
 //! How much picking the epoch on test inflates scores.
 //!
-//! The rule of this project is that dev picks the epoch. An experiment with `leak = true` keeps the weights of every look
-//! at dev in its final runs and scores all of them on test once the run is over, to show what breaking the rule would
+//! The rule of this project is that dev picks the epoch. An experiment with `leak = true` keeps the weights of every
+//! evaluation on dev in its final runs and scores all of them on test once the run is over, to show what breaking the rule would
 //! have brought: nothing that is compared uses it. Two measures, both of the mean headline score over tasks:
 //!
-//! - `by_test` − `by_dev`: the best look on test against the one that dev picked. It contains what is to be had from a
+//! - `by_test` − `by_dev`: the best evaluation on test against the one that dev picked. It contains what is to be had from a
 //!   better pick, so it bounds the inflation from above.
-//! - `claimed` − `kept`: the look that is best on one half of test, scored on that half and on the other one, averaged
+//! - `claimed` − `kept`: the evaluation that is best on one half of test, scored on that half and on the other one, averaged
 //!   over both ways round. The other half had no say, so the difference is inflation and nothing else, at half the
 //!   size of test.
 
@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Arm, Plan, Planned, Purpose};
 
-/// One kept look of a run.
+/// One kept evaluation of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Seen {
     step: usize,
@@ -40,19 +40,19 @@ pub struct Leak {
     pub arm: String,
     /// Its runs.
     pub runs: usize,
-    /// Looks of a run, at most.
+    /// Evaluations on dev of a run, at most.
     pub looks: usize,
-    /// Test score of the look that dev picks.
+    /// Test score of the evaluation that dev picks.
     pub by_dev: f64,
-    /// Test score of the look that test picks.
+    /// Test score of the evaluation that test picks.
     pub by_test: f64,
-    /// Score on one half of test of the look that this half picks.
+    /// Score on one half of test of the evaluation that this half picks.
     pub claimed: f64,
-    /// Score of that look on the other half.
+    /// Score of that evaluation on the other half.
     pub kept: f64,
 }
 
-/// Scores every kept look of a run on test; `looks.json` in its folder.
+/// Scores every kept evaluation of a run on test; `looks.json` in its folder.
 pub(super) fn look_back(folder: &Path, finished: &Finished, located: &Located) -> Result<()> {
     let mut seen = Vec::new();
     for look in &finished.looks {

@@ -109,7 +109,7 @@ impl Options {
     }
 }
 
-/// Runs the one run called `id` of the frozen plan in the folder; answers whether it is done. One that could not run
+/// Runs the one run called `id` of the frozen plan in the folder; returns whether it is done. One that could not run
 /// now says why by a note.
 ///
 /// # Errors

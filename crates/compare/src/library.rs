@@ -13,7 +13,7 @@ pub struct Document {
     pub name: String,
     /// Its path, for messages.
     pub place: String,
-    /// The folder that relative paths in it go on from.
+    /// The folder that relative paths in it start from.
     pub folder: PathBuf,
     /// The TOML.
     pub text: String,

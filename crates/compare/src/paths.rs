@@ -1,6 +1,6 @@
-//! Paths in recipes and experiments: a relative one goes on from the folder of the file it is written in.
+//! Paths in recipes and experiments: a relative one starts from the folder of the file it is written in.
 //!
-//! What is written into a run folder is a recipe in a file of its own, so its paths go on from there: a run can be
+//! What is written into a run folder is a recipe in a file of its own, so its paths start there: a run can be
 //! looked at from any folder, and moves together with the data it names.
 
 use std::path::{Component, Path, PathBuf};
@@ -19,12 +19,12 @@ pub fn task_name(name: &str) -> String {
     stem.and_then(|stem| stem.to_str()).unwrap_or(name).to_string()
 }
 
-/// `name`, going on from `folder` if it is a relative path.
+/// `name`, starting from `folder` if it is a relative path.
 pub fn anchored(name: &str, folder: &Path) -> String {
     if is_path(name) { folder.join(name).to_string_lossy().into_owned() } else { name.to_string() }
 }
 
-/// `recipe` with its paths going on from `folder`, where the recipe's file lies.
+/// `recipe` with its paths starting from `folder`, where the recipe's file lies.
 pub fn anchored_recipe(recipe: &Recipe, folder: &Path) -> Recipe {
     with_paths(recipe, |name| anchored(name, folder))
 }
@@ -38,7 +38,7 @@ pub fn written_recipe(recipe: &Recipe, folder: &Path) -> Recipe {
     })
 }
 
-/// `overrides` (`key=value`) with the paths of `tasks` and `checkpoint` made absolute, going on from `folder`.
+/// `overrides` (`key=value`) with the paths of `tasks` and `checkpoint` made absolute, starting from `folder`.
 pub fn anchored_overrides(overrides: &[String], folder: &Path) -> Vec<String> {
     let absolute = |name: &str| {
         let path = anchored(name, folder);

@@ -77,7 +77,7 @@ pub(super) fn run(
     }
 }
 
-/// Runs `line` once no other process is at it; answers whether it finished, false if it was interrupted.
+/// Runs `line` once no other process is at it; returns whether it finished, false if it was interrupted.
 fn locked(
     line: &Planned,
     folder: &Path,

@@ -26,7 +26,7 @@ const MOST_MEMBERS: usize = 1_000_000;
 /// written, in the order wanted; optional ones may be missing.
 ///
 /// # Errors
-/// If the archive cannot be read, or a member is missing, stands there twice, is a link, or is too large.
+/// If the archive cannot be read, or a member is missing, is listed twice, is a link, or is too large.
 pub(crate) fn extract<'a>(
     archive: &Path,
     wanted: &'a [WantedFile],
@@ -71,10 +71,10 @@ impl Plan<'_> {
         if self.file.path.contains('*') {
             let part = held(body, LARGEST_HELD - self.held)?;
             self.held += part.len() as u64;
-            ensure!(self.parts.insert(name.to_owned(), part).is_none(), "it stands there twice");
+            ensure!(self.parts.insert(name.to_owned(), part).is_none(), "it is listed twice");
             return Ok(());
         }
-        ensure!(!self.written, "it stands there twice");
+        ensure!(!self.written, "it is listed twice");
         let mut file = File::create(&self.target)?;
         let copied = std::io::copy(&mut body.take(LARGEST_FILE + 1), &mut file)?;
         ensure!(copied <= LARGEST_FILE, "it is larger than {}", readable(LARGEST_FILE));
@@ -103,7 +103,7 @@ impl Plan<'_> {
     }
 }
 
-/// Hands every member of the archive to those of the plans `these` whose step number `depth` it matches.
+/// Passes every member of the archive to those of the plans `these` whose step number `depth` it matches.
 fn walk(name: &str, archive: &mut dyn Source, depth: usize, plans: &mut [Plan], these: &[usize]) -> Result<()> {
     members(name, archive, &mut |member, regular, body| {
         let matching = |plan: &usize| matches(plans[*plan].steps[depth], member);
@@ -112,7 +112,7 @@ fn walk(name: &str, archive: &mut dyn Source, depth: usize, plans: &mut [Plan], 
         if last.is_empty() && inner.is_empty() {
             return Ok(());
         }
-        ensure!(regular, "`{member}` is a link or something else that is no file");
+        ensure!(regular, "`{member}` is a link or something else, not a regular file");
         if inner.is_empty() && last.len() == 1 {
             return plans[last[0]].take(member, body).with_context(|| format!("`{member}`"));
         }
@@ -138,7 +138,7 @@ fn members(
 ) -> Result<()> {
     let ending = name.to_lowercase();
     if [".whl", ".zip"].iter().any(|known| ending.ends_with(known)) {
-        let mut zip = zip::ZipArchive::new(archive).context("it is no zip archive")?;
+        let mut zip = zip::ZipArchive::new(archive).context("it is not a zip archive")?;
         ensure!(zip.len() <= MOST_MEMBERS, "it has {} members, more than {MOST_MEMBERS}", zip.len());
         for index in 0..zip.len() {
             let mut member = zip.by_index(index)?;
@@ -153,7 +153,7 @@ fn members(
         let mut tar = tar::Archive::new(GzDecoder::new(archive));
         for (index, member) in tar.entries()?.enumerate() {
             ensure!(index < MOST_MEMBERS, "it has more than {MOST_MEMBERS} members");
-            let mut member = member.context("it is no gzipped tar archive, or it is cut off")?;
+            let mut member = member.context("it is not a gzipped tar archive, or it is cut off")?;
             let kind = member.header().entry_type();
             if !kind.is_dir() && !kind.is_pax_global_extensions() {
                 let name = String::from_utf8_lossy(&member.path_bytes()).into_owned();

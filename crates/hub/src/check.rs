@@ -85,14 +85,17 @@ pub(crate) fn disguised(path: &Path) -> Result<()> {
 pub(crate) fn inside(path: &str) -> Result<()> {
     let plain = Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
     let odd = path.contains(['\\', '\0', ':']) || path.contains("//") || path.ends_with('/') || path.starts_with("./");
-    ensure!(plain && !odd && !path.is_empty(), "`{path}` is no plain relative path (no `..`, `\\`, `:`, leading `/`)");
+    ensure!(
+        plain && !odd && !path.is_empty(),
+        "`{path}` is not a plain relative path (no `..`, `\\`, `:`, leading `/`)"
+    );
     Ok(())
 }
 
 /// Refuses names that are more than one plain part of a path.
 pub(crate) fn plain_name(name: &str) -> Result<()> {
     inside(name)?;
-    ensure!(!name.contains('/') && !name.starts_with('.'), "`{name}` is no plain file name");
+    ensure!(!name.contains('/') && !name.starts_with('.'), "`{name}` is not a plain file name");
     Ok(())
 }
 

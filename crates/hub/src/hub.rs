@@ -89,7 +89,7 @@ pub(crate) fn obtain(
     let mut revision = asked.cloned().unwrap_or_else(|| "main".to_owned());
     for (text, what) in [(repository.name, "repository"), (revision.as_str(), "revision")] {
         let plain = |letter: char| letter.is_ascii_alphanumeric() || "._-/".contains(letter);
-        ensure!(check::inside(text).is_ok() && text.chars().all(plain), "`{text}` is no name of a {what}");
+        ensure!(check::inside(text).is_ok() && text.chars().all(plain), "`{text}` is not a valid name of a {what}");
     }
     let mut arrived = Vec::new();
     for file in files {
@@ -102,7 +102,7 @@ pub(crate) fn obtain(
             arrived.push(Arrived { file: file.clone(), at: wanted.part, sha256 });
             continue;
         }
-        ensure!(!fetcher.offline, "`{}` is not here, and offline no socket is opened", file.path);
+        ensure!(!fetcher.offline, "`{}` is not on this machine, and fetching works offline", file.path);
         if let Some(why) = hub.unreachable.get() {
             bail!("{why}");
         }
@@ -163,9 +163,7 @@ fn download(
     let (status, headers) = client.head(&repository.url(hub, revision, &file.path)?)?;
     let commit = header(&headers, "x-repo-commit").unwrap_or_default();
     if !check::is_hex(commit) {
-        return Err(
-            anyhow!("{} answers without X-Repo-Commit, so it is no Hub: check HF_ENDPOINT", hub.endpoint).into()
-        );
+        return Err(anyhow!("{} returns no X-Repo-Commit, so it is not a Hub: check HF_ENDPOINT", hub.endpoint).into());
     }
     let tag = header(&headers, "x-linked-etag").or_else(|| header(&headers, "etag")).unwrap_or_default();
     let tag = tag.trim_start_matches("W/").trim_matches('"');

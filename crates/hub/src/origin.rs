@@ -17,9 +17,9 @@ impl Origin {
     /// The origin of `url`.
     ///
     /// # Errors
-    /// If it is no plain http or https URL.
+    /// If it is not a plain http or https URL.
     pub(crate) fn of(url: &str) -> Result<Self> {
-        let uri: Uri = url.parse().with_context(|| format!("`{url}` is no URL"))?;
+        let uri: Uri = url.parse().with_context(|| format!("`{url}` is not a URL"))?;
         let secure = match uri.scheme_str() {
             Some("https") => true,
             Some("http") => false,

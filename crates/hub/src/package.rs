@@ -46,8 +46,8 @@ impl Packages {
                     .chars()
                     .all(|letter| letter.is_ascii_alphanumeric() || "._-".contains(letter) || more.contains(&letter))
         };
-        ensure!(plain(name, &['@', '/']), "`{name}` is no package name");
-        ensure!(plain(version, &['+', '!']), "`{version}` is no exact version");
+        ensure!(plain(name, &['@', '/']), "`{name}` is not a valid package name");
+        ensure!(plain(version, &['+', '!']), "`{version}` is not an exact version");
         let mut got = self.got.lock().unwrap_or_else(PoisonError::into_inner);
         let key = format!("{registry:?} {name} {version}");
         if let Some((_, path)) = got.get(&key) {

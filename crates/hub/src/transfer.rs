@@ -1,7 +1,7 @@
 //! HTTP for large files: resumed where it was cut off, patient with busy servers, and close with the token.
 //!
 //! The `hf-hub` crate downloads too, but it neither checks lengths, nor heeds `Retry-After`, nor notices a server that
-//! answers a request for the rest of a file with the whole of it.
+//! sends all of a file when its rest is requested.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -122,7 +122,7 @@ impl Client {
         Ok(Self { agent, home, token, patience })
     }
 
-    /// Status and headers that the endpoint itself answers with; a redirect to where the bytes lie is not followed.
+    /// Status and headers that the endpoint itself returns; a redirect to where the bytes lie is not followed.
     pub(crate) fn head(&self, url: &str) -> Result<(StatusCode, HeaderMap), Failure> {
         self.patiently(|| {
             let response = self.send(Method::Head, url, 0)?;
@@ -130,7 +130,7 @@ impl Client {
         })
     }
 
-    /// Downloads `url` into the file `part`, going on after the bytes that it already holds. `size` is how many there
+    /// Downloads `url` into the file `part`, continuing after the bytes that it already holds. `size` is how many there
     /// have to be in the end, if that is known.
     pub(crate) fn download(
         &self,
@@ -181,7 +181,7 @@ impl Client {
             let pause = self.patience.pause.saturating_mul(1 << (in_a_row - 1).min(16));
             std::thread::sleep(wait.unwrap_or(pause).min(longest));
         }
-        Err(passing("given up: every answer brought only a little"))
+        Err(passing("given up: every response brought only a little"))
     }
 
     /// One request for what is missing of `file`.
@@ -295,7 +295,7 @@ impl Client {
     fn judge(&self, response: Response<Body>, here: &Origin) -> Result<Response<Body>, Failure> {
         let status = response.status();
         let said = header(response.headers(), "x-error-message").map(|said| format!(": {said}")).unwrap_or_default();
-        let said = format!("{} answers {}{said}", here.host(), status.as_u16());
+        let said = format!("{} returns {}{said}", here.host(), status.as_u16());
         match status.as_u16() {
             200 | 206 | 416 => Ok(response),
             401 | 403 if self.token.is_none() => {

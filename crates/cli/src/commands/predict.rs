@@ -22,7 +22,7 @@ const CHUNK: usize = 256;
 pub struct Predict {
     /// The run folder
     run: PathBuf,
-    /// The task whose head answers; without it, all that can read the line do, each line's answers as one JSON object
+    /// The task that predicts; without it, all that can read the line do, each line's answers as one JSON object
     #[arg(long)]
     task: Option<String>,
     /// A file of texts; `-` is standard input
@@ -147,7 +147,7 @@ fn answers<'a>(
     Ok(all)
 }
 
-/// One line's answers by task, under the line's text.
+/// One line's predictions by task, under the line's text.
 fn together(answered: &[Answered]) -> Value {
     let mut object = Map::new();
     answered.iter().for_each(|one| object.extend(one.asked()));

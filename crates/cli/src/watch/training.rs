@@ -57,7 +57,7 @@ impl Observer for Training {
         let name = |task: &usize| self.tasks.get(*task).map_or("?", String::as_str);
         let losses: Vec<String> =
             report.tasks.iter().zip(&report.losses).map(|(task, loss)| format!("{} {loss:.3}", name(task))).collect();
-        let line = format!("rate {rate:.1e} losses {}", losses.join(", "));
+        let line = format!("learning rate {rate:.1e}, losses {}", losses.join(", "));
         if let Some(bar) = &self.bar {
             bar.set_position(step as u64);
             bar.set_message(line);

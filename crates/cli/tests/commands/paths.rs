@@ -1,4 +1,4 @@
-//! Paths in recipes and experiments go on from the file they are written in, whatever the current folder is.
+//! Paths in recipes and experiments start from the file they are written in, whatever the current folder is.
 
 use std::path::Path;
 
@@ -60,7 +60,7 @@ fn a_recipe_trains_and_its_run_is_scored_from_anywhere() {
     std::fs::rename(here.join("runs"), moved.path().join("runs")).expect("moved");
     assert_eq!(good(&elsewhere, &["evaluate", &moved.path().join("runs/first").display().to_string()]), scores);
 
-    // What is typed goes on from the current folder.
+    // What is typed starts from the current folder.
     let mine = moved.path().join("mine");
     good(
         &mine,

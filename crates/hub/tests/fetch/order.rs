@@ -36,9 +36,15 @@ fn the_next_source_is_tried_and_all_attempts_are_listed() {
     let pip = "kind = \"pip\"\npackage = \"--index-url\"\nversion = \"1\"\nfiles = []\n";
     manifest.sources.push(toml::from_str(pip).expect("a source"));
     let error = fetch(&pair.fetcher(root.path()), &manifest).expect_err("nothing works");
-    for part in
-        ["`small`", "models/small.toml", "hub owner/model: ", "404", "path nowhere: ", "no folder", "no package name"]
-    {
+    for part in [
+        "`small`",
+        "models/small.toml",
+        "hub owner/model: ",
+        "404",
+        "path nowhere: ",
+        "no folder",
+        "not a valid package name",
+    ] {
         assert!(error.contains(part), "no `{part}` in: {error}");
     }
 }

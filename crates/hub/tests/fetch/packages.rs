@@ -102,7 +102,7 @@ fn fetches_checks_and_remembers(kind: &str, package: &str, path: &str, archive: 
     let mut fetcher = fetcher("http://127.0.0.1:9", root.path());
     fetcher.offline = true;
     let error = fetch(&fetcher, &manifest(archive, &right)).expect_err("offline");
-    assert!(error.contains("offline no package client is started"), "{error}");
+    assert!(error.contains("offline, no package client is started"), "{error}");
 
     fetcher.offline = false;
     let error = fetch(&fetcher, &manifest(archive, &wrong)).expect_err("another file");
