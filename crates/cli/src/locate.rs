@@ -90,8 +90,8 @@ pub fn find(kind: Kind, name: &str) -> Result<Found> {
         return read(path);
     }
     if let Some(text) = assets::text(folder, name) {
-        let place = path.display().to_string();
-        let document = Document { name: name.into(), place, folder: PathBuf::new(), text: text.into() };
+        let location = path.display().to_string();
+        let document = Document { name: name.into(), location, folder: PathBuf::new(), text: text.into() };
         return Ok(Found { document, path: None });
     }
     let known = names(kind);
@@ -103,18 +103,18 @@ fn read(path: PathBuf) -> Result<Found> {
     let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let name = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("unnamed").to_string();
     let folder = path.parent().unwrap_or(Path::new("")).to_path_buf();
-    let document = Document { name, place: path.display().to_string(), folder, text };
+    let document = Document { name, location: path.display().to_string(), folder, text };
     Ok(Found { document, path: Some(path) })
 }
 
 impl Found {
     /// Where it lies, or where it would lie if it were not shipped.
-    fn place(&self) -> &Path {
-        self.path.as_deref().unwrap_or(Path::new(&self.document.place))
+    fn location(&self) -> &Path {
+        self.path.as_deref().unwrap_or(Path::new(&self.document.location))
     }
 
     fn shipped<T: serde::de::DeserializeOwned>(&self) -> Result<T> {
-        toml::from_str(&self.document.text).with_context(|| self.document.place.clone())
+        toml::from_str(&self.document.text).with_context(|| self.document.location.clone())
     }
 }
 
@@ -158,8 +158,8 @@ pub struct Given {
 /// # Errors
 /// If there is none, or it is malformed.
 pub fn recipe(name: &str, set: &[String]) -> Result<Given> {
-    let Document { name, place, folder, text } = find(Kind::Recipe, name)?.document;
-    let (recipe, dropped) = Recipe::parse(&place, &text, &anchored_overrides(set, Path::new("")))?;
+    let Document { name, location, folder, text } = find(Kind::Recipe, name)?.document;
+    let (recipe, dropped) = Recipe::parse(&location, &text, &anchored_overrides(set, Path::new("")))?;
     dropped.iter().for_each(|dropped| output::note(&dropped.to_string()));
     Ok(Given { name, recipe: anchored_recipe(&recipe, &folder) })
 }
@@ -190,7 +190,7 @@ impl Files {
         let name = found.document.name.clone();
         let folder = match manifest.random {
             Some(_) => None,
-            None => Some(self.fetcher.model(&name, &manifest, found.place()).map_err(Unavailable)?),
+            None => Some(self.fetcher.model(&name, &manifest, found.location()).map_err(Unavailable)?),
         };
         Ok(LocatedModel { name, manifest, folder })
     }
@@ -202,7 +202,7 @@ impl Files {
     pub fn dataset(&self, name: &str) -> Result<LocatedDataset> {
         let (manifest, found) = dataset(name)?;
         let name = found.document.name.clone();
-        let folder = self.fetcher.dataset(&name, &manifest, found.place()).map_err(Unavailable)?;
+        let folder = self.fetcher.dataset(&name, &manifest, found.location()).map_err(Unavailable)?;
         Ok(LocatedDataset { name, manifest, folder })
     }
 }

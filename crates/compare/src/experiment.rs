@@ -36,27 +36,27 @@ impl Experiment {
     /// # Errors
     /// If a key is unknown or a value odd, or its base recipe is not valid with its changes.
     pub fn parse(name: &str, document: &Document, set: &[String], library: &dyn Library) -> Result<Self> {
-        let Document { name: title, place, folder, text } = document;
+        let Document { name: title, location, folder, text } = document;
         let table: Table = match toml::from_str(text) {
             Ok(table) => table,
             // The parser's message carries line, column and the line itself.
-            Err(error) => bail!("{place}: {error}"),
+            Err(error) => bail!("{location}: {error}"),
         };
-        table.check().with_context(|| place.to_string())?;
-        let base = library.recipe(&anchored(&table.base, folder)).with_context(|| format!("{place}: base"))?;
+        table.check().with_context(|| location.to_string())?;
+        let base = library.recipe(&anchored(&table.base, folder)).with_context(|| format!("{location}: base"))?;
         // Every seed sees the same examples, or arms could not be compared example by example.
         let mut all: Vec<String> = ["train.data_seed=0", "evaluation.train_curve=true"].map(String::from).to_vec();
         all.extend(anchored_overrides(&flattened(&table.set), folder));
         all.extend(anchored_overrides(set, "".as_ref()));
         let (name, title, folder) = (name.to_string(), title.clone(), folder.clone());
         let found = Self { name, title, table, folder, base, set: all };
-        let (recipe, _) = Recipe::parse(&found.base.place, &found.base.text, &found.set)
-            .with_context(|| format!("{place}: the base recipe with the experiment's [set]"))?;
+        let (recipe, _) = Recipe::parse(&found.base.location, &found.base.text, &found.set)
+            .with_context(|| format!("{location}: the base recipe with the experiment's [set]"))?;
         let tasks: Vec<String> = recipe.tasks.iter().map(|task| task_name(task)).collect();
         if let Some(main) = &found.table.main
             && !tasks.contains(main)
         {
-            bail!("{place}: main: `{main}` is none of the tasks {}", tasks.join(", "));
+            bail!("{location}: main: `{main}` is none of the tasks {}", tasks.join(", "));
         }
         Ok(found)
     }
@@ -72,7 +72,7 @@ impl Experiment {
     /// If it is a cell of the grid that cannot be.
     pub(super) fn resolved(&self, overrides: &[String]) -> Result<Recipe> {
         let all = [&self.set[..], overrides].concat();
-        let (recipe, _) = Recipe::parse(&self.base.place, &self.base.text, &all)?;
+        let (recipe, _) = Recipe::parse(&self.base.location, &self.base.text, &all)?;
         // Overrides are anchored already, so what is relative is the base recipe's.
         Ok(anchored_recipe(&recipe, &self.base.folder))
     }

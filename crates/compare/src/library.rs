@@ -12,7 +12,7 @@ pub struct Document {
     /// Its file stem: what run folders and reports call it.
     pub name: String,
     /// Its path, for messages.
-    pub place: String,
+    pub location: String,
     /// The folder that relative paths in it start from.
     pub folder: PathBuf,
     /// The TOML.

@@ -65,8 +65,8 @@ fn task(index: usize, answered: &Answered, finished: &Finished, steps: &[Step]) 
     };
     let series = |of: fn(&Step) -> &Vec<Option<f64>>| -> Curve {
         let point = |step: &Step| {
-            let place = step.tasks.iter().position(|task| *task == index)?;
-            Some(Point { step: step.step, value: of(step).get(place).copied().flatten()? })
+            let at = step.tasks.iter().position(|task| *task == index)?;
+            Some(Point { step: step.step, value: of(step).get(at).copied().flatten()? })
         };
         Curve(steps.iter().filter_map(point).collect())
     };

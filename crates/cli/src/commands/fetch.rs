@@ -13,6 +13,9 @@ use crate::locate::{self, Files};
 use crate::output::{line, note};
 
 /// Fetch the model and datasets of a recipe, or a single one.
+///
+/// Prints the folders that hold them. They are kept in MTL_CACHE; without it beside the manifests in a checkout, else in
+/// the user's cache folder.
 #[derive(Debug, Args)]
 pub struct Fetch {
     /// A recipe: a path, or the name of a shipped one
@@ -37,14 +40,14 @@ impl Fetch {
             folders.extend(files.model(model)?.folder);
         }
         if let Some(dataset) = &self.dataset {
-            folders.push(surveyed(files.dataset(dataset)?)?);
+            folders.extend(surveyed(files.dataset(dataset)?)?);
         }
         if self.model.is_none() && self.dataset.is_none() {
             let given = locate::recipe(self.recipe.as_deref().unwrap_or("default"), &[])?;
             let located = files.locate(&given.recipe)?;
             folders.extend(located.model.folder);
             for dataset in located.datasets {
-                folders.push(surveyed(dataset)?);
+                folders.extend(surveyed(dataset)?);
             }
         }
         folders.iter().try_for_each(|folder| line(&folder.display().to_string()))?;
@@ -52,10 +55,11 @@ impl Fetch {
     }
 }
 
-/// The dataset's folder, once it has been read: a file that arrived but does not fit its manifest is found now.
-fn surveyed(dataset: LocatedDataset) -> Result<PathBuf> {
+/// The dataset's folder, once it has been read: a file that arrived but does not fit its manifest is found now. Text that
+/// is generated lies in none.
+fn surveyed(dataset: LocatedDataset) -> Result<Option<PathBuf>> {
     let LocatedDataset { name, manifest, folder } = dataset;
     let lines = mtl_data::survey(&manifest, &folder).with_context(|| format!("dataset `{name}`"))?;
     note(&format!("{name}: {}", lines.join("; ")));
-    Ok(folder)
+    Ok(manifest.generator.is_none().then_some(folder))
 }

@@ -1,6 +1,7 @@
 //! Whole commands, as they are typed.
 
 mod chain;
+mod comparing;
 mod device;
 mod explain;
 #[cfg(unix)]

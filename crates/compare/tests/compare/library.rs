@@ -16,7 +16,7 @@ fn root() -> PathBuf {
 
 /// A document called `name` that lies in no folder.
 pub(crate) fn document(name: &str, text: &str) -> Document {
-    Document { name: name.into(), place: format!("{name}.toml"), folder: PathBuf::new(), text: text.into() }
+    Document { name: name.into(), location: format!("{name}.toml"), folder: PathBuf::new(), text: text.into() }
 }
 
 impl Library for Shipped {
