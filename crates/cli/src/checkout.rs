@@ -19,21 +19,22 @@ fn is_checkout(folder: &Path) -> bool {
     says("crates/cli/Cargo.toml", "name = \"mtl-cli\"") && says("Cargo.toml", "[workspace]")
 }
 
-/// Where fetched files are kept: `MTL_CACHE`; in a checkout, beside the manifests; else the user's cache folder.
+/// Where fetched files are kept, and whether that is of this checkout alone: `MTL_CACHE`; in a checkout, beside the
+/// manifests; else the user's cache folder.
 ///
 /// # Errors
 /// If there is no such folder, because nobody says where the user is at home.
-pub fn cache() -> Result<Cache> {
+pub(crate) fn cache() -> Result<(Cache, bool)> {
     if let Some(given) = std::env::var_os("MTL_CACHE").filter(|given| !given.is_empty()) {
-        return Ok(Cache::under(Path::new(&given)));
+        return Ok((Cache::under(Path::new(&given)), false));
     }
     if let Some(checkout) = checkout() {
         let of = |kind: &str| checkout.join(kind).join("cache");
-        return Ok(Cache { models: of("models"), datasets: of("datasets") });
+        return Ok((Cache { models: of("models"), datasets: of("datasets") }, true));
     }
     let folders = etcetera::choose_base_strategy()
         .context("cannot tell where to keep fetched files; set MTL_CACHE to a folder, or HOME")?;
-    Ok(Cache::under(&folders.cache_dir().join("mtl")))
+    Ok((Cache::under(&folders.cache_dir().join("mtl")), false))
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory, FromArgMatches, Parser};
 
 pub use assets::differing;
-pub use checkout::{cache, checkout};
+pub use checkout::checkout;
 pub use commands::Command;
 pub use context::{Context, Program};
 pub use registries::Registries;

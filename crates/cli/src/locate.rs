@@ -9,12 +9,14 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use mtl_compare::paths::{anchored_overrides, anchored_recipe, is_path};
 use mtl_compare::{Document, Library, Unavailable};
-use mtl_data::manifest::{DatasetManifest, ModelManifest};
+use mtl_data::manifest::{DatasetManifest, ModelManifest, Source};
 use mtl_hub::Fetcher;
 use mtl_train::{Located, LocatedDataset, LocatedModel, Recipe};
+use sha2::{Digest, Sha256};
 
+use crate::checkout::cache;
 use crate::watch::Fetching;
-use crate::{assets, cache, output};
+use crate::{assets, output};
 
 /// What a name may stand for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,6 +115,18 @@ impl Found {
         self.path.as_deref().unwrap_or(Path::new(&self.document.location))
     }
 
+    /// What its files are called in a cache that several projects share: its name, if it is as shipped; else followed by a
+    /// hash of its sources, because another project may mean something else by that name.
+    fn cached(&self, kind: Kind, sources: &[Source]) -> Result<String> {
+        let Document { name, text, .. } = &self.document;
+        if assets::text(kind.folder(), name) == Some(text) {
+            return Ok(name.clone());
+        }
+        let digest = Sha256::digest(serde_json::to_vec(sources)?);
+        let digits: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+        Ok(format!("{name}-{digits}"))
+    }
+
     fn shipped<T: serde::de::DeserializeOwned>(&self) -> Result<T> {
         toml::from_str(&self.document.text).with_context(|| self.document.location.clone())
     }
@@ -168,6 +182,8 @@ pub fn recipe(name: &str, set: &[String]) -> Result<Given> {
 pub struct Files {
     /// What fetches.
     pub fetcher: Fetcher,
+    /// Whether the cache is of this checkout alone.
+    own: bool,
 }
 
 impl Files {
@@ -176,9 +192,10 @@ impl Files {
     /// # Errors
     /// If there is no place for a cache.
     pub fn new(offline: bool) -> Result<Self> {
-        let mut fetcher = Fetcher::from_environment(cache()?, offline);
+        let (cache, own) = cache()?;
+        let mut fetcher = Fetcher::from_environment(cache, offline);
         fetcher.watch = Arc::new(Fetching::detect());
-        Ok(Self { fetcher })
+        Ok(Self { fetcher, own })
     }
 
     /// The model that `name` means, fetched.
@@ -188,9 +205,10 @@ impl Files {
     pub fn model(&self, name: &str) -> Result<LocatedModel> {
         let (manifest, found) = model(name)?;
         let name = found.document.name.clone();
+        let cached = if self.own { name.clone() } else { found.cached(Kind::Model, &manifest.sources)? };
         let folder = match manifest.random {
             Some(_) => None,
-            None => Some(self.fetcher.model(&name, &manifest, found.location()).map_err(Unavailable)?),
+            None => Some(self.fetcher.model(&cached, &manifest, found.location()).map_err(Unavailable)?),
         };
         Ok(LocatedModel { name, manifest, folder })
     }
@@ -202,7 +220,8 @@ impl Files {
     pub fn dataset(&self, name: &str) -> Result<LocatedDataset> {
         let (manifest, found) = dataset(name)?;
         let name = found.document.name.clone();
-        let folder = self.fetcher.dataset(&name, &manifest, found.location()).map_err(Unavailable)?;
+        let cached = if self.own { name.clone() } else { found.cached(Kind::Dataset, &manifest.sources)? };
+        let folder = self.fetcher.dataset(&cached, &manifest, found.location()).map_err(Unavailable)?;
         Ok(LocatedDataset { name, manifest, folder })
     }
 }
@@ -223,5 +242,21 @@ impl Library for Files {
             datasets.push(dataset);
         }
         Ok(Located { datasets, model })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_as_shipped_has_a_cache_folder_of_its_own() {
+        let (manifest, mut found) = model("all-minilm-l6-v2").expect("shipped");
+        let name = |found: &Found, sources: &[Source]| found.cached(Kind::Model, sources).expect("a name");
+        assert_eq!(name(&found, &manifest.sources), "all-minilm-l6-v2");
+        found.document.text += "# edited";
+        let edited = name(&found, &manifest.sources);
+        assert_eq!(edited.len(), "all-minilm-l6-v2-".len() + 8);
+        assert_ne!(name(&found, &manifest.sources[1..]), edited, "other sources, another folder");
     }
 }
