@@ -4,8 +4,8 @@
 
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main, measurement};
 use mtl_backbone::kernel::{
-    AttendWeights, Attention, Dropout, EmbedWeights, FeedWeights, Matrix, MatrixMut, NormWeights, Places, Precision,
-    add_norm, attend, embed, feed, feed_only, product_in,
+    AttendWeights, Attention, Dropout, EmbedWeights, FeedForwardWeights, Matrix, MatrixMut, NormWeights, Places,
+    ProductPrecision, add_norm, attend, embed, feed_forward, feed_forward_only, product_in,
 };
 use mtl_backbone::{Activation, Encoder, Params, Pass, random};
 use mtl_task::rng::Key;
@@ -37,8 +37,10 @@ fn count(group: &mut BenchmarkGroup<'_, measurement::WallTime>, operations: usiz
 }
 
 /// What this machine can multiply in.
-fn precisions() -> impl Iterator<Item = (&'static str, Precision)> {
-    [("f32", Precision::F32), ("bf16", Precision::Bf16)].into_iter().filter(|(_, precision)| precision.is_available())
+fn precisions() -> impl Iterator<Item = (&'static str, ProductPrecision)> {
+    [("f32", ProductPrecision::F32), ("bf16", ProductPrecision::Bf16)]
+        .into_iter()
+        .filter(|(_, precision)| precision.is_available())
 }
 
 /// The first map of the feed-forward block, alone.
@@ -64,8 +66,9 @@ fn blocks(criterion: &mut Criterion) {
     let (inward, outward) = (normal("inward", 3 * HIDDEN * HIDDEN), normal("outward", HIDDEN * HIDDEN));
     let inward_bias = normal("inward bias", 3 * HIDDEN);
     let (offsets, lengths): (Vec<usize>, _) = ((0..=TEXTS).map(|text| text * LENGTH).collect(), [LENGTH; TEXTS]);
-    let (widen, widen_bias) = (normal("widen", INTERMEDIATE * HIDDEN), normal("widen bias", INTERMEDIATE));
-    let narrow = normal("narrow", HIDDEN * INTERMEDIATE);
+    let (intermediate, intermediate_bias) =
+        (normal("widen", INTERMEDIATE * HIDDEN), normal("intermediate bias", INTERMEDIATE));
+    let output = normal("narrow", HIDDEN * INTERMEDIATE);
 
     let mut group = criterion.benchmark_group("attend");
     count(&mut group, ATTEND);
@@ -79,13 +82,14 @@ fn blocks(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("feed");
     count(&mut group, FEED);
     for (name, precision) in precisions() {
-        let (widen, widen_bias, narrow) = (&widen[..], &widen_bias[..], &narrow[..]);
-        let weights = FeedWeights { widen, widen_bias, narrow, activation: Activation::Gelu, precision };
+        let (intermediate, intermediate_bias, output) = (&intermediate[..], &intermediate_bias[..], &output[..]);
+        let weights =
+            FeedForwardWeights { intermediate, intermediate_bias, output, activation: Activation::Gelu, precision };
         group.bench_function(BenchmarkId::new("learning", name), |bencher| {
-            bencher.iter(|| feed(&x, &weights, &mut y));
+            bencher.iter(|| feed_forward(&x, &weights, &mut y));
         });
         group.bench_function(BenchmarkId::new("answering", name), |bencher| {
-            bencher.iter(|| feed_only(&x, &weights, &mut y));
+            bencher.iter(|| feed_forward_only(&x, &weights, &mut y));
         });
     }
     group.finish();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use candle_core::{Result, Tensor};
 use mtl_task::Packed;
 
-use crate::{Layout, Params, Part, Pass, Slot};
+use crate::{Layout, ParameterView, Params, Part, Pass};
 
 /// Which of a layer's two normalised sums.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub struct Ports<'a> {
     /// Applied to the attention block's output (before its bias, which the norm adds).
     pub after_attention: Option<Transform<'a>>,
     /// Applied to the feed-forward block's output (before its bias, which the norm adds).
-    pub after_feed: Option<Transform<'a>>,
+    pub after_feed_forward: Option<Transform<'a>>,
     /// A function of the layer's input that is added to the sum before the last norm (projected attention layers).
     pub beside: Option<Transform<'a>>,
 }
@@ -45,7 +45,10 @@ pub struct Ports<'a> {
 impl Ports<'_> {
     /// Whether nothing reaches into the layer.
     pub fn are_closed(&self) -> bool {
-        self.prefix.is_none() && self.after_attention.is_none() && self.after_feed.is_none() && self.beside.is_none()
+        self.prefix.is_none()
+            && self.after_attention.is_none()
+            && self.after_feed_forward.is_none()
+            && self.beside.is_none()
     }
 }
 
@@ -73,13 +76,13 @@ pub trait Encoder: Send + Sync {
     ///
     /// # Errors
     /// If an id lies outside the table.
-    fn words(&self, slot: &Slot, tokens: &Packed, pass: &mut Pass) -> Result<Tensor>;
+    fn words(&self, view: &ParameterView, tokens: &Packed, pass: &mut Pass) -> Result<Tensor>;
 
     /// The state below the first layer, `[tokens, hidden]`, from the word vectors.
     ///
     /// # Errors
     /// If a sequence is longer than [`Encoder::max_tokens`], or a segment id has no vector.
-    fn embed(&self, slot: &Slot, words: &Tensor, tokens: &Packed, pass: &mut Pass) -> Result<Tensor>;
+    fn embed(&self, view: &ParameterView, words: &Tensor, tokens: &Packed, pass: &mut Pass) -> Result<Tensor>;
 
     /// The attention block without its output bias, `[tokens, hidden]`.
     ///
@@ -87,7 +90,7 @@ pub trait Encoder: Send + Sync {
     /// Those of candle.
     fn attend(
         &self,
-        slot: &Slot,
+        view: &ParameterView,
         x: &Tensor,
         tokens: &Packed,
         prefix: Option<&Prefix>,
@@ -98,20 +101,34 @@ pub trait Encoder: Send + Sync {
     ///
     /// # Errors
     /// Those of candle.
-    fn add_norm(&self, norm: Norm, slot: &Slot, y: &Tensor, residual: &Tensor, pass: &mut Pass) -> Result<Tensor>;
+    fn add_norm(
+        &self,
+        norm: Norm,
+        view: &ParameterView,
+        y: &Tensor,
+        residual: &Tensor,
+        pass: &mut Pass,
+    ) -> Result<Tensor>;
 
     /// The feed-forward block without its last bias, `[tokens, hidden]`.
     ///
     /// # Errors
     /// Those of candle.
-    fn feed(&self, slot: &Slot, x: &Tensor, pass: &mut Pass) -> Result<Tensor>;
+    fn feed_forward(&self, view: &ParameterView, x: &Tensor, pass: &mut Pass) -> Result<Tensor>;
 
     /// One layer: attend, add and norm, feed, add and norm.
     ///
     /// # Errors
     /// Those of its ops.
-    fn layer(&self, slot: &Slot, x: &Tensor, tokens: &Packed, ports: &Ports, pass: &mut Pass) -> Result<Tensor> {
-        layer_of_ops(self, slot, x, tokens, ports, pass)
+    fn layer(
+        &self,
+        view: &ParameterView,
+        x: &Tensor,
+        tokens: &Packed,
+        ports: &Ports,
+        pass: &mut Pass,
+    ) -> Result<Tensor> {
+        layer_of_ops(self, view, x, tokens, ports, pass)
     }
 
     /// The states above the last layer, `[tokens, hidden]`, by the parameters that `owner` has in `params`.
@@ -119,14 +136,14 @@ pub trait Encoder: Send + Sync {
     /// # Errors
     /// If a part of them is missing, or those of the ops.
     fn states(&self, owner: &str, params: &Params, tokens: &Packed, pass: &mut Pass) -> Result<Tensor> {
-        let slot = |part: Part, pass: &mut Pass| match params.get(&format!("{owner}/{part}")) {
-            Some(param) => pass.slot(param),
+        let view = |part: Part, pass: &mut Pass| match params.get(&format!("{owner}/{part}")) {
+            Some(param) => pass.view(param),
             None => candle_core::bail!("no parameter is called `{owner}/{part}`"),
         };
-        let words = self.words(&slot(Part::Words, pass)?, tokens, pass)?;
-        let mut x = self.embed(&slot(Part::Embeddings, pass)?, &words, tokens, pass)?;
+        let words = self.words(&view(Part::Words, pass)?, tokens, pass)?;
+        let mut x = self.embed(&view(Part::Embeddings, pass)?, &words, tokens, pass)?;
         for index in 0..self.layers() {
-            x = self.layer(&slot(Part::Layer(index), pass)?, &x, tokens, &Ports::default(), pass)?;
+            x = self.layer(&view(Part::Layer(index), pass)?, &x, tokens, &Ports::default(), pass)?;
         }
         Ok(x)
     }
@@ -135,24 +152,24 @@ pub trait Encoder: Send + Sync {
 /// A layer as its four ops, with what stands at the ports between them.
 pub(crate) fn layer_of_ops<E: Encoder + ?Sized>(
     encoder: &E,
-    slot: &Slot,
+    view: &ParameterView,
     x: &Tensor,
     tokens: &Packed,
     ports: &Ports,
     pass: &mut Pass,
 ) -> Result<Tensor> {
-    let mut attended = encoder.attend(slot, x, tokens, ports.prefix, pass)?;
+    let mut attention_output = encoder.attend(view, x, tokens, ports.prefix, pass)?;
     if let Some(transform) = ports.after_attention {
-        attended = transform(&attended)?;
+        attention_output = transform(&attention_output)?;
     }
-    let middle = encoder.add_norm(Norm::Attention, slot, &attended, x, pass)?;
-    let mut fed = encoder.feed(slot, &middle, pass)?;
-    if let Some(transform) = ports.after_feed {
-        fed = transform(&fed)?;
+    let middle = encoder.add_norm(Norm::Attention, view, &attention_output, x, pass)?;
+    let mut feed_forward_output = encoder.feed_forward(view, &middle, pass)?;
+    if let Some(transform) = ports.after_feed_forward {
+        feed_forward_output = transform(&feed_forward_output)?;
     }
     let residual = match ports.beside {
         Some(transform) => (&middle + transform(x)?)?,
         None => middle,
     };
-    encoder.add_norm(Norm::Output, slot, &fed, &residual, pass)
+    encoder.add_norm(Norm::Output, view, &feed_forward_output, &residual, pass)
 }

@@ -11,8 +11,8 @@ use mtl_task::Packed;
 
 use crate::encoder::layer_of_ops;
 use crate::fused::Options;
-use crate::kernel::Precision;
-use crate::{Encoder, Layout, Norm, Part, Pass, Ports, Prefix, Slot, fused, reference};
+use crate::kernel::ProductPrecision;
+use crate::{Encoder, Layout, Norm, ParameterView, Part, Pass, Ports, Prefix, fused, reference};
 
 /// Places of a layer's tensors in its [`Layout`].
 pub(crate) mod place {
@@ -26,9 +26,9 @@ pub(crate) mod place {
     pub(crate) const ATTENDED_BIAS: usize = 7;
     pub(crate) const ATTENTION_GAMMA: usize = 8;
     pub(crate) const ATTENTION_BETA: usize = 9;
-    pub(crate) const WIDEN: usize = 10;
-    pub(crate) const WIDEN_BIAS: usize = 11;
-    pub(crate) const NARROW: usize = 12;
+    pub(crate) const INTERMEDIATE_MAP: usize = 10;
+    pub(crate) const INTERMEDIATE_MAP_BIAS: usize = 11;
+    pub(crate) const OUTPUT_MAP: usize = 12;
     pub(crate) const NARROW_BIAS: usize = 13;
     pub(crate) const OUTPUT_GAMMA: usize = 14;
     pub(crate) const OUTPUT_BETA: usize = 15;
@@ -88,7 +88,7 @@ pub struct Shape {
     pub intermediate: usize,
     /// Rows of the position table.
     pub positions: usize,
-    /// Row of the first token's position.
+    /// TaskGradient of the first token's position.
     pub first_position: usize,
     /// Rows of the segment table; 0 if there is none.
     pub types: usize,
@@ -114,7 +114,7 @@ pub(crate) struct Names {
 
 /// Which implementation of the ops runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Path {
+pub enum Implementation {
     /// The fused kernel where it can compute: in f32 and f64 on the CPU, except attention with a prefix. Candle's ops
     /// elsewhere.
     Auto,
@@ -126,7 +126,7 @@ pub enum Path {
 #[derive(Clone, Debug)]
 pub struct Family {
     shape: Shape,
-    path: Path,
+    path: Implementation,
     options: Options,
     words: Arc<Layout>,
     embeddings: Arc<Layout>,
@@ -153,9 +153,9 @@ impl Family {
             Layout::new(names.tensors.iter().enumerate().map(|(at, name)| {
                 let dims = match at {
                     place::QUERY | place::KEY | place::VALUE | place::ATTENDED => vec![hidden, hidden],
-                    place::WIDEN => vec![intermediate, hidden],
-                    place::NARROW => vec![hidden, intermediate],
-                    place::WIDEN_BIAS => vec![intermediate],
+                    place::INTERMEDIATE_MAP => vec![intermediate, hidden],
+                    place::OUTPUT_MAP => vec![hidden, intermediate],
+                    place::INTERMEDIATE_MAP_BIAS => vec![intermediate],
                     _ => vec![hidden],
                 };
                 let decay = dims.len() > 1;
@@ -166,7 +166,7 @@ impl Family {
             words: Layout::table(word, shape.vocabulary, width),
             embeddings: Layout::new(embeddings),
             layers: (0..shape.layers).map(layer).collect(),
-            path: Path::Auto,
+            path: Implementation::Auto,
             options: Options::default(),
             shape,
         }
@@ -174,7 +174,7 @@ impl Family {
 
     /// The same encoder through another implementation of its ops.
     #[must_use]
-    pub fn with_path(mut self, path: Path) -> Self {
+    pub fn with_path(mut self, path: Implementation) -> Self {
         self.path = path;
         self
     }
@@ -193,8 +193,8 @@ impl Family {
     ///
     /// # Errors
     /// If the path is not the reference and this CPU cannot.
-    pub fn with_precision(mut self, precision: Precision) -> Result<Self> {
-        if self.path == Path::Auto {
+    pub fn with_precision(mut self, precision: ProductPrecision) -> Result<Self> {
+        if self.path == Implementation::Auto {
             precision.check_kernel()?;
         }
         self.options.precision = precision;
@@ -218,7 +218,7 @@ impl Family {
 
     /// Whether the kernel computes what reads `tensor`.
     fn fused(&self, tensor: &Tensor) -> bool {
-        self.path == Path::Auto && fused::computes(tensor)
+        self.path == Implementation::Auto && fused::computes(tensor)
     }
 
     /// Its sizes.
@@ -256,17 +256,17 @@ impl Encoder for Family {
         }
     }
 
-    fn words(&self, slot: &Slot, tokens: &Packed, pass: &mut Pass) -> Result<Tensor> {
+    fn words(&self, view: &ParameterView, tokens: &Packed, pass: &mut Pass) -> Result<Tensor> {
         if let Some(id) = tokens.ids.iter().find(|id| **id as usize >= self.shape.vocabulary) {
             candle_core::bail!("token id {id} lies outside a word table of {} rows", self.shape.vocabulary);
         }
-        if self.fused(&slot.theta) {
-            return fused::words(slot, self.shape.vocabulary, self.shape.width, tokens);
+        if self.fused(&view.theta) {
+            return fused::words(view, self.shape.vocabulary, self.shape.width, tokens);
         }
-        reference::words(slot, tokens, pass)
+        reference::words(view, tokens, pass)
     }
 
-    fn embed(&self, slot: &Slot, words: &Tensor, tokens: &Packed, pass: &mut Pass) -> Result<Tensor> {
+    fn embed(&self, view: &ParameterView, words: &Tensor, tokens: &Packed, pass: &mut Pass) -> Result<Tensor> {
         let longest = tokens.offsets.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(0);
         if longest > self.max_tokens() {
             candle_core::bail!("a sequence of {longest} tokens; this encoder reads at most {}", self.max_tokens());
@@ -277,43 +277,57 @@ impl Encoder for Family {
             candle_core::bail!("segment {segment} where the encoder has {}", self.shape.types);
         }
         if self.fused(words) {
-            return fused::embed(&self.shape, slot, words, tokens, self.options, pass);
+            return fused::embed(&self.shape, view, words, tokens, self.options, pass);
         }
-        reference::embed(&self.shape, slot, words, tokens, pass)
+        reference::embed(&self.shape, view, words, tokens, pass)
     }
 
     fn attend(
         &self,
-        slot: &Slot,
+        view: &ParameterView,
         x: &Tensor,
         tokens: &Packed,
         prefix: Option<&Prefix>,
         pass: &mut Pass,
     ) -> Result<Tensor> {
         if prefix.is_none() && self.fused(x) {
-            return fused::attend(&self.shape, slot, x, tokens, self.options, pass);
+            return fused::attend(&self.shape, view, x, tokens, self.options, pass);
         }
-        reference::attend(&self.shape, slot, x, tokens, prefix, self.options.precision, pass)
+        reference::attend(&self.shape, view, x, tokens, prefix, self.options.precision, pass)
     }
 
-    fn add_norm(&self, norm: Norm, slot: &Slot, y: &Tensor, residual: &Tensor, pass: &mut Pass) -> Result<Tensor> {
+    fn add_norm(
+        &self,
+        norm: Norm,
+        view: &ParameterView,
+        y: &Tensor,
+        residual: &Tensor,
+        pass: &mut Pass,
+    ) -> Result<Tensor> {
         if self.fused(residual) {
-            return fused::add_norm(&self.shape, norm, slot, y, residual, self.options, pass);
+            return fused::add_norm(&self.shape, norm, view, y, residual, self.options, pass);
         }
-        reference::add_norm(&self.shape, norm, slot, y, residual, pass)
+        reference::add_norm(&self.shape, norm, view, y, residual, pass)
     }
 
-    fn feed(&self, slot: &Slot, x: &Tensor, pass: &mut Pass) -> Result<Tensor> {
+    fn feed_forward(&self, view: &ParameterView, x: &Tensor, pass: &mut Pass) -> Result<Tensor> {
         if self.fused(x) {
-            return fused::feed(&self.shape, slot, x, self.options);
+            return fused::feed_forward(&self.shape, view, x, self.options);
         }
-        reference::feed(&self.shape, slot, x, self.options.precision, pass)
+        reference::feed_forward(&self.shape, view, x, self.options.precision, pass)
     }
 
-    fn layer(&self, slot: &Slot, x: &Tensor, tokens: &Packed, ports: &Ports, pass: &mut Pass) -> Result<Tensor> {
+    fn layer(
+        &self,
+        view: &ParameterView,
+        x: &Tensor,
+        tokens: &Packed,
+        ports: &Ports,
+        pass: &mut Pass,
+    ) -> Result<Tensor> {
         if ports.are_closed() && self.fused(x) {
-            return fused::layer(&self.shape, slot, x, tokens, self.options, pass);
+            return fused::layer(&self.shape, view, x, tokens, self.options, pass);
         }
-        layer_of_ops(self, slot, x, tokens, ports, pass)
+        layer_of_ops(self, view, x, tokens, ports, pass)
     }
 }

@@ -1,7 +1,7 @@
 //! BERT-style encoders as functions of their weights.
 //!
 //! An [`Encoder`] holds shapes and names; its weights are an argument, one flat vector per [`Part`]. Whoever owns the
-//! weights decides which vector a task sees, and gathers its gradient in a [`Row`].
+//! weights decides which vector a task sees, and gathers its gradient in a [`TaskGradient`].
 //!
 //! ```
 //! use candle_core::{DType, Device};
@@ -29,11 +29,13 @@
 //! # }
 //! ```
 
+mod buffer_pool;
 pub mod checkpoint;
 mod encoder;
 mod family;
 mod flat;
 mod fused;
+mod gradient;
 pub mod kernel;
 mod layout;
 mod params;
@@ -42,22 +44,20 @@ mod pooling;
 mod precision;
 mod reference;
 mod registry;
-mod segment;
-mod spares;
 
 mod bert;
 mod distilbert;
 mod electra;
 mod roberta;
 
+pub use buffer_pool::BufferPool;
 pub use encoder::{Encoder, Norm, Ports, Prefix, Transform};
-pub use family::{Activation, Family, Path, Shape};
+pub use family::{Activation, Family, Implementation, Shape};
 pub use flat::Flat;
-pub use kernel::Precision;
+pub use gradient::{GradientAccumulator, GradientBlock, SparseRows, TaskGradient};
+pub use kernel::ProductPrecision;
 pub use layout::{Entry, Layout, Part};
 pub use params::{Param, Params};
-pub use pass::{Pass, Slot, Wants, gather, values_of};
+pub use pass::{ParameterView, Pass, Wants, gather, values_of};
 pub use pooling::{Pooling, anchors, pool};
 pub use registry::{ARCHITECTURES, Architecture, Pretrained, pretrained, random};
-pub use segment::{Row, Segment, Sink, SparseRows};
-pub use spares::Spares;

@@ -1,7 +1,7 @@
 //! The parameters of a whole model, by name and in a fixed order.
 //!
-//! A name says who owns the parameter, then which part it is: `shared/layer.0`, `task.sst2/head.weight`,
-//! `frozen/words`. In files each tensor keeps the hub's name behind its owner.
+//! A name is a prefix, then which part it is: `shared/layer.0`, `task.sst2/head.weight`, `frozen/words`. In files each
+//! tensor keeps the hub's name behind the prefix. Prefixes are for people: who trains what is the topology's to say.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -25,8 +25,8 @@ impl Param {
         &self.name
     }
 
-    /// Who owns it: `shared`, `frozen`, or `task.<name>`.
-    pub fn owner(&self) -> &str {
+    /// What its name begins with, and its tensors' names in files.
+    pub fn prefix(&self) -> &str {
         self.name.split('/').next().unwrap_or_default()
     }
 
@@ -75,36 +75,49 @@ impl Params {
         self.dtype
     }
 
-    /// Adds a flat parameter laid out as `layout`; names beginning with `frozen/` are not trained.
+    /// Adds a flat parameter laid out as `layout`. `trainable` says whether the optimizer may change it.
     ///
     /// # Errors
     /// If the name is taken or the length is not the layout's.
-    pub fn insert(&mut self, name: &str, layout: &Arc<Layout>, values: &Flat) -> Result<Param> {
+    pub fn insert(&mut self, name: &str, layout: &Arc<Layout>, values: &Flat, trainable: bool) -> Result<Param> {
         if values.len() != layout.len() {
             candle_core::bail!("parameter `{name}`: {} values for a layout of {}", values.len(), layout.len());
         }
         let tensor = values.tensor(&self.device)?.to_dtype(self.dtype)?;
-        self.insert_var(name, layout, Var::from_tensor(&tensor)?)
+        self.insert_var(name, layout, Var::from_tensor(&tensor)?, trainable)
     }
 
-    /// Adds one tensor as a parameter that keeps its shape. `decay` says whether weight decay applies.
+    /// Adds one tensor as a parameter that keeps its shape. `decay` says whether weight decay applies, `trainable`
+    /// whether the optimizer may change it.
     ///
     /// # Errors
     /// If the name is taken.
-    pub fn insert_tensor(&mut self, name: &str, values: &Tensor, decay: bool) -> Result<Param> {
+    pub fn insert_tensor(&mut self, name: &str, values: &Tensor, decay: bool, trainable: bool) -> Result<Param> {
         let tensor_name = name.split_once('/').map_or(name, |(_, rest)| rest).to_string();
         let layout = Layout::new([(tensor_name, values.dims().to_vec(), decay)]);
         let tensor = values.to_device(&self.device)?.to_dtype(self.dtype)?;
-        self.insert_var(name, &layout, Var::from_tensor(&tensor.detach())?)
+        self.insert_var(name, &layout, Var::from_tensor(&tensor.detach())?, trainable)
     }
 
-    fn insert_var(&mut self, name: &str, layout: &Arc<Layout>, var: Var) -> Result<Param> {
-        let trainable = !name.starts_with("frozen/");
-        let param = Param { name: name.to_string(), var, layout: layout.clone(), trainable };
-        if self.entries.insert(name.to_string(), param.clone()).is_some() {
+    /// Adds `var`, whose elements are laid out as `layout`.
+    ///
+    /// # Errors
+    /// If the name is taken or the length is not the layout's.
+    pub fn insert_var(&mut self, name: &str, layout: &Arc<Layout>, var: Var, trainable: bool) -> Result<Param> {
+        if var.elem_count() != layout.len() {
+            candle_core::bail!("parameter `{name}`: {} values for a layout of {}", var.elem_count(), layout.len());
+        }
+        if self.entries.contains_key(name) {
             candle_core::bail!("two parameters are called `{name}`");
         }
+        let param = Param { name: name.to_string(), var, layout: layout.clone(), trainable };
+        self.entries.insert(name.to_string(), param.clone());
         Ok(param)
+    }
+
+    /// Takes the parameter called `name` out; whoever holds it keeps its values.
+    pub fn remove(&mut self, name: &str) {
+        self.entries.remove(name);
     }
 
     /// The parameter called `name`.
@@ -145,7 +158,7 @@ impl Params {
             let flat = param.tensor().detach().flatten_all()?.copy()?.to_device(&Device::Cpu)?;
             for entry in param.layout.entries() {
                 let values = flat.narrow(0, entry.range.start, entry.range.len())?;
-                tensors.push((format!("{}/{}", param.owner(), entry.name), values.reshape(entry.shape.as_slice())?));
+                tensors.push((format!("{}/{}", param.prefix(), entry.name), values.reshape(entry.shape.as_slice())?));
             }
         }
         Ok(tensors)
@@ -159,7 +172,7 @@ impl Params {
         for param in self.iter() {
             let mut flat = Vec::with_capacity(param.layout.entries().len());
             for entry in param.layout.entries() {
-                let name = format!("{}/{}", param.owner(), entry.name);
+                let name = format!("{}/{}", param.prefix(), entry.name);
                 let Some(tensor) = tensors.get(&name) else { candle_core::bail!("tensor `{name}` is missing") };
                 if tensor.dims() != entry.shape {
                     candle_core::bail!("tensor `{name}` has shape {:?}, expected {:?}", tensor.dims(), entry.shape);
@@ -180,8 +193,8 @@ mod tests {
     fn parameters_round_trip_by_hub_name() -> Result<()> {
         let mut params = Params::new(&Device::Cpu, DType::F32);
         let layout = Layout::new([("a".into(), vec![2, 2], true), ("b".into(), vec![1], false)]);
-        params.insert("shared/layer.0", &layout, &Flat::F32(vec![1., 2., 3., 4., 5.]))?;
-        params.insert_tensor("task.x/head.bias", &Tensor::new(&[7f32], &Device::Cpu)?, false)?;
+        params.insert("shared/layer.0", &layout, &Flat::F32(vec![1., 2., 3., 4., 5.]), true)?;
+        params.insert_tensor("task.x/head.bias", &Tensor::new(&[7f32], &Device::Cpu)?, false, true)?;
         let saved: BTreeMap<String, Tensor> = params.tensors()?.into_iter().collect();
         assert_eq!(saved.keys().collect::<Vec<_>>(), ["shared/a", "shared/b", "task.x/head.bias"]);
         for param in params.iter() {
@@ -190,7 +203,7 @@ mod tests {
         params.assign(&saved)?;
         let restored = params.get("shared/layer.0").expect("inserted").tensor().to_vec1::<f32>()?;
         assert_eq!(restored, [1., 2., 3., 4., 5.]);
-        assert!(params.insert_tensor("task.x/head.bias", &Tensor::new(0f32, &Device::Cpu)?, false).is_err());
+        assert!(params.insert_tensor("task.x/head.bias", &Tensor::new(0f32, &Device::Cpu)?, false, true).is_err());
         Ok(())
     }
 }

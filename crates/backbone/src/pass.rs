@@ -1,7 +1,7 @@
 //! One task's way through a model: what is random in it, and where its gradient is gathered.
 //!
-//! The encoder never sees a strategy's graph. For each part the strategy hands it a [`Slot`]: the flat vector θ as a
-//! leaf, and a sink. The layer's backward adds dθ straight into the sink and answers candle with no gradient for the
+//! The encoder never sees a strategy's graph. For each part the strategy hands it a [`ParameterView`]: the flat vector θ as a
+//! leaf, and a accumulator. The layer's backward adds dθ straight into the accumulator and answers candle with no gradient for the
 //! leaf, so that no dense gradient is ever allocated, zeroed and added. [`Pass::backward`] then carries dθ on into
 //! the strategy's own variables: for a θ computed from them, by differentiating ⟨θ, dθ⟩.
 
@@ -14,7 +14,7 @@ use candle_core::{Result, Tensor, Var};
 use mtl_task::rng::Key;
 
 use crate::kernel::Dropout;
-use crate::{Flat, Layout, Param, Params, Row, Segment, Sink, Spares};
+use crate::{BufferPool, Flat, GradientAccumulator, GradientBlock, Layout, Param, Params, TaskGradient};
 
 /// Which of a part's weight gradients an op has to compute.
 #[derive(Clone, Debug)]
@@ -40,7 +40,7 @@ impl Wants {
 
 /// One part's parameters as a task sees them now, and where their gradient goes.
 #[derive(Clone, Debug)]
-pub struct Slot {
+pub struct ParameterView {
     /// The flat vector, `[layout.len()]`: a leaf of candle's graph.
     pub theta: Tensor,
     /// The tensors in it.
@@ -48,21 +48,21 @@ pub struct Slot {
     /// Which of their gradients are wanted.
     pub wants: Wants,
     /// Where they go; `None` when nothing is wanted.
-    pub sink: Option<Sink>,
+    pub accumulator: Option<GradientAccumulator>,
 }
 
-/// Carries a slot's gradient dθ into the gradient row.
-type PullBack = Box<dyn FnOnce(Segment, &mut Row) -> Result<()> + Send>;
+/// Carries a view's gradient dθ into the gradient row.
+type PullBack = Box<dyn FnOnce(GradientBlock, &mut TaskGradient) -> Result<()> + Send>;
 
 enum Origin {
     Expression(Tensor),
     PullBack(PullBack),
 }
 
-/// A tensor of a slot, or some rows of it (rising), that the reference path copied out into a leaf of its own.
+/// A tensor of a view, or some rows of it (rising), that the reference path copied out into a leaf of its own.
 struct Leaf {
     var: Var,
-    sink: Sink,
+    accumulator: GradientAccumulator,
     start: usize,
     touched: Option<Vec<u32>>,
 }
@@ -72,10 +72,10 @@ struct Leaf {
 pub struct Pass {
     key: Option<Key>,
     sites: u64,
-    row: BTreeMap<String, Sink>,
+    row: BTreeMap<String, GradientAccumulator>,
     leaves: Vec<Leaf>,
-    origins: Vec<(Sink, Origin)>,
-    spares: Spares,
+    origins: Vec<(GradientAccumulator, Origin)>,
+    pool: BufferPool,
 }
 
 impl Pass {
@@ -84,10 +84,10 @@ impl Pass {
         Self { key: Some(key), ..Self::default() }
     }
 
-    /// The same pass, gathering its gradient in memory that `spares` kept.
+    /// The same pass, gathering its gradient in memory that `pool` kept.
     #[must_use]
-    pub fn reusing(self, spares: &Spares) -> Self {
-        Self { spares: spares.clone(), ..self }
+    pub fn reusing(self, pool: &BufferPool) -> Self {
+        Self { pool: pool.clone(), ..self }
     }
 
     /// A pass that only answers: no dropout, nothing saved.
@@ -127,43 +127,43 @@ impl Pass {
         x * Tensor::from_vec(dropout.factors(x.elem_count()), x.shape(), x.device())?.to_dtype(x.dtype())?
     }
 
-    /// The slot of a part that the task reads as it is.
+    /// The view of a part that the task reads as it is.
     ///
     /// # Errors
     /// Those of candle.
-    pub fn slot(&mut self, param: &Param) -> Result<Slot> {
-        self.slot_wanting(param, Wants::All)
+    pub fn view(&mut self, param: &Param) -> Result<ParameterView> {
+        self.view_wanting(param, Wants::All)
     }
 
-    /// As [`Pass::slot`], for a part of which only some tensors are trained.
+    /// As [`Pass::view`], for a part of which only some tensors are trained.
     ///
     /// # Errors
     /// Those of candle.
-    pub fn slot_wanting(&mut self, param: &Param, wants: Wants) -> Result<Slot> {
+    pub fn view_wanting(&mut self, param: &Param, wants: Wants) -> Result<ParameterView> {
         let layout = param.layout().clone();
         if !self.is_training() || !param.trainable() || matches!(wants, Wants::None) {
-            return Ok(Slot { theta: param.tensor().detach(), layout, wants: Wants::None, sink: None });
+            return Ok(ParameterView { theta: param.tensor().detach(), layout, wants: Wants::None, accumulator: None });
         }
-        let sink = match self.row.get(param.name()) {
-            Some(sink) => sink.clone(),
+        let accumulator = match self.row.get(param.name()) {
+            Some(accumulator) => accumulator.clone(),
             None => {
-                let sink = Sink::new(self.spares.zeros(&layout, param.tensor().dtype())?);
-                self.row.insert(param.name().to_string(), sink.clone());
-                sink
+                let accumulator = GradientAccumulator::new(self.pool.zeros(&layout, param.tensor().dtype())?);
+                self.row.insert(param.name().to_string(), accumulator.clone());
+                accumulator
             }
         };
-        Ok(Slot { theta: param.tensor().clone(), layout, wants, sink: Some(sink) })
+        Ok(ParameterView { theta: param.tensor().clone(), layout, wants, accumulator: Some(accumulator) })
     }
 
-    /// The slot of a part computed by a differentiable expression of the strategy's variables, `[layout.len()]`.
+    /// The view of a part computed by a differentiable expression of the strategy's variables, `[layout.len()]`.
     ///
     /// # Errors
     /// If the expression has another length, or those of candle.
-    pub fn materialise(&mut self, expression: &Tensor, layout: &Arc<Layout>, wants: Wants) -> Result<Slot> {
+    pub fn materialise(&mut self, expression: &Tensor, layout: &Arc<Layout>, wants: Wants) -> Result<ParameterView> {
         self.materialised(&expression.detach(), layout, wants, Origin::Expression(expression.clone()))
     }
 
-    /// The slot of a part with values `theta`, whose gradient `pull_back` carries on.
+    /// The view of a part with values `theta`, whose gradient `pull_back` carries on.
     ///
     /// # Errors
     /// If `theta` has another length, or those of candle.
@@ -172,60 +172,72 @@ impl Pass {
         theta: &Tensor,
         layout: &Arc<Layout>,
         wants: Wants,
-        pull_back: impl FnOnce(Segment, &mut Row) -> Result<()> + Send + 'static,
-    ) -> Result<Slot> {
+        pull_back: impl FnOnce(GradientBlock, &mut TaskGradient) -> Result<()> + Send + 'static,
+    ) -> Result<ParameterView> {
         self.materialised(&theta.detach(), layout, wants, Origin::PullBack(Box::new(pull_back)))
     }
 
-    fn materialised(&mut self, theta: &Tensor, layout: &Arc<Layout>, wants: Wants, origin: Origin) -> Result<Slot> {
+    fn materialised(
+        &mut self,
+        theta: &Tensor,
+        layout: &Arc<Layout>,
+        wants: Wants,
+        origin: Origin,
+    ) -> Result<ParameterView> {
         if theta.elem_count() != layout.len() {
             candle_core::bail!("a part of {} parameters was given {}", layout.len(), theta.elem_count());
         }
         let layout = layout.clone();
         if !self.is_training() || matches!(wants, Wants::None) {
-            return Ok(Slot { theta: theta.flatten_all()?, layout, wants: Wants::None, sink: None });
+            return Ok(ParameterView { theta: theta.flatten_all()?, layout, wants: Wants::None, accumulator: None });
         }
-        // The op's θ must be a leaf that candle tracks, or it prunes the node and the sink stays empty.
+        // The op's θ must be a leaf that candle tracks, or it prunes the node and the accumulator stays empty.
         let theta = Var::from_tensor(&theta.flatten_all()?)?.into_inner();
-        let sink = Sink::new(self.spares.zeros(&layout, theta.dtype())?);
-        self.origins.push((sink.clone(), origin));
-        Ok(Slot { theta, layout, wants, sink: Some(sink) })
+        let accumulator = GradientAccumulator::new(self.pool.zeros(&layout, theta.dtype())?);
+        self.origins.push((accumulator.clone(), origin));
+        Ok(ParameterView { theta, layout, wants, accumulator: Some(accumulator) })
     }
 
-    /// Tensor `index` of a slot, in its own shape, for ops made of candle's: a leaf whose gradient is gathered into
-    /// the slot's sink. Narrowing θ itself would pad every gradient to θ's full length.
+    /// Tensor `index` of a view, in its own shape, for ops made of candle's: a leaf whose gradient is gathered into
+    /// the view's accumulator. Narrowing θ itself would pad every gradient to θ's full length.
     ///
     /// # Errors
     /// Those of candle.
-    pub fn leaf(&mut self, slot: &Slot, index: usize) -> Result<Tensor> {
-        let values = tensor_of(slot, index)?;
-        self.gathered(slot, index, values, None)
+    pub fn leaf(&mut self, view: &ParameterView, index: usize) -> Result<Tensor> {
+        let values = tensor_of(view, index)?;
+        self.gathered(view, index, values, None)
     }
 
-    /// The rows `ids` of the table that tensor `index` of a slot is, `[ids.len(), width]`. The leaf is no longer than the
+    /// The rows `ids` of the table that tensor `index` of a view is, `[ids.len(), width]`. The leaf is no longer than the
     /// rows that are read, each once.
     ///
     /// # Errors
     /// Those of candle.
-    pub fn rows(&mut self, slot: &Slot, index: usize, ids: &[u32]) -> Result<Tensor> {
+    pub fn rows(&mut self, view: &ParameterView, index: usize, ids: &[u32]) -> Result<Tensor> {
         let mut touched = ids.to_vec();
         touched.sort_unstable();
         touched.dedup();
         let places: Vec<u32> = ids.iter().map(|id| touched.partition_point(|other| other < id) as u32).collect();
-        let table = tensor_of(slot, index)?;
+        let table = tensor_of(view, index)?;
         let values = table.index_select(&Tensor::new(touched.as_slice(), table.device())?, 0)?;
-        let leaf = self.gathered(slot, index, values, Some(touched))?;
+        let leaf = self.gathered(view, index, values, Some(touched))?;
         leaf.index_select(&Tensor::new(places, leaf.device())?, 0)
     }
 
     /// `values` as a leaf whose gradient is gathered as that of tensor `index`, or of its rows `touched`.
-    fn gathered(&mut self, slot: &Slot, index: usize, values: Tensor, touched: Option<Vec<u32>>) -> Result<Tensor> {
-        let range = slot.layout.range(index);
-        match &slot.sink {
-            Some(sink) if slot.wants.wants(&range) => {
+    fn gathered(
+        &mut self,
+        view: &ParameterView,
+        index: usize,
+        values: Tensor,
+        touched: Option<Vec<u32>>,
+    ) -> Result<Tensor> {
+        let range = view.layout.range(index);
+        match &view.accumulator {
+            Some(accumulator) if view.wants.wants(&range) => {
                 let var = Var::from_tensor(&values)?;
                 let tensor = var.as_tensor().clone();
-                self.leaves.push(Leaf { var, sink: sink.clone(), start: range.start, touched });
+                self.leaves.push(Leaf { var, accumulator: accumulator.clone(), start: range.start, touched });
                 Ok(tensor)
             }
             _ => Ok(values),
@@ -236,19 +248,20 @@ impl Pass {
     ///
     /// # Errors
     /// Those of candle.
-    pub fn backward(self, loss: &Tensor, params: &Params) -> Result<Row> {
+    pub fn backward(self, loss: &Tensor, params: &Params) -> Result<TaskGradient> {
         let mut gradients = loss.backward()?;
         for leaf in self.leaves {
             if let Some(gradient) = gradients.remove(leaf.var.as_tensor()) {
-                leaf.sink.lock().add_tensor(leaf.start, &gradient, leaf.touched.as_deref())?;
+                leaf.accumulator.lock().add_tensor(leaf.start, &gradient, leaf.touched.as_deref())?;
             }
         }
-        let mut row = Row(self.row.into_iter().map(|(name, sink)| (name, sink.take())).collect());
+        let mut row =
+            TaskGradient(self.row.into_iter().map(|(name, accumulator)| (name, accumulator.take())).collect());
         gather(params, &gradients, &mut row)?;
         drop(gradients);
         let mut price: Option<Tensor> = None;
-        for (sink, origin) in self.origins {
-            let gradient = sink.take();
+        for (accumulator, origin) in self.origins {
+            let gradient = accumulator.take();
             match origin {
                 Origin::PullBack(pull_back) => pull_back(gradient, &mut row)?,
                 Origin::Expression(expression) => {
@@ -269,23 +282,23 @@ impl Pass {
     }
 }
 
-/// Tensor `index` of a slot in its own shape, untracked.
-fn tensor_of(slot: &Slot, index: usize) -> Result<Tensor> {
-    let entry = &slot.layout.entries()[index];
-    slot.theta.detach().narrow(0, entry.range.start, entry.range.len())?.reshape(entry.shape.as_slice())
+/// Tensor `index` of a view in its own shape, untracked.
+fn tensor_of(view: &ParameterView, index: usize) -> Result<Tensor> {
+    let entry = &view.layout.entries()[index];
+    view.theta.detach().narrow(0, entry.range.start, entry.range.len())?.reshape(entry.shape.as_slice())
 }
 
 /// Adds the gradients that candle found for trainable parameters to `row`.
 ///
 /// # Errors
 /// Those of candle.
-pub fn gather(params: &Params, gradients: &GradStore, row: &mut Row) -> Result<()> {
+pub fn gather(params: &Params, gradients: &GradStore, row: &mut TaskGradient) -> Result<()> {
     for param in params.iter().filter(|param| param.trainable()) {
         let Some(gradient) = gradients.get(param.tensor()) else { continue };
         match row.0.get_mut(param.name()) {
             Some(segment) => segment.add_tensor(0, gradient, None)?,
             None => {
-                row.0.insert(param.name().to_string(), Segment::of(gradient, param.layout())?);
+                row.0.insert(param.name().to_string(), GradientBlock::of(gradient, param.layout())?);
             }
         }
     }

@@ -2,9 +2,9 @@
 
 use candle_core::{DType, Result, Tensor};
 
-use crate::Precision;
+use crate::ProductPrecision;
 
-impl Precision {
+impl ProductPrecision {
     /// Refuses a precision that the fused kernel cannot compute in on this machine.
     pub(crate) fn check_kernel(self) -> Result<()> {
         if !self.is_available() {

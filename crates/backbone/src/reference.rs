@@ -8,35 +8,41 @@ use mtl_task::Packed;
 use rayon::prelude::*;
 
 use crate::family::place;
-use crate::kernel::{Dropout, Precision};
-use crate::{Activation, Norm, Pass, Prefix, Shape, Slot};
+use crate::kernel::{Dropout, ProductPrecision};
+use crate::{Activation, Norm, ParameterView, Pass, Prefix, Shape};
 
 /// The word vectors of the tokens, `[tokens, width]`.
-pub(crate) fn words(slot: &Slot, tokens: &Packed, pass: &mut Pass) -> Result<Tensor> {
-    pass.rows(slot, 0, &tokens.ids)
+pub(crate) fn words(view: &ParameterView, tokens: &Packed, pass: &mut Pass) -> Result<Tensor> {
+    pass.rows(view, 0, &tokens.ids)
 }
 
 /// dropout(LN(words + positions + segments)), projected to the states' width where the table is narrower.
-pub(crate) fn embed(shape: &Shape, slot: &Slot, words: &Tensor, tokens: &Packed, pass: &mut Pass) -> Result<Tensor> {
+pub(crate) fn embed(
+    shape: &Shape,
+    view: &ParameterView,
+    words: &Tensor,
+    tokens: &Packed,
+    pass: &mut Pass,
+) -> Result<Tensor> {
     let device = words.device();
     let positions: Vec<u32> = tokens.positions().iter().map(|p| p + shape.first_position as u32).collect();
-    let table = pass.leaf(slot, 0)?;
+    let table = pass.leaf(view, 0)?;
     let mut sum = (words + table.index_select(&Tensor::new(positions, device)?, 0)?)?;
     let mut next = 1;
     if shape.types > 0 {
         // Architectures with a single segment read row 0 whatever the tokenizer says.
         let segments: Vec<u32> = tokens.segments.iter().map(|s| (*s).min(shape.types as u32 - 1)).collect();
-        let table = pass.leaf(slot, next)?;
+        let table = pass.leaf(view, next)?;
         sum = (sum + table.index_select(&Tensor::new(segments, device)?, 0)?)?;
         next += 1;
     }
-    let (gamma, beta) = (pass.leaf(slot, next)?, pass.leaf(slot, next + 1)?);
+    let (gamma, beta) = (pass.leaf(view, next)?, pass.leaf(view, next + 1)?);
     let normalised = layer_norm(&sum, &gamma, &beta, shape.epsilon)?;
     let dropped = pass.dropout(&normalised, shape.hidden_dropout)?;
     if shape.width == shape.hidden {
         return Ok(dropped);
     }
-    let (weight, bias) = (pass.leaf(slot, next + 2)?, pass.leaf(slot, next + 3)?);
+    let (weight, bias) = (pass.leaf(view, next + 2)?, pass.leaf(view, next + 3)?);
     dropped.matmul(&weight.t()?)?.broadcast_add(&bias)
 }
 
@@ -44,11 +50,11 @@ pub(crate) fn embed(shape: &Shape, slot: &Slot, words: &Tensor, tokens: &Packed,
 /// type: rounded, they would cost the key bias the exact cancellation of its gradient.
 pub(crate) fn attend(
     shape: &Shape,
-    slot: &Slot,
+    view: &ParameterView,
     x: &Tensor,
     tokens: &Packed,
     prefix: Option<&Prefix>,
-    precision: Precision,
+    precision: ProductPrecision,
     pass: &mut Pass,
 ) -> Result<Tensor> {
     let dropout = pass.next_dropout(shape.attention_dropout);
@@ -56,7 +62,7 @@ pub(crate) fn attend(
     let grid = Grid::of(tokens);
     let x = grid.spread(x)?;
     let mut heads_of = |weight: usize, bias: usize, fixed: Option<&Tensor>| -> Result<Tensor> {
-        let (weight, bias) = (pass.leaf(slot, weight)?, pass.leaf(slot, bias)?);
+        let (weight, bias) = (pass.leaf(view, weight)?, pass.leaf(view, bias)?);
         let mut y =
             product(precision, &x, &weight)?.broadcast_add(&bias)?.reshape((sequences, grid.extent, shape.hidden))?;
         if let Some(fixed) = fixed {
@@ -79,42 +85,48 @@ pub(crate) fn attend(
             * Tensor::from_vec(factors, probabilities.shape(), x.device())?.to_dtype(probabilities.dtype())?)?;
     }
     let context = probabilities.matmul(&value)?.transpose(1, 2)?.reshape((sequences * grid.extent, shape.hidden))?;
-    product(precision, &grid.gather(&context)?, &pass.leaf(slot, place::ATTENDED)?)
+    product(precision, &grid.gather(&context)?, &pass.leaf(view, place::ATTENDED)?)
 }
 
 /// LN(dropout(y + bias) + residual).
 pub(crate) fn add_norm(
     shape: &Shape,
     norm: Norm,
-    slot: &Slot,
+    view: &ParameterView,
     y: &Tensor,
     residual: &Tensor,
     pass: &mut Pass,
 ) -> Result<Tensor> {
     let [bias, gamma, beta] = place::norm(norm);
-    let (bias, gamma, beta) = (pass.leaf(slot, bias)?, pass.leaf(slot, gamma)?, pass.leaf(slot, beta)?);
+    let (bias, gamma, beta) = (pass.leaf(view, bias)?, pass.leaf(view, gamma)?, pass.leaf(view, beta)?);
     let sum = (pass.dropout(&y.broadcast_add(&bias)?, shape.hidden_dropout)? + residual)?;
     layer_norm(&sum, &gamma, &beta, shape.epsilon)
 }
 
 /// W₂·σ(W₁x + b₁), without the last bias.
-pub(crate) fn feed(shape: &Shape, slot: &Slot, x: &Tensor, precision: Precision, pass: &mut Pass) -> Result<Tensor> {
-    let (weight, bias) = (pass.leaf(slot, place::WIDEN)?, pass.leaf(slot, place::WIDEN_BIAS)?);
+pub(crate) fn feed_forward(
+    shape: &Shape,
+    view: &ParameterView,
+    x: &Tensor,
+    precision: ProductPrecision,
+    pass: &mut Pass,
+) -> Result<Tensor> {
+    let (weight, bias) = (pass.leaf(view, place::INTERMEDIATE_MAP)?, pass.leaf(view, place::INTERMEDIATE_MAP_BIAS)?);
     let wide = product(precision, x, &weight)?.broadcast_add(&bias)?;
     let active = match shape.activation {
         Activation::Gelu | Activation::GeluTanh => gelu(&wide, shape.activation)?,
         Activation::Relu => wide.relu()?,
         Activation::Silu => wide.silu()?,
     };
-    product(precision, &active, &pass.leaf(slot, place::NARROW)?)
+    product(precision, &active, &pass.leaf(view, place::OUTPUT_MAP)?)
 }
 
 /// xWᵀ, `[tokens, rows of W]`. In bf16 operands and result are rounded, and sums over the inner dimension run in f32 on
 /// every device, as under PyTorch's autocast; what flows back is rounded alike and leaves in f32.
-fn product(precision: Precision, x: &Tensor, weight: &Tensor) -> Result<Tensor> {
+fn product(precision: ProductPrecision, x: &Tensor, weight: &Tensor) -> Result<Tensor> {
     match precision {
-        Precision::F32 => x.matmul(&weight.t()?),
-        Precision::Bf16 => {
+        ProductPrecision::F32 => x.matmul(&weight.t()?),
+        ProductPrecision::Bf16 => {
             precision.check_states(x)?;
             x.to_dtype(DType::BF16)?.matmul(&weight.to_dtype(DType::BF16)?.t()?)?.to_dtype(DType::F32)
         }

@@ -131,7 +131,7 @@ impl Pretrained {
     pub fn insert(&self, owner: &str, params: &mut Params) -> candle_core::Result<()> {
         for part in Part::all(self.encoder.layers()) {
             let weights = self.weights(part, params.dtype());
-            params.insert(&format!("{owner}/{part}"), self.encoder.layout(part), &weights)?;
+            params.insert(&format!("{owner}/{part}"), self.encoder.layout(part), &weights, true)?;
         }
         Ok(())
     }

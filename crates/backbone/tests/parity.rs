@@ -11,9 +11,10 @@ use std::path::Path as FilePath;
 
 use candle_core::{DType, Device, Result, Tensor};
 use mtl_backbone::checkpoint::{Checkpoint, NamedTensor, read_safetensors};
-use mtl_backbone::kernel::Precision;
+use mtl_backbone::kernel::ProductPrecision;
 use mtl_backbone::{
-    ARCHITECTURES, Encoder, Family, Flat, Params, Pass, Path, Pooling, Pretrained, Row, pool, pretrained,
+    ARCHITECTURES, Encoder, Family, Flat, Implementation, Params, Pass, Pooling, Pretrained, TaskGradient, pool,
+    pretrained,
 };
 use mtl_task::rng::Key;
 use mtl_task::{Encoded, Packed};
@@ -21,7 +22,7 @@ use serde_json::Value;
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures");
 const FOLDERS: [&str; 5] = ["bert", "bert-legacy", "distilbert", "electra", "roberta"];
-const PATHS: [Path; 2] = [Path::Reference, Path::Auto];
+const PATHS: [Implementation; 2] = [Implementation::Reference, Implementation::Auto];
 
 /// A fixture's model, its parameters, and what PyTorch makes of them.
 struct Fixture {
@@ -36,11 +37,11 @@ struct Answer {
     states: Vec<f32>,
     logits: Vec<f32>,
     loss: f64,
-    row: Row,
+    row: TaskGradient,
 }
 
 impl Fixture {
-    fn read(name: &str, path: Path, device: &Device) -> Self {
+    fn read(name: &str, path: Implementation, device: &Device) -> Self {
         let folder = FilePath::new(FIXTURES).join(name);
         let checkpoint = Checkpoint::read(&folder).expect("a sound folder");
         let model = pretrained(&checkpoint).expect("a known architecture");
@@ -48,8 +49,8 @@ impl Fixture {
         let mut params = params(&model, device).expect("a valid layout");
         let weight = Tensor::new(numbers::<Vec<f32>>(&expected["head"]["weight"]), &Device::Cpu).expect("a matrix");
         let bias = Tensor::new(numbers::<f32>(&expected["head"]["bias"]), &Device::Cpu).expect("a vector");
-        params.insert_tensor("task.x/head.weight", &weight, true).expect("a new name");
-        params.insert_tensor("task.x/head.bias", &bias, false).expect("a new name");
+        params.insert_tensor("task.x/head.weight", &weight, true, true).expect("a new name");
+        params.insert_tensor("task.x/head.bias", &bias, false, true).expect("a new name");
         Self { encoder: model.encoder.with_path(path), params, expected, tensors }
     }
 
@@ -123,7 +124,7 @@ fn everywhere(test: impl Fn(&str, Fixture) -> Result<()>) -> Result<()> {
             test(&format!("{name}, {path:?}"), Fixture::read(name, path, &Device::Cpu))?;
         }
         if let Some(gpu) = &gpu {
-            test(&format!("{name}, {:?}", gpu.location()), Fixture::read(name, Path::Auto, gpu))?;
+            test(&format!("{name}, {:?}", gpu.location()), Fixture::read(name, Implementation::Auto, gpu))?;
         }
     }
     Ok(())
@@ -182,16 +183,16 @@ fn the_gradient_of_every_parameter_is_pytorchs() -> Result<()> {
 
 #[test]
 fn products_in_bf16_keep_the_gradients_near_pytorchs() -> Result<()> {
-    let mut ways = vec![(Path::Reference, Device::Cpu)];
-    match Precision::Bf16.is_available() {
-        true => ways.push((Path::Auto, Device::Cpu)),
+    let mut ways = vec![(Implementation::Reference, Device::Cpu)];
+    match ProductPrecision::Bf16.is_available() {
+        true => ways.push((Implementation::Auto, Device::Cpu)),
         false => println!("skipped: the fused kernel in bf16, for this CPU has no AVX512_BF16"),
     }
-    ways.extend(device::gpu()?.map(|gpu| (Path::Reference, gpu)));
+    ways.extend(device::gpu()?.map(|gpu| (Implementation::Reference, gpu)));
     for name in FOLDERS {
         for (path, device) in &ways {
             let mut fixture = Fixture::read(name, *path, device);
-            fixture.encoder = fixture.encoder.with_precision(Precision::Bf16)?;
+            fixture.encoder = fixture.encoder.with_precision(ProductPrecision::Bf16)?;
             // What rounding leaves of the key bias's vanishing gradient is measured against its layer's.
             gradients_hold(&format!("{name}, {path:?}, {:?}", device.location()), &fixture, 5e-2, 2e-2)?;
         }
@@ -246,7 +247,7 @@ fn the_published_minilm_answers_as_in_pytorch() -> Result<()> {
 }
 
 /// One AdamW step (Loshchilov and Hutter 2019) with the fixtures' settings, as plainly as it can be written.
-fn adamw(params: &Params, row: &Row, moments: &mut BTreeMap<String, [Vec<f32>; 2]>, step: i32) -> Result<()> {
+fn adamw(params: &Params, row: &TaskGradient, moments: &mut BTreeMap<String, [Vec<f32>; 2]>, step: i32) -> Result<()> {
     let (rate, first, second, epsilon, decay) = (1e-3f32, 0.9f32, 0.999f32, 1e-8f32, 0.01f32);
     for param in params.iter() {
         let length = param.layout().len();

@@ -1,7 +1,9 @@
 //! The reference path: every parameter gets a gradient, and it is the right one.
 
 use candle_core::{DType, Device, Result, Tensor};
-use mtl_backbone::{Encoder, Family, Flat, Params, Pass, Path, Pooling, Pretrained, Segment, pool, random};
+use mtl_backbone::{
+    Encoder, Family, Flat, GradientBlock, Implementation, Params, Pass, Pooling, Pretrained, pool, random,
+};
 use mtl_task::rng::Key;
 use mtl_task::{Encoded, Packed};
 use serde_json::json;
@@ -40,7 +42,7 @@ fn loss(encoder: &Family, params: &Params, pass: &mut Pass) -> Result<Tensor> {
     (&pooled * Tensor::from_vec(weights, pooled.shape(), &Device::Cpu)?)?.sum_all()
 }
 
-fn agrees_with_finite_differences(architecture: &str, path: Path, dropout: f64) -> Result<()> {
+fn agrees_with_finite_differences(architecture: &str, path: Implementation, dropout: f64) -> Result<()> {
     let pretrained = tiny(architecture);
     let encoder = pretrained.encoder.clone().with_path(path).with_dropout(dropout, dropout);
     let params = params(&pretrained)?;
@@ -51,7 +53,7 @@ fn agrees_with_finite_differences(architecture: &str, path: Path, dropout: f64) 
     let mut stream = Key::new(3).stream();
     for param in params.iter() {
         let segment = row.0.get(param.name()).unwrap_or_else(|| panic!("{} got no gradient", param.name()));
-        if let Segment::Rows(rows) = segment {
+        if let GradientBlock::Rows(rows) = segment {
             assert_eq!(rows.ids, [1, 2, 5, 7, 22], "only the rows that the batch touched");
         }
         let gradient = segment.dense(param.layout().len())?;
@@ -82,20 +84,20 @@ fn agrees_with_finite_differences(architecture: &str, path: Path, dropout: f64) 
 #[test]
 fn gradients_agree_with_finite_differences_in_every_architecture() -> Result<()> {
     for architecture in ["bert", "roberta", "distilbert", "electra"] {
-        agrees_with_finite_differences(architecture, Path::Reference, 0.)?;
+        agrees_with_finite_differences(architecture, Implementation::Reference, 0.)?;
     }
     Ok(())
 }
 
 #[test]
 fn gradients_agree_with_finite_differences_through_the_same_dropout_mask() -> Result<()> {
-    agrees_with_finite_differences("bert", Path::Reference, 0.3)
+    agrees_with_finite_differences("bert", Implementation::Reference, 0.3)
 }
 
 #[test]
 fn the_path_that_the_device_chooses_agrees_too() -> Result<()> {
-    agrees_with_finite_differences("bert", Path::Auto, 0.3)?;
-    agrees_with_finite_differences("electra", Path::Auto, 0.)
+    agrees_with_finite_differences("bert", Implementation::Auto, 0.3)?;
+    agrees_with_finite_differences("electra", Implementation::Auto, 0.)
 }
 
 #[test]
@@ -105,7 +107,7 @@ fn padding_changes_no_answer() -> Result<()> {
     let (a, b) = (text(&[1, 5, 7, 2]), text(&[1, 2]));
     let params = params(&pretrained)?;
     let run = |tokens: &Packed| -> Result<Vec<Vec<f64>>> {
-        let encoder = pretrained.encoder.clone().with_path(Path::Reference);
+        let encoder = pretrained.encoder.clone().with_path(Implementation::Reference);
         let mut pass = Pass::evaluation();
         let x = encoder.states("shared", &params, tokens, &mut pass)?;
         pool(&x, tokens, Pooling::Mean)?.to_vec2()

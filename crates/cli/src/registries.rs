@@ -2,10 +2,10 @@
 
 use mtl_backbone::Architecture;
 use mtl_eval::Metric;
-use mtl_task::Kind;
+use mtl_task::{Kind, Registry};
 
 /// Every registry that a command reads.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct Registries {
     /// Encoder architectures.
     pub architectures: &'static [Architecture],
@@ -22,7 +22,7 @@ pub struct Registries {
     /// Learning-rate schedules.
     pub schedules: &'static [(&'static str, mtl_train::schedule::Factor)],
     /// Sharing strategies.
-    pub strategies: &'static [mtl_sharing::Entry],
+    pub strategies: Registry<mtl_sharing::Strategy>,
     /// Task kinds.
     pub tasks: &'static [Kind],
 }
@@ -37,7 +37,7 @@ impl Default for Registries {
             rules: mtl_weighting::RULES,
             samplers: mtl_data::sampler::SAMPLERS,
             schedules: mtl_train::schedule::SCHEDULES,
-            strategies: mtl_sharing::STRATEGIES,
+            strategies: Registry::default(),
             tasks: mtl_task::KINDS,
         }
     }

@@ -59,8 +59,8 @@ fn task(index: usize, answered: &Answered, finished: &Finished, steps: &[Step]) 
         report.metrics.iter().filter_map(|(name, scores)| Some((name.clone(), of(scores)?))).collect()
     };
     let test = scores(|scores| scores.test);
-    let look = |of: fn(&mtl_train::Look) -> &Vec<f64>| -> Curve {
-        let point = |look: &mtl_train::Look| Some(Point { step: look.step, value: *of(look).get(index)? });
+    let look = |of: fn(&mtl_train::EvaluationPoint) -> &Vec<f64>| -> Curve {
+        let point = |look: &mtl_train::EvaluationPoint| Some(Point { step: look.step, value: *of(look).get(index)? });
         Curve(finished.looks.iter().filter_map(point).collect())
     };
     let series = |of: fn(&Step) -> &Vec<Option<f64>>| -> Curve {

@@ -1,12 +1,12 @@
 //! A task's head: pooling, dropout, and one linear map (with a tanh layer before it if asked).
 
 use candle_core::{Result, Tensor};
-use mtl_backbone::{Param, Params, Pass, Pooling, anchors, pool};
+use mtl_backbone::{Encoder, Param, Pass, Pooling, anchors, pool};
 use mtl_task::rng::Key;
-use mtl_task::{Packed, Reads};
+use mtl_task::{Packed, Reads, TaskId};
 use serde::{Deserialize, Serialize};
 
-use crate::{TaskSite, per_token};
+use crate::{BuildContext, per_token};
 
 /// The `[head]` section.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -36,27 +36,21 @@ pub struct Head {
 }
 
 impl Head {
-    /// Puts the head of `task` over states of width `hidden` into `params`: weights N(0, 0.02²), biases 0.
+    /// Puts the head of the task `id` into the model: weights N(0, 0.02²), biases 0.
     ///
     /// # Errors
     /// If its names are taken.
-    pub fn insert(
-        settings: &HeadSettings,
-        task: &TaskSite,
-        hidden: usize,
-        params: &mut Params,
-        key: Key,
-    ) -> Result<Self> {
+    pub fn insert(settings: &HeadSettings, id: TaskId, context: &mut BuildContext, key: Key) -> Result<Self> {
+        let (task, scope, hidden) = (&context.tasks[id.0], context.own(id), context.encoder.hidden());
         let key = key.named("head").named(&task.name);
         let mut map = |name: &str, outputs: usize, inputs: usize| -> Result<(Param, Param)> {
             let mut stream = key.named(name).stream();
             let values: Vec<f32> = (0..outputs * inputs).map(|_| (stream.normal() * 0.02) as f32).collect();
-            let weight = Tensor::from_vec(values, (outputs, inputs), params.device())?;
-            let bias = Tensor::zeros(outputs, params.dtype(), &params.device().clone())?;
-            let owner = format!("task.{}", task.name);
+            let weight = Tensor::from_vec(values, (outputs, inputs), &context.device())?;
+            let bias = Tensor::zeros(outputs, context.dtype(), &context.device())?;
             Ok((
-                params.insert_tensor(&format!("{owner}/{name}.weight"), &weight, true)?,
-                params.insert_tensor(&format!("{owner}/{name}.bias"), &bias, false)?,
+                context.insert_tensor(&scope, &format!("{name}.weight"), &weight, true)?,
+                context.insert_tensor(&scope, &format!("{name}.bias"), &bias, false)?,
             ))
         };
         let maps = match settings.hidden {

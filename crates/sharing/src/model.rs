@@ -1,19 +1,19 @@
 //! A sharing strategy and one head per task are a model.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use candle_core::{DType, Device, Result, Tensor};
-use mtl_backbone::{Encoder, Family, Params, Pass, Pretrained};
+use mtl_backbone::{Family, Params, Pass, Pretrained};
 use mtl_task::rng::Key;
 use mtl_task::{Packed, Reads, TaskId};
 use serde_json::Value;
 
-use crate::{Accounting, Head, HeadSettings, Sharing, Site, find};
+use crate::{Accounting, BuildContext, Head, HeadSettings, Sharing, Strategy, Structure, Topology};
 
 /// What a model has to know of a task.
 #[derive(Clone, Debug, PartialEq)]
-pub struct TaskSite {
+pub struct TaskShape {
     /// Its name, which its parameters carry.
     pub name: String,
     /// Width of its head's output.
@@ -26,86 +26,41 @@ pub struct TaskSite {
 pub struct Model {
     /// All its parameters.
     pub params: Params,
+    /// Who owns them.
+    pub topology: Topology,
     /// The encoder, a function of some of them.
     pub encoder: Arc<Family>,
     /// How the tasks share them.
     pub sharing: Box<dyn Sharing>,
     /// The tasks.
-    pub tasks: Vec<TaskSite>,
-    heads: Vec<Head>,
+    pub tasks: Vec<TaskShape>,
+    /// Their heads.
+    pub heads: Heads,
+    /// Names of the parameters that were there before the first step.
+    built: BTreeSet<String>,
 }
 
-impl Model {
-    /// Builds the strategy called `strategy` with the settings in `section` over a pretrained encoder.
-    ///
-    /// # Errors
-    /// If the strategy is unknown, or its settings do not fit.
-    #[allow(clippy::too_many_arguments, reason = "one argument per thing a model is made of")]
-    pub fn build(
-        strategy: &str,
-        section: &Value,
-        head: &HeadSettings,
-        pretrained: &Pretrained,
-        tasks: Vec<TaskSite>,
-        key: Key,
-        device: &Device,
-        dtype: DType,
-    ) -> anyhow::Result<Self> {
-        let mut params = Params::new(device, dtype);
-        let encoder = Arc::new(pretrained.encoder.clone());
-        let mut site = Site {
-            pretrained,
-            encoder: encoder.clone(),
-            tasks: &tasks,
-            params: &mut params,
-            key: key.named("sharing"),
-        };
-        let mut sharing = (find(strategy)?.build)(section, &mut site)?;
-        let hidden = encoder.hidden();
-        let heads: Vec<Head> =
-            tasks.iter().map(|task| Head::insert(head, task, hidden, &mut params, key)).collect::<Result<_>>()?;
-        sharing.lend(&heads);
-        Ok(Self { params, encoder, sharing, tasks, heads })
-    }
+/// The heads of all tasks, in the recipe's order.
+#[derive(Clone, Debug)]
+pub struct Heads(Vec<Head>);
 
-    /// The logits of `task`, `[sequences, outputs]` or `[anchors, outputs]`.
+impl Heads {
+    /// The logits of `task` over what `sharing` shows it, `[sequences, outputs]` or `[anchors, outputs]`.
     ///
     /// # Errors
     /// Those of the forward pass.
-    pub fn logits(&self, task: TaskId, tokens: &Packed, pass: &mut Pass) -> Result<Tensor> {
-        self.logits_under(self.sharing.as_ref(), task, tokens, pass)
-    }
-
-    /// As [`Model::logits`], with another structure over the same parameters.
-    ///
-    /// # Errors
-    /// Those of the forward pass.
-    pub fn logits_under(
-        &self,
-        sharing: &dyn Sharing,
-        task: TaskId,
-        tokens: &Packed,
-        pass: &mut Pass,
-    ) -> Result<Tensor> {
+    pub fn logits(&self, sharing: &dyn Sharing, task: TaskId, tokens: &Packed, pass: &mut Pass) -> Result<Tensor> {
         let states = sharing.represent(task, tokens, pass)?;
-        self.heads[task.0].logits(&states, tokens, pass)
+        self.0[task.0].logits(&states, tokens, pass)
     }
 
-    /// The logits of each of `tasks` for the same `tokens`, in their order: bit for bit those of [`Model::logits`], but
+    /// The logits of each of `tasks` for the same `tokens`, in their order: bit for bit those of [`Heads::logits`], but
     /// states that several of the tasks see are computed once (one walk of the encoder in hard sharing). For a pass
-    /// that only answers; in training a pass is one task's.
+    /// that only predicts; in training a pass is one task's.
     ///
     /// # Errors
     /// Those of the forward pass.
-    pub fn logits_each(&self, tasks: &[TaskId], tokens: &Packed, pass: &mut Pass) -> Result<Vec<Tensor>> {
-        self.logits_each_under(self.sharing.as_ref(), tasks, tokens, pass)
-    }
-
-    /// As [`Model::logits_each`], with another structure over the same parameters.
-    ///
-    /// # Errors
-    /// Those of the forward pass.
-    pub fn logits_each_under(
+    pub fn logits_each(
         &self,
         sharing: &dyn Sharing,
         tasks: &[TaskId],
@@ -113,27 +68,100 @@ impl Model {
         pass: &mut Pass,
     ) -> Result<Vec<Tensor>> {
         let states = sharing.represent_each(tasks, tokens, pass)?;
-        tasks.iter().zip(&states).map(|(task, states)| self.heads[task.0].logits(states, tokens, pass)).collect()
+        tasks.iter().zip(&states).map(|(task, states)| self.0[task.0].logits(states, tokens, pass)).collect()
+    }
+
+    /// The head of `task`.
+    ///
+    /// # Panics
+    /// If there is no such task.
+    pub fn of(&self, task: TaskId) -> &Head {
+        &self.0[task.0]
+    }
+}
+
+impl Model {
+    /// Builds `strategy` with the settings in `section` over a pretrained encoder.
+    ///
+    /// # Errors
+    /// If its settings do not fit.
+    #[allow(clippy::too_many_arguments, reason = "one argument per thing a model is made of")]
+    pub fn build(
+        strategy: &Strategy,
+        section: &Value,
+        head: &HeadSettings,
+        pretrained: &Pretrained,
+        tasks: Vec<TaskShape>,
+        key: Key,
+        device: &Device,
+        dtype: DType,
+    ) -> anyhow::Result<Self> {
+        let (mut params, mut topology) = (Params::new(device, dtype), Topology::new(tasks.len()));
+        let encoder = Arc::new(pretrained.encoder.clone());
+        let named = key.named("sharing");
+        let mut context =
+            BuildContext::new(pretrained, encoder.clone(), (&tasks, &[]), &mut params, &mut topology, named);
+        let heads: Vec<Head> =
+            (0..tasks.len()).map(|task| Head::insert(head, TaskId(task), &mut context, key)).collect::<Result<_>>()?;
+        let mut context =
+            BuildContext::new(pretrained, encoder.clone(), (&tasks, &heads), &mut params, &mut topology, named);
+        let sharing = (strategy.build)(section, &mut context)?;
+        let built = params.iter().map(|param| param.name().to_string()).collect();
+        Ok(Self { params, topology, encoder, sharing, tasks, heads: Heads(heads), built })
+    }
+
+    /// The logits of `task`, see [`Heads::logits`].
+    ///
+    /// # Errors
+    /// Those of the forward pass.
+    pub fn logits(&self, task: TaskId, tokens: &Packed, pass: &mut Pass) -> Result<Tensor> {
+        self.heads.logits(self.sharing.as_ref(), task, tokens, pass)
+    }
+
+    /// The logits of each of `tasks`, see [`Heads::logits_each`].
+    ///
+    /// # Errors
+    /// Those of the forward pass.
+    pub fn logits_each(&self, tasks: &[TaskId], tokens: &Packed, pass: &mut Pass) -> Result<Vec<Tensor>> {
+        self.heads.logits_each(self.sharing.as_ref(), tasks, tokens, pass)
     }
 
     /// Names of the parameters that `task` can reach, its head's included.
     pub fn reach(&self, task: TaskId) -> BTreeSet<String> {
-        self.sharing.reach(task).into_iter().chain(self.heads[task.0].names()).collect()
+        self.topology.reached_by(task)
     }
 
     /// Names of the parameters of the head of `task`.
     pub fn head(&self, task: TaskId) -> Vec<String> {
-        self.heads[task.0].names()
+        self.heads.of(task).names()
     }
 
-    /// Names of the trainable parameters that at least two tasks can reach.
+    /// Names of the trained parameters that at least two tasks can reach.
     pub fn shared(&self) -> BTreeSet<String> {
-        let mut reached: BTreeMap<String, usize> = BTreeMap::new();
-        for task in 0..self.tasks.len() {
-            self.reach(TaskId(task)).into_iter().for_each(|name| *reached.entry(name).or_default() += 1);
+        self.topology.shared()
+    }
+
+    /// What a checkpoint keeps of the structure, to be restored before any weight.
+    pub fn structure(&self) -> Structure {
+        Structure::of(&self.params, &self.topology, &self.built)
+    }
+
+    /// Takes on a structure that a checkpoint kept: its parameters, their owners, and the strategy's use of them. The
+    /// values are to be read afterwards.
+    ///
+    /// # Errors
+    /// If it is the structure of another model, or the strategy cannot have it.
+    pub fn restructure(&mut self, saved: &Structure) -> Result<()> {
+        if saved.topology.tasks() != self.tasks.len() {
+            let (found, own) = (saved.topology.tasks(), self.tasks.len());
+            candle_core::bail!("a structure of {found} tasks for a model of {own}");
         }
-        let trainable = |name: &str| self.params.get(name).is_some_and(|param| param.trainable());
-        reached.into_iter().filter(|(name, tasks)| *tasks > 1 && trainable(name)).map(|(name, _)| name).collect()
+        if saved.topology == self.topology {
+            return Ok(());
+        }
+        saved.rebuild(&mut self.params)?;
+        self.topology = saved.topology.clone();
+        self.sharing.restructure(&self.topology, &self.params)
     }
 
     /// What it costs in parameters, against `single` encoder weights for one task.

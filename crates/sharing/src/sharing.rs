@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use candle_core::{Result, Tensor};
-use mtl_backbone::{Family, Params, Part, Pass, Pretrained};
-use mtl_task::rng::Key;
+use mtl_backbone::{Params, Part, Pass};
+use mtl_nash::Gram;
 use mtl_task::{Packed, Progress, TaskId};
 
-use crate::{Head, TaskSite};
+use crate::{BuildContext, Change, Topology};
 
 /// How tasks share an encoder.
 pub trait Sharing: Send + Sync {
@@ -28,15 +28,7 @@ pub trait Sharing: Send + Sync {
         tasks.iter().map(|&task| self.represent(task, tokens, pass)).collect()
     }
 
-    /// Names of the parameters that `task` can reach, its head's aside. A parameter is shared if at least two tasks
-    /// reach it; that is decided once, not read off a step's gradients.
-    fn reach(&self, task: TaskId) -> Vec<String>;
-
-    /// Lends the tasks' heads, in the recipe's order, to strategies that read what other tasks answer. Called once,
-    /// when the model is built.
-    fn lend(&mut self, _heads: &[Head]) {}
-
-    /// A differentiable price on the parameters, added to the combined gradient as it is.
+    /// A differentiable penalty on the parameters, added to the combined gradient as it is.
     ///
     /// # Errors
     /// Those of candle.
@@ -44,12 +36,26 @@ pub trait Sharing: Send + Sync {
         Ok(None)
     }
 
-    /// Called after every optimizer step with the learning `rate` it took: anneal, grow, pull together.
+    /// Called after every optimizer step: anneal, grow, pull together, split and join. Whoever changes the structure
+    /// does so through `change`, which raises the topology's version; the trainer then works out its groups again.
     ///
     /// # Errors
     /// Those of candle.
-    fn adapt(&mut self, _progress: Progress, _rate: f64) -> Result<()> {
+    fn adapt(&mut self, _change: &mut Change, _step: &mut StepView) -> Result<()> {
         Ok(())
+    }
+
+    /// Takes on the structure `topology` over `params`, which hold all of its parameters, their values not read yet:
+    /// for going on from a checkpoint that was saved after the structure had changed.
+    ///
+    /// # Errors
+    /// If the strategy cannot have this structure. One that never changes has the one that it was built with alone.
+    fn restructure(&mut self, topology: &Topology, _params: &Params) -> Result<()> {
+        candle_core::bail!(
+            "the checkpoint's structure (version {}) is not the one that this strategy was built with, and it does not \
+             change in training",
+            topology.version()
+        )
     }
 
     /// How `budget` steps are spent. One phase by default.
@@ -111,7 +117,7 @@ pub trait Sharing: Send + Sync {
 }
 
 /// A strategy's section of the recipe; its defaults are the paper's.
-pub trait Strategy: serde::de::DeserializeOwned + serde::Serialize + Default {
+pub trait StrategySettings: serde::de::DeserializeOwned + serde::Serialize + Default {
     /// What is wrong with these settings for an encoder of `layers` layers and `tasks` tasks, before anything is built.
     ///
     /// # Errors
@@ -126,28 +132,14 @@ pub trait Strategy: serde::de::DeserializeOwned + serde::Serialize + Default {
         None
     }
 
-    /// Puts the strategy's parameters into `site` and answers how they are used.
+    /// Puts the strategy's parameters into `context` and returns how they are used.
     ///
     /// # Errors
     /// If the settings do not fit the encoder or the tasks.
-    fn build(self, site: &mut Site) -> anyhow::Result<Box<dyn Sharing>>;
+    fn build(self, context: &mut BuildContext) -> anyhow::Result<Box<dyn Sharing>>;
 }
 
-/// Where a strategy is built.
-pub struct Site<'a> {
-    /// The encoder and the weights that training starts from.
-    pub pretrained: &'a Pretrained,
-    /// The encoder, shared with the model.
-    pub encoder: Arc<Family>,
-    /// The tasks, in the recipe's order.
-    pub tasks: &'a [TaskSite],
-    /// The model's parameters: strategies insert theirs.
-    pub params: &'a mut Params,
-    /// Names the random numbers of the initial values.
-    pub key: Key,
-}
-
-/// A stretch of training.
+/// A phase of training.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Phase {
     /// What it is for.
@@ -167,6 +159,21 @@ impl Phase {
     }
 }
 
+/// What a strategy sees of a step that was just taken.
+pub struct StepView<'a> {
+    /// The tasks that took part, in the order of the Gram matrices' rows.
+    pub tasks: &'a [TaskId],
+    /// The inner products of their gradients over each parameter that at least two tasks train, by the parameter's
+    /// name, in the first mini-batch. Empty where no weighting rule, and not the strategy, asks for gradients.
+    pub grams: &'a BTreeMap<String, Gram>,
+    /// How far training was before the step.
+    pub progress: Progress,
+    /// The learning rate that the step took.
+    pub learning_rate: f64,
+    /// Dev scores and losses on demand.
+    pub held_out: &'a mut dyn DevScores,
+}
+
 /// How well the model does on dev data, for strategies that choose between candidates.
 pub trait DevScores {
     /// The headline score of `task` on its dev split with the weights and structure as they are now.
@@ -174,6 +181,27 @@ pub trait DevScores {
     /// # Errors
     /// Those of the forward pass.
     fn score(&mut self, sharing: &dyn Sharing, task: TaskId) -> Result<f64>;
+
+    /// The loss of every dev example of `task`, in the order of the split, with the weights and structure as they are
+    /// now, without dropout.
+    ///
+    /// # Errors
+    /// Those of the forward pass.
+    fn losses(&mut self, sharing: &dyn Sharing, task: TaskId) -> Result<Vec<f64>>;
+}
+
+/// No dev data, where there is none to be had.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoDevScores;
+
+impl DevScores for NoDevScores {
+    fn score(&mut self, _sharing: &dyn Sharing, _task: TaskId) -> Result<f64> {
+        candle_core::bail!("there is no dev data to score on")
+    }
+
+    fn losses(&mut self, _sharing: &dyn Sharing, _task: TaskId) -> Result<Vec<f64>> {
+        candle_core::bail!("there is no dev data to take losses on")
+    }
 }
 
 /// A bit per element.

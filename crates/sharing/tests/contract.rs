@@ -8,19 +8,19 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use candle_core::DType;
 use mtl_backbone::Pass;
-use mtl_sharing::{Entry, Model, STRATEGIES};
+use mtl_sharing::{Model, Owner, STRATEGIES, Strategy};
 use mtl_task::TaskId;
 use serde_json::{Value, json};
-use support::{HIDDEN, INTERMEDIATE, LAYERS, Standing, VOCABULARY};
+use support::{HIDDEN, INTERMEDIATE, LAYERS, RunState, VOCABULARY};
 use support::{answers, build, gradients, keep, texts, tiny, train, train_until};
 
 /// Runs `test` on every strategy with its default section, for two tasks and for three.
-fn for_every_strategy(test: impl Fn(&Entry, Model) -> Result<()>) -> Result<()> {
+fn for_every_strategy(test: impl Fn(&Strategy, Model) -> Result<()>) -> Result<()> {
     for_every_strategy_of(&[2, 3], test)
 }
 
 /// As [`for_every_strategy`], for so many `tasks`; training takes its time.
-fn for_every_strategy_of(tasks: &[usize], test: impl Fn(&Entry, Model) -> Result<()>) -> Result<()> {
+fn for_every_strategy_of(tasks: &[usize], test: impl Fn(&Strategy, Model) -> Result<()>) -> Result<()> {
     for entry in STRATEGIES {
         for &tasks in tasks {
             let place = || format!("strategy `{}`, {tasks} tasks", entry.name);
@@ -79,25 +79,18 @@ fn every_trained_parameter_is_reached_and_gets_a_finite_gradient() -> Result<()>
 #[test]
 fn every_parameter_has_an_owner_and_a_name_of_its_own_in_files() -> Result<()> {
     for_every_strategy(|_, model| {
-        let owners: BTreeSet<String> = model.tasks.iter().map(|task| format!("task.{}", task.name)).collect();
         for param in model.params.iter() {
-            let owner = param.owner();
-            let known = ["shared", "frozen"].contains(&owner) || owners.contains(owner);
-            ensure!(known && param.name().contains('/'), "nobody owns `{}`", param.name());
-            ensure!(param.trainable() == (owner != "frozen"), "`{}` is frozen by its name alone", param.name());
-            if owners.contains(owner) {
-                let reaching: Vec<&str> = every_task(&model)
-                    .into_iter()
-                    .filter(|task| model.reach(*task).contains(param.name()))
-                    .map(|task| model.tasks[task.0].name.as_str())
-                    .collect();
-                ensure!(
-                    reaching.iter().any(|task| format!("task.{task}") == owner),
-                    "`{}` is reached by {reaching:?}, not by its owner",
-                    param.name()
-                );
-            }
+            let owner = model.topology.owner_of(param.name());
+            ensure!(owner.is_some() && param.name().contains('/'), "nobody owns `{}`", param.name());
+            ensure!(
+                param.trainable() == (owner != Some(&Owner::Frozen)),
+                "`{}` is trained by its owners",
+                param.name()
+            );
+            ensure!(model.topology.trained_by(param.name()).is_none_or(|tasks| !tasks.is_empty()));
         }
+        let owned = model.topology.iter().all(|(name, _)| model.params.get(name).is_some());
+        ensure!(owned, "the topology knows parameters that the model lacks");
         let tensors = model.params.tensors()?;
         let names: BTreeSet<&String> = tensors.iter().map(|(name, _)| name).collect();
         ensure!(names.len() == tensors.len(), "two tensors of a checkpoint have one name");
@@ -203,7 +196,7 @@ fn an_interrupted_training_goes_on_with_the_same_bits() -> Result<()> {
         train(&mut model, 12, 0.02)?;
         let fresh = || build(entry.name, &(entry.defaults)(), &tiny(5), model.tasks.len(), DType::F32);
         let mut before = fresh()?;
-        let (at, _) = train_until(&mut before, 12, 0.02, Standing::default(), of / 2)?;
+        let (at, _) = train_until(&mut before, 12, 0.02, RunState::default(), of / 2)?;
         let (tensors, state) = keep(&before)?;
         let mut after = fresh()?;
         after.params.assign(&tensors)?;

@@ -5,19 +5,13 @@ mod tiny;
 use std::collections::BTreeSet;
 
 use candle_core::Result;
-use mtl_sharing::{DevScores, Sharing};
-use mtl_task::{Progress, TaskId};
+use mtl_sharing::NoDevScores;
+use mtl_task::Progress;
 use serde_json::json;
-use tiny::{model, penalty_row, saved};
+use tiny::{adapt, model, penalty_row, saved};
 
 #[test]
 fn successive_training_takes_turns_and_keeps_to_what_the_task_before_learnt() -> Result<()> {
-    struct NoScores;
-    impl DevScores for NoScores {
-        fn score(&mut self, _: &dyn Sharing, task: TaskId) -> Result<f64> {
-            candle_core::bail!("nobody scores task {}", task.0)
-        }
-    }
     let section = json!({ "successive": 0.5, "rounds": 2, "layers": { "t0": 2, "t1": 1 } });
     let mut built = model("hierarchical", section.clone(), 3);
     let phases = built.sharing.phases(20);
@@ -25,9 +19,9 @@ fn successive_training_takes_turns_and_keeps_to_what_the_task_before_learnt() ->
         phases.iter().flat_map(|phase| phase.tasks.clone().expect("one task")).map(|t| t.0).collect();
     assert_eq!(tasks, [1, 0, 2, 1, 0, 2], "low tasks first");
     assert_eq!(phases.iter().map(|phase| phase.steps).sum::<usize>(), 20);
-    built.sharing.enter(0, &mut NoScores)?;
+    built.sharing.enter(0, &mut NoDevScores)?;
     assert!(built.sharing.penalty()?.is_none(), "no task was before");
-    built.sharing.enter(2, &mut NoScores)?;
+    built.sharing.enter(2, &mut NoDevScores)?;
     let state = built.sharing.state()?;
     tiny::disturb(&built, 0.1)?;
     let kept = ["shared/words", "shared/embeddings", "shared/layer.0", "shared/layer.1"];
@@ -61,7 +55,7 @@ fn every_coupling_has_the_gradient_of_its_value() -> Result<()> {
         tiny::disturb(&built, 0.1)?;
         tiny::agrees_with_finite_differences(&built, 1e-6)?;
         let stale = built.sharing.penalty()?.expect("a price").to_scalar::<f64>()?;
-        built.sharing.adapt(Progress { step: 9, of: 20 }, 0.)?;
+        adapt(&mut built, Progress { step: 9, of: 20 }, 0.)?;
         let fresh = built.sharing.penalty()?.expect("a price").to_scalar::<f64>()?;
         assert!(fresh <= stale * (1. + 1e-12), "an old root gives a bound from above: {stale}, then {fresh}");
         tiny::agrees_with_finite_differences(&built, 1e-6)?;
@@ -78,7 +72,7 @@ fn the_fresh_trace_norm_is_that_of_the_singular_values() -> Result<()> {
         // One tensor of one task moves by a matrix of a single entry 2: each of its unfoldings has the one singular
         // value 2.
         tiny::nudge(&built, "task.t1/layer.1", 5, 2.)?;
-        built.sharing.adapt(Progress { step: 9, of: 20 }, 0.)?;
+        adapt(&mut built, Progress { step: 9, of: 20 }, 0.)?;
         Ok(built.sharing.penalty()?.expect("a price").to_scalar::<f64>()? - start)
     };
     for (unfolding, matrices) in [("laf", 1.), ("tt", 2.), ("tucker", 3.)] {
@@ -94,9 +88,9 @@ fn inverse_roots_are_part_of_the_state() -> Result<()> {
     let mut built = model("soft", section.clone(), 2);
     tiny::disturb(&built, 0.1)?;
     let at_start = penalty_row(&built)?;
-    built.sharing.adapt(Progress { step: 3, of: 20 }, 0.)?;
+    adapt(&mut built, Progress { step: 3, of: 20 }, 0.)?;
     assert_eq!(penalty_row(&built)?, at_start, "not yet");
-    built.sharing.adapt(Progress { step: 4, of: 20 }, 0.)?;
+    adapt(&mut built, Progress { step: 4, of: 20 }, 0.)?;
     assert_ne!(penalty_row(&built)?, at_start, "every fifth step");
     let mut twin = model("soft", section, 2);
     twin.params.assign(&saved(&built)?)?;

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Result, Tensor};
-use mtl_backbone::{Family, Flat, Param, Part, Pass, Pretrained, Row, Segment, random};
-use mtl_sharing::{HeadSettings, Model, TaskSite, find};
+use mtl_backbone::{Family, Flat, GradientBlock, Param, Part, Pass, Pretrained, TaskGradient, random};
+use mtl_sharing::{HeadSettings, Model, TaskShape, find};
 use mtl_task::rng::Key;
 use mtl_task::{Encoded, Packed, Reads, TaskId};
 use serde_json::{Value, json};
@@ -35,10 +35,19 @@ fn texts() -> Packed {
 }
 
 fn model_over(pretrained: &Pretrained, strategy: &str, section: &Value, dtype: DType, seed: u64) -> Model {
-    let tasks = ["a", "b"].map(|name| TaskSite { name: name.into(), outputs: 3, reads: Reads::Text });
+    let tasks = ["a", "b"].map(|name| TaskShape { name: name.into(), outputs: 3, reads: Reads::Text });
     let head = HeadSettings { dropout: 0., ..HeadSettings::default() };
-    Model::build(strategy, section, &head, pretrained, tasks.to_vec(), Key::new(seed), &Device::Cpu, dtype)
-        .unwrap_or_else(|error| panic!("{strategy} {section}: {error:#}"))
+    Model::build(
+        mtl_sharing::find(strategy).expect("a strategy"),
+        section,
+        &head,
+        pretrained,
+        tasks.to_vec(),
+        Key::new(seed),
+        &Device::Cpu,
+        dtype,
+    )
+    .unwrap_or_else(|error| panic!("{strategy} {section}: {error:#}"))
 }
 
 fn model(strategy: &str, section: &Value) -> Model {
@@ -64,7 +73,7 @@ fn loss(model: &Model, task: TaskId, pass: &mut Pass) -> Result<Tensor> {
     (&logits * Tensor::from_vec(weights, logits.shape(), &Device::Cpu)?.to_dtype(logits.dtype())?)?.sum_all()
 }
 
-fn row(model: &Model, task: TaskId) -> Result<Row> {
+fn row(model: &Model, task: TaskId) -> Result<TaskGradient> {
     let mut pass = Pass::training(Key::new(11));
     let loss = loss(model, task, &mut pass)?;
     pass.backward(&loss, &model.params)
@@ -170,8 +179,8 @@ fn every_trainable_parameter_gets_the_right_gradient() -> Result<()> {
             for entry in param.layout().entries() {
                 for _ in 0..2 {
                     let index = match segment {
-                        Segment::Rows(rows) => rows.ids[stream.below(rows.ids.len())] as usize * rows.width,
-                        Segment::Dense(_) => entry.range.start + stream.below(entry.range.len()),
+                        GradientBlock::Rows(rows) => rows.ids[stream.below(rows.ids.len())] as usize * rows.width,
+                        GradientBlock::Dense(_) => entry.range.start + stream.below(entry.range.len()),
                     };
                     let at = |offset: f64| -> Result<f64> {
                         element(param, index, offset)?;
@@ -194,7 +203,7 @@ fn every_trainable_parameter_gets_the_right_gradient() -> Result<()> {
 }
 
 /// A row holds a finite gradient for every trainable parameter that the task reaches, and for no other.
-fn check_row(model: &Model, task: TaskId, row: &Row, about: &str) {
+fn check_row(model: &Model, task: TaskId, row: &TaskGradient, about: &str) {
     let trainable = |name: &String| model.params.get(name).is_some_and(|param| param.trainable());
     let reached: Vec<String> = model.reach(task).into_iter().filter(trainable).collect();
     assert_eq!(row.0.keys().collect::<Vec<_>>(), reached.iter().collect::<Vec<_>>(), "{about}");

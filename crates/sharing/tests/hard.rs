@@ -127,14 +127,14 @@ fn a_mix_begins_as_the_mean_of_all_states_and_learns() -> Result<()> {
     let mut pass = Pass::evaluation();
     let tokens = texts(task);
     let encoder = &plain.encoder;
-    let mut slot = |part: &str| pass.slot(plain.params.get(part).expect("a part"));
-    let slots = [slot("shared/words")?, slot("shared/embeddings")?];
-    let words = encoder.words(&slots[0], &tokens, &mut Pass::evaluation())?;
-    let mut states = vec![encoder.embed(&slots[1], &words, &tokens, &mut Pass::evaluation())?];
+    let mut view = |part: &str| pass.view(plain.params.get(part).expect("a part"));
+    let views = [view("shared/words")?, view("shared/embeddings")?];
+    let words = encoder.words(&views[0], &tokens, &mut Pass::evaluation())?;
+    let mut states = vec![encoder.embed(&views[1], &words, &tokens, &mut Pass::evaluation())?];
     for index in 0..LAYERS {
-        let slot = Pass::evaluation().slot(plain.params.get(&format!("shared/layer.{index}")).context("a layer")?)?;
+        let view = Pass::evaluation().view(plain.params.get(&format!("shared/layer.{index}")).context("a layer")?)?;
         let below = &states[index];
-        states.push(encoder.layer(&slot, below, &tokens, &Default::default(), &mut Pass::evaluation())?);
+        states.push(encoder.layer(&view, below, &tokens, &Default::default(), &mut Pass::evaluation())?);
     }
     let mean = (Tensor::stack(&states, 0)?.sum(0)? * (1. / (LAYERS + 1) as f64))?;
     let found = model.sharing.represent(task, &tokens, &mut Pass::evaluation())?;

@@ -3,10 +3,10 @@
 mod tiny;
 
 use candle_core::Result;
-use mtl_backbone::Row;
+use mtl_backbone::TaskGradient;
 use mtl_task::Progress;
 use serde_json::{Value, json};
-use tiny::{descend, distance, model, row, step};
+use tiny::{adapt, descend, distance, model, row, step};
 
 const PROGRESS: Progress = Progress { step: 0, of: 3 };
 
@@ -18,7 +18,7 @@ fn is_the_same(strategy: &str, section: Value, other: &str, other_section: Value
     for _ in 0..3 {
         for model in [&mut a, &mut b] {
             step(model, 1., 0.05)?;
-            model.sharing.adapt(PROGRESS, 0.05)?;
+            adapt(model, PROGRESS, 0.05)?;
         }
     }
     assert!(distance(&a, &b)? < 1e-10, "{strategy} and {other} end {} apart", distance(&a, &b)?);
@@ -48,8 +48,8 @@ fn soft_with_an_infinite_pull_to_the_mean_is_hard_with_the_mean_of_gradients() -
         let (mut soft, hard) = (model("soft", section, 3), model("hard", json!({}), 3));
         for _ in 0..3 {
             step(&soft, 1., rate)?;
-            soft.sharing.adapt(PROGRESS, rate)?;
-            let mut mean = Row::default();
+            adapt(&mut soft, PROGRESS, rate)?;
+            let mut mean = TaskGradient::default();
             for task in 0..3 {
                 let mut row = row(&hard, task)?;
                 // The heads are nobody else's: their gradient is no mean.

@@ -223,8 +223,17 @@ fn single_small_meets_its_share_of_a_wider_encoder() -> Result<()> {
     for (tasks, layers) in [(1, 6), (2, 3), (4, 1)] {
         let (head, device) = (HeadSettings::default(), Device::Cpu);
         let (sites, section) = (tiny::sites(tasks), json!({}));
-        let built = Model::build("single-small", &section, &head, &pretrained, sites, Key::new(3), &device, DType::F32)
-            .expect("within a hundredth");
+        let built = Model::build(
+            mtl_sharing::find("single-small").expect("a strategy"),
+            &section,
+            &head,
+            &pretrained,
+            sites,
+            Key::new(3),
+            &device,
+            DType::F32,
+        )
+        .expect("within a hundredth");
         let heads: usize = (0..tasks).flat_map(|task| built.head(TaskId(task))).map(|n| length(&built, &n)).sum();
         let ratio = (built.params.count() - heads) as f64 / pretrained.count() as f64;
         assert!((ratio - 1.).abs() < 0.01, "{tasks} tasks: {ratio} of one encoder");

@@ -119,7 +119,7 @@ fn the_search_ends_where_it_began_and_counts_its_steps() -> Result<()> {
         let names = ["words", "embeddings", "layer.0", "layer.1", "layer.2"];
         names.iter().map(|part| values(model, &format!("shared/{part}"))).collect()
     };
-    let (at, _) = train_until(&mut model, 100, 0.05, support::Standing::default(), 10)?;
+    let (at, _) = train_until(&mut model, 100, 0.05, support::RunState::default(), 10)?;
     let warm = encoder(&model)?;
     let (at, _) = train_until(&mut model, 100, 0.05, at, 14)?;
     assert_ne!(encoder(&model)?, warm);
@@ -139,6 +139,10 @@ struct Written(Vec<f64>);
 impl DevScores for Written {
     fn score(&mut self, _sharing: &dyn Sharing, _task: TaskId) -> candle_core::Result<f64> {
         Ok(self.0.remove(0))
+    }
+
+    fn losses(&mut self, _sharing: &dyn Sharing, _task: TaskId) -> candle_core::Result<Vec<f64>> {
+        candle_core::bail!("pruning asks for scores alone")
     }
 }
 

@@ -10,7 +10,7 @@ use mtl_task::rng::Key;
 use mtl_task::{Progress, TaskId};
 use serde_json::{Value, json};
 use support::{
-    HIDDEN, INTERMEDIATE, LAYERS, Standing, answers, build, enter, gradients, keep, loss, set, step, tiny, train,
+    HIDDEN, INTERMEDIATE, LAYERS, RunState, answers, build, enter, gradients, keep, loss, set, step, tiny, train,
     train_until, values,
 };
 
@@ -221,7 +221,7 @@ fn single_task_deltas_train_matrices_alone_and_survive_an_interruption() -> Resu
     assert_eq!(steps, [4, 4, 4, 12]);
     let bias = tiny(5).encoder.layout(Part::Layer(0)).range(3);
     let before = values(&model, "shared/layer.0")?;
-    let (at, _) = train_until(&mut model, 24, 0.05, Standing::default(), 3)?;
+    let (at, _) = train_until(&mut model, 24, 0.05, RunState::default(), 3)?;
     let after = values(&model, "shared/layer.0")?;
     assert_eq!(before[bias.clone()], after[bias]);
     assert_ne!(before, after);
@@ -229,7 +229,7 @@ fn single_task_deltas_train_matrices_alone_and_survive_an_interruption() -> Resu
     assert!(model.sharing.state()?.keys().eq(["fit"]));
     for stop in [4, 7] {
         let mut first = fresh()?;
-        let (at, _) = train_until(&mut first, 24, 0.05, Standing::default(), stop)?;
+        let (at, _) = train_until(&mut first, 24, 0.05, RunState::default(), stop)?;
         let (tensors, state) = keep(&first)?;
         let mut second = fresh()?;
         second.params.assign(&tensors)?;

@@ -7,12 +7,14 @@
 
 mod batch;
 mod label;
+mod members;
 mod names;
 pub mod rng;
 mod spec;
 
 pub use batch::{Encoded, Packed, Step, TaskBatch};
 pub use label::{Answer, Cell, Label, Likelihood, Progress, Reads, TaskId};
+pub use members::{Member, Registry};
 pub use names::{member, nearest};
 pub use spec::TaskSpec;
 

@@ -5,16 +5,16 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use candle_core::{DType, Device};
 use mtl_backbone::checkpoint::Checkpoint;
-use mtl_backbone::kernel::Precision as Rounding;
+use mtl_backbone::kernel::ProductPrecision as Rounding;
 use mtl_backbone::{Encoder, Family, Pretrained, pretrained, random};
 use mtl_data::manifest::{DatasetManifest, ModelManifest};
 use mtl_data::{Audit, Dataset, LoadOptions, Tokenizer};
-use mtl_sharing::{Model, TaskSite};
+use mtl_sharing::{Model, TaskShape};
 use mtl_task::rng::Key;
 use mtl_task::{Task, TaskSpec};
 use serde_json::Value;
 
-use crate::recipe::{Path as Route, Precision, Recipe};
+use crate::recipe::{EncoderPath as Route, Precision, Recipe};
 use crate::step::Trainer;
 
 /// A dataset's manifest and files.
@@ -132,14 +132,14 @@ pub fn trainer(
     let sites = specs
         .iter()
         .zip(&tasks)
-        .map(|((name, _), task)| TaskSite { name: name.clone(), outputs: task.outputs(), reads: task.reads() })
+        .map(|((name, _), task)| TaskShape { name: name.clone(), outputs: task.outputs(), reads: task.reads() })
         .collect();
     let dtype = match recipe.train.precision {
         Precision::F32 | Precision::Bf16 => DType::F32,
         Precision::F64 => DType::F64,
     };
     let model = Model::build(
-        &recipe.sharing.name,
+        mtl_sharing::find(&recipe.sharing.name)?,
         &recipe.sharing.settings,
         &recipe.head,
         pretrained,
@@ -182,7 +182,7 @@ fn encoder(recipe: &Recipe, model: &LocatedModel, tokenizer: &Tokenizer, device:
 pub(crate) fn computing(mut encoder: Family, recipe: &Recipe, device: &Device) -> Result<Family> {
     // Other devices have no kernel, whose needs of the processor would be asked for in vain.
     if recipe.train.path == Route::Reference || !device.is_cpu() {
-        encoder = encoder.with_path(mtl_backbone::Path::Reference);
+        encoder = encoder.with_path(mtl_backbone::Implementation::Reference);
     }
     if recipe.train.precision == Precision::Bf16 {
         encoder = encoder.with_precision(Rounding::Bf16).context(

@@ -1,26 +1,32 @@
 //! Before the first step: does every trainable parameter learn at all?
 
-use std::collections::BTreeSet;
-
-use anyhow::{Result, anyhow, bail};
-use mtl_backbone::{Row, Segment};
+use anyhow::{Context, Result, bail};
+use mtl_backbone::{GradientBlock, TaskGradient};
 use mtl_sharing::Model;
 use mtl_task::TaskId;
 
-/// The step-0 audit: every trainable parameter that some task reaches must have a finite gradient. Answers the names
+/// The step-0 audit: every trainable parameter that some task reaches must have a finite gradient. Returns the names
 /// of those whose gradient is all zero, which is right for some (a LoRA matrix behind zeros) and worth a line.
 ///
 /// # Errors
 /// Names the parameters without a gradient, or with one that is not finite.
-pub fn audit(model: &Model, rows: &[Row]) -> Result<Vec<String>> {
-    let reached: BTreeSet<String> = (0..model.tasks.len()).flat_map(|task| model.reach(TaskId(task))).collect();
+pub fn audit(model: &Model, rows: &[TaskGradient]) -> Result<Vec<String>> {
+    let all: Vec<TaskId> = (0..model.tasks.len()).map(TaskId).collect();
+    audit_present(model, &all, rows).context("the audit before step 0 failed")
+}
+
+/// As [`audit`], for the parameters that one of `tasks` trains, of which `rows` are the gradients.
+pub(crate) fn audit_present(model: &Model, tasks: &[TaskId], rows: &[TaskGradient]) -> Result<Vec<String>> {
     let (mut missing, mut broken, mut zero) = (Vec::new(), Vec::new(), Vec::new());
     for param in model.params.iter().filter(|param| param.trainable()) {
         let name = param.name().to_string();
-        if !reached.contains(&name) {
-            return Err(anyhow!("parameter `{name}` is trainable, but no task reaches it"));
+        let Some(trained_by) = model.topology.trained_by(&name).filter(|tasks| !tasks.is_empty()) else {
+            bail!("parameter `{name}` is trainable, but no task reaches it")
+        };
+        if !tasks.iter().any(|task| trained_by.contains(*task)) {
+            continue;
         }
-        let segments: Vec<&Segment> = rows.iter().filter_map(|row| row.0.get(&name)).collect();
+        let segments: Vec<&GradientBlock> = rows.iter().filter_map(|row| row.0.get(&name)).collect();
         if segments.is_empty() {
             missing.push(name);
         } else if segments.iter().any(|segment| segment.values().first_non_finite().is_some()) {
@@ -34,7 +40,7 @@ pub fn audit(model: &Model, rows: &[Row]) -> Result<Vec<String>> {
             if names.is_empty() { String::new() } else { format!("; {what}: {}", names.join(", ")) }
         };
         bail!(
-            "the audit before step 0 failed{}{}",
+            "not every trained parameter has a finite gradient{}{}",
             list("no gradient", &missing),
             list("a gradient that is not finite", &broken)
         );

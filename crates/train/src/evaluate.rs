@@ -1,77 +1,80 @@
-//! Answers and scores of a model on a split.
+//! Predictions and scores of a model on a split.
 
 use anyhow::{Context, Result};
+use candle_core::Device;
 use mtl_backbone::Pass;
 use mtl_data::{Dataset, Example};
 use mtl_eval::Judged;
-use mtl_sharing::{Model, Sharing};
+use mtl_sharing::{Heads, Model, Sharing};
 use mtl_task::rng::Key;
 use mtl_task::{Answer, Label, Packed, Task, TaskId};
 
 use crate::step::Trainer;
 
-/// The answers of `model` to `examples` of `task`, in their order. Texts of like length are answered together,
-/// `batch` at a time.
-///
-/// # Errors
-/// Those of the forward pass.
-pub fn answers(
-    model: &Model,
-    sharing: &dyn Sharing,
-    task: &dyn Task,
-    id: TaskId,
-    examples: &[Example],
-    batch: usize,
-) -> Result<Vec<Answer>> {
-    Ok(answers_each(model, sharing, &[(id, task)], examples, batch)?.swap_remove(0))
+/// A model that predicts: its heads over what a strategy shows them.
+#[derive(Clone, Copy)]
+pub struct Forward<'a> {
+    /// The heads of all tasks.
+    pub heads: &'a Heads,
+    /// How they share the encoder.
+    pub sharing: &'a dyn Sharing,
+    /// Where the parameters live.
+    pub device: &'a Device,
 }
 
-/// The answers of `model` to the same `examples` by each of `tasks`, task after task, in the examples' order: those of
-/// [`answers`], but states that several tasks see are computed once, see [`Sharing::represent_each`].
-///
-/// # Errors
-/// Those of the forward pass.
-pub fn answers_each(
-    model: &Model,
-    sharing: &dyn Sharing,
-    tasks: &[(TaskId, &dyn Task)],
-    examples: &[Example],
-    batch: usize,
-) -> Result<Vec<Vec<Answer>>> {
-    // See `Trainer::step`: a loop from within the pool wakes nobody who is awake.
-    rayon::scope(|_| answers_within(model, sharing, tasks, examples, batch))
-}
-
-fn answers_within(
-    model: &Model,
-    sharing: &dyn Sharing,
-    tasks: &[(TaskId, &dyn Task)],
-    examples: &[Example],
-    batch: usize,
-) -> Result<Vec<Vec<Answer>>> {
-    let ids: Vec<TaskId> = tasks.iter().map(|(id, _)| *id).collect();
-    let mut order: Vec<usize> = (0..examples.len()).collect();
-    order.sort_by_key(|&index| examples[index].encoded.ids.len());
-    let mut answers: Vec<Vec<Option<Answer>>> = vec![vec![None; examples.len()]; tasks.len()];
-    for chunk in order.chunks(batch.max(1)) {
-        let texts = chunk.iter().map(|&index| &examples[index].encoded);
-        let tokens = if model.params.device().is_cpu() { Packed::new(texts) } else { Packed::padded(texts, 0) };
-        let mut pass = Pass::evaluation();
-        let logits = model.logits_each_under(sharing, &ids, &tokens, &mut pass)?;
-        for ((answers, (_, task)), logits) in answers.iter_mut().zip(tasks).zip(&logits) {
-            for (&index, answer) in chunk.iter().zip(task.decode(logits, &tokens)?) {
-                answers[index] = Some(answer);
-            }
-        }
+impl<'a> Forward<'a> {
+    /// The model as it is.
+    pub fn of(model: &'a Model) -> Self {
+        Self { heads: &model.heads, sharing: model.sharing.as_ref(), device: model.params.device() }
     }
-    let whole = |answers: Vec<Option<Answer>>| answers.into_iter().collect::<Option<Vec<Answer>>>();
-    answers.into_iter().map(whole).collect::<Option<_>>().context("a text was left without an answer")
+
+    /// The predictions for `examples` of the task `id`, in their order. Texts of like length are predicted together,
+    /// `batch` at a time.
+    ///
+    /// # Errors
+    /// Those of the forward pass.
+    pub fn answers(self, task: &dyn Task, id: TaskId, examples: &[Example], batch: usize) -> Result<Vec<Answer>> {
+        Ok(self.answers_each(&[(id, task)], examples, batch)?.swap_remove(0))
+    }
+
+    /// The predictions for the same `examples` by each of `tasks`, task after task, in the examples' order: those of
+    /// [`Forward::answers`], but states that several tasks see are computed once, see [`Sharing::represent_each`].
+    ///
+    /// # Errors
+    /// Those of the forward pass.
+    pub fn answers_each(
+        self,
+        tasks: &[(TaskId, &dyn Task)],
+        examples: &[Example],
+        batch: usize,
+    ) -> Result<Vec<Vec<Answer>>> {
+        let within = || {
+            let ids: Vec<TaskId> = tasks.iter().map(|(id, _)| *id).collect();
+            let mut order: Vec<usize> = (0..examples.len()).collect();
+            order.sort_by_key(|&index| examples[index].encoded.ids.len());
+            let mut answers: Vec<Vec<Option<Answer>>> = vec![vec![None; examples.len()]; tasks.len()];
+            for chunk in order.chunks(batch.max(1)) {
+                let texts = chunk.iter().map(|&index| &examples[index].encoded);
+                let tokens = if self.device.is_cpu() { Packed::new(texts) } else { Packed::padded(texts, 0) };
+                let logits = self.heads.logits_each(self.sharing, &ids, &tokens, &mut Pass::evaluation())?;
+                for ((answers, (_, task)), logits) in answers.iter_mut().zip(tasks).zip(&logits) {
+                    for (&index, answer) in chunk.iter().zip(task.decode(logits, &tokens)?) {
+                        answers[index] = Some(answer);
+                    }
+                }
+            }
+            let whole = |answers: Vec<Option<Answer>>| answers.into_iter().collect::<Option<Vec<Answer>>>();
+            answers.into_iter().map(whole).collect::<Option<_>>().context("a text was left without a prediction")
+        };
+        // See `Trainer::step`: a loop from within the pool wakes nobody who is awake.
+        rayon::scope(|_| within())
+    }
 }
 
 impl Trainer {
-    /// The answers of the model as it is to `examples` of `task`, see [`answers`].
+    /// The predictions of the model as it is for `examples` of `task`, see [`Forward::answers`].
     pub(crate) fn answers(&self, task: TaskId, examples: &[Example], batch: usize) -> Result<Vec<Answer>> {
-        answers(&self.model, self.model.sharing.as_ref(), self.tasks[task.0].as_ref(), task, examples, batch)
+        Forward::of(&self.model).answers(self.tasks[task.0].as_ref(), task, examples, batch)
     }
 }
 

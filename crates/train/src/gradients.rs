@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mtl_backbone::{Flat, Row, Segment, SparseRows};
+use mtl_backbone::{Flat, GradientBlock, SparseRows, TaskGradient};
 use mtl_nash::Gram;
 use mtl_weighting::Jacobian;
 use rayon::prelude::*;
@@ -12,11 +12,11 @@ const CHUNK: usize = 1 << 14;
 
 /// The K×K inner products of `rows` over each parameter of `names`, accumulated in f64. A task that does not reach a
 /// parameter has gradient 0 there.
-pub fn grams(rows: &[&Row], names: &BTreeSet<String>) -> BTreeMap<String, Gram> {
+pub fn grams(rows: &[&TaskGradient], names: &BTreeSet<String>) -> BTreeMap<String, Gram> {
     names
         .iter()
         .map(|name| {
-            let segments: Vec<Option<&Segment>> = rows.iter().map(|row| row.0.get(name)).collect();
+            let segments: Vec<Option<&GradientBlock>> = rows.iter().map(|row| row.0.get(name)).collect();
             (name.clone(), gram(&segments))
         })
         .collect()
@@ -31,7 +31,7 @@ pub fn total<'a>(tasks: usize, parts: impl Iterator<Item = &'a Gram>) -> Gram {
     Gram::new(tasks, sum)
 }
 
-pub(crate) fn gram(segments: &[Option<&Segment>]) -> Gram {
+pub(crate) fn gram(segments: &[Option<&GradientBlock>]) -> Gram {
     let tasks = segments.len();
     let mut entries = vec![0.; tasks * tasks];
     let mut add = |i: usize, j: usize, product: f64| {
@@ -41,7 +41,8 @@ pub(crate) fn gram(segments: &[Option<&Segment>]) -> Gram {
         }
     };
     let present: Vec<usize> = (0..tasks).filter(|&task| segments[task].is_some()).collect();
-    let dense = |task: usize| segments[task].and_then(|s| if let Segment::Dense(flat) = s { Some(flat) } else { None });
+    let dense =
+        |task: usize| segments[task].and_then(|s| if let GradientBlock::Dense(flat) = s { Some(flat) } else { None });
     let length = present.iter().filter_map(|&task| dense(task)).map(Flat::len).max().unwrap_or(0);
     // All rows of a chunk are read while it is in the cache: one pass over memory, whatever the number of pairs.
     let chunks: Vec<Vec<f64>> = (0..length.div_ceil(CHUNK))
@@ -55,7 +56,7 @@ pub(crate) fn gram(segments: &[Option<&Segment>]) -> Gram {
         pairs(&present).zip(chunk).for_each(|((i, j), product)| add(i, j, product));
     }
     for (i, j) in pairs(&present) {
-        if let (Some(Segment::Rows(a)), Some(Segment::Rows(b))) = (segments[i], segments[j]) {
+        if let (Some(GradientBlock::Rows(a)), Some(GradientBlock::Rows(b))) = (segments[i], segments[j]) {
             add(i, j, sparse(a, b));
         }
     }
@@ -117,7 +118,7 @@ fn dot_f64(a: &[f64], b: &[f64]) -> f64 {
 
 /// Task gradients over the parameters `names`, laid end to end, as rules over the Jacobian read them.
 pub struct Rows<'a> {
-    rows: &'a [&'a Row],
+    rows: &'a [&'a TaskGradient],
     /// Each parameter's name and first column.
     starts: Vec<(&'a str, usize)>,
     columns: usize,
@@ -125,7 +126,7 @@ pub struct Rows<'a> {
 
 impl<'a> Rows<'a> {
     /// `rows` over the parameters `lengths`, by name.
-    pub fn new(rows: &'a [&'a Row], lengths: &'a BTreeMap<String, usize>) -> Self {
+    pub fn new(rows: &'a [&'a TaskGradient], lengths: &'a BTreeMap<String, usize>) -> Self {
         let mut columns = 0;
         let starts = lengths
             .iter()
@@ -170,10 +171,10 @@ impl Jacobian for Rows<'_> {
 }
 
 /// Elements `offset..` of a segment; `into` holds zeros.
-fn copy(segment: &Segment, offset: usize, into: &mut [f64]) {
+fn copy(segment: &GradientBlock, offset: usize, into: &mut [f64]) {
     match segment {
-        Segment::Dense(flat) => into.iter_mut().enumerate().for_each(|(at, to)| *to = flat.at(offset + at)),
-        Segment::Rows(sparse) => {
+        GradientBlock::Dense(flat) => into.iter_mut().enumerate().for_each(|(at, to)| *to = flat.at(offset + at)),
+        GradientBlock::Rows(sparse) => {
             let (width, end) = (sparse.width, offset + into.len());
             let first = sparse.ids.partition_point(|&id| (id as usize + 1) * width <= offset);
             for (position, &id) in sparse.ids.iter().enumerate().skip(first) {
@@ -193,20 +194,22 @@ fn copy(segment: &Segment, offset: usize, into: &mut [f64]) {
 mod tests {
     use super::*;
 
-    fn row(dense: &[f32], ids: &[u32], rows: &[f32]) -> Row {
+    fn row(dense: &[f32], ids: &[u32], rows: &[f32]) -> TaskGradient {
         let sparse = SparseRows { width: 2, ids: ids.to_vec(), rows: Flat::F32(rows.to_vec()) };
-        Row([
-            ("a".to_string(), Segment::Dense(Flat::F32(dense.to_vec()))),
-            ("words".to_string(), Segment::Rows(sparse)),
-        ]
-        .into())
+        TaskGradient(
+            [
+                ("a".to_string(), GradientBlock::Dense(Flat::F32(dense.to_vec()))),
+                ("words".to_string(), GradientBlock::Rows(sparse)),
+            ]
+            .into(),
+        )
     }
 
     #[test]
     fn sparse_and_dense_gradients_give_one_gram_and_one_jacobian() {
         let rows = [row(&[1., 2., 3.], &[0, 2], &[1., 1., 2., 0.]), row(&[0., 1., -1.], &[2, 3], &[5., 5., 7., 7.])];
         let names: BTreeSet<String> = ["a".to_string(), "words".to_string()].into();
-        let rows: Vec<&Row> = rows.iter().collect();
+        let rows: Vec<&TaskGradient> = rows.iter().collect();
         let parts = grams(&rows, &names);
         let sum = total(2, parts.values());
         let lengths: BTreeMap<String, usize> = [("a".to_string(), 3), ("words".to_string(), 8)].into();

@@ -6,11 +6,12 @@
 
 mod assemble;
 mod audit;
-mod bargain;
 mod control;
+mod dev;
 pub mod diagnose;
 mod evaluate;
 mod gradients;
+mod groups;
 mod observer;
 pub mod optim;
 mod recipe;
@@ -19,18 +20,21 @@ mod run;
 pub mod schedule;
 mod step;
 mod store;
+mod structure;
 mod trained;
 
 pub use assemble::{Assembled, Located, LocatedDataset, LocatedModel, assemble, audit_data, trainer};
 pub use audit::audit;
 pub use control::Control;
-pub use evaluate::{answers, answers_each, headline, judged_truths, train_sample};
+pub use dev::DevSplits;
+pub use evaluate::{Forward, headline, judged_truths, train_sample};
 pub use gradients::{Rows, grams, total};
 pub use observer::{Observer, Plan, Silent};
 pub use recipe::{
-    Dropped, Evaluation, Keep, Member, Over, Path, Precision, Recipe, Schedule, StepKind, Test, Train, Word,
+    DecisionScope, Dropped, EncoderPath, Evaluation, Keep, Member, Precision, Recipe, Schedule, ScopeName, StepKind,
+    Test, Train,
 };
-pub use run::{Answered, Ended, Finished, Look, Run, RunOptions};
+pub use run::{Answered, Ended, EvaluationPoint, Finished, Run, RunOptions};
 pub use step::{StepReport, Trainer};
 pub use store::{read_tensors, write_atomically, write_tensors};
 pub use trained::Trained;

@@ -41,7 +41,7 @@ pub struct Recipe {
     /// How tasks' own parameters are updated.
     pub private: Private,
     /// Which shared parameters the rule looks at.
-    pub over: Over,
+    pub over: DecisionScope,
     /// The loop.
     pub train: Train,
     /// How a step's examples are divided over the tasks.
@@ -60,27 +60,25 @@ pub struct Recipe {
 }
 
 /// `[weighting] over`: which shared parameters a rule looks at.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
-pub enum Over {
-    /// The word `all`: one decision over all of them. The word `layerwise`: one decision a parameter part.
-    Word(Word),
+pub enum DecisionScope {
+    /// A word, see [`ScopeName`].
+    Name(ScopeName),
     /// One decision by these parts alone (such as `layer.5`), applied to all.
     Parts(Vec<String>),
-    #[doc(hidden)]
-    #[default]
-    #[serde(skip)]
-    Unset,
 }
 
-/// See [`Over`].
+/// See [`DecisionScope`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Word {
-    /// One decision over all shared parameters.
+pub enum ScopeName {
+    /// One decision of all tasks over all shared parameters.
     All,
-    /// One decision for each part.
+    /// One decision for each part, of the tasks that train it.
     Layerwise,
+    /// One decision for each set of tasks that shares parameters, over these: what is not said means this.
+    Owners,
 }
 
 /// `[train]`: the loop.
@@ -99,7 +97,7 @@ pub struct Train {
     pub max_tokens: usize,
     /// Seed of every random choice.
     pub seed: u64,
-    /// Seed of the draws behind `limit`, `dev_limit` and `test_limit`; left out, `seed`. Runs that are to be compared
+    /// Seed of the mini_batches behind `limit`, `dev_limit` and `test_limit`; left out, `seed`. Runs that are to be compared
     /// example by example over seeds need a common one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data_seed: Option<u64>,
@@ -113,7 +111,7 @@ pub struct Train {
     /// f32; or `f64` for experiments with exactness.
     pub precision: Precision,
     /// `auto`, the fused kernel where the device has one, or `reference`, candle's own operations everywhere.
-    pub path: Path,
+    pub path: EncoderPath,
     /// Whether the encoder's layers keep nothing but their inputs for the backward and compute the rest again: for long
     /// inputs. The bits stay the same.
     pub recompute: bool,
@@ -149,7 +147,7 @@ pub enum Precision {
 /// Which implementation of the encoder's operations runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Path {
+pub enum EncoderPath {
     /// The fused kernel on the processor, candle's operations elsewhere.
     Auto,
     /// Candle's operations.
@@ -170,7 +168,7 @@ impl Default for Train {
             limit: 0,
             save_every: 0,
             precision: Precision::F32,
-            path: Path::Auto,
+            path: EncoderPath::Auto,
             recompute: false,
             dropout: None,
             threads: 0,

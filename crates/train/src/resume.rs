@@ -12,13 +12,13 @@ use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::run::Look;
+use crate::run::EvaluationPoint;
 use crate::step::Trainer;
 use crate::store::{read_tensors, tensor_bytes, write_atomically};
 
 /// Where a run stands.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Standing {
+pub(crate) struct RunState {
     /// Steps done in all phases.
     pub(crate) step: usize,
     /// The phase, and the steps done in it.
@@ -39,7 +39,7 @@ pub(crate) struct Standing {
     pub(crate) cpu_seconds: f64,
     /// Every look at dev so far.
     #[serde(default)]
-    pub(crate) looks: Vec<Look>,
+    pub(crate) looks: Vec<EvaluationPoint>,
     /// How often each outcome of the weighting rule occurred.
     pub(crate) outcomes: BTreeMap<String, usize>,
     /// State of each weighting rule, by its label.
@@ -53,18 +53,18 @@ pub(crate) struct Standing {
 const FILES: [&str; 4] = ["model.safetensors", "optimizer.safetensors", "sharing.safetensors", "standing.json"];
 
 /// Saves the whole state of a run as `folder`/`name`.
-pub(crate) fn save(folder: &Path, name: &str, trainer: &Trainer, standing: &Standing) -> Result<()> {
+pub(crate) fn save(folder: &Path, name: &str, trainer: &Trainer, state: &RunState) -> Result<()> {
     let temporary = folder.join(format!(".{name}.{}", std::process::id()));
     let _ = std::fs::remove_dir_all(&temporary);
     let model: BTreeMap<String, Tensor> = trainer.model.params.tensors()?.into_iter().collect();
-    let mut standing = standing.clone();
-    standing.known.clone_from(&trainer.known);
-    standing.rules = trainer.bargains.iter().map(|b| (b.label.clone(), b.rule.state())).collect();
+    let mut state = state.clone();
+    state.known.clone_from(&trainer.known);
+    state.rules = trainer.groups.iter().map(|b| (b.label.clone(), b.rule.state())).collect();
     let contents = [
         tensor_bytes(&model)?,
         tensor_bytes(&trainer.optimizer.state()?)?,
         tensor_bytes(&trainer.model.sharing.state()?)?,
-        serde_json::to_vec(&standing)?,
+        serde_json::to_vec(&state)?,
     ];
     let mut manifest = BTreeMap::new();
     for (file, bytes) in FILES.iter().zip(&contents) {
@@ -93,20 +93,19 @@ pub(crate) fn find(folder: &Path, name: &str) -> Option<PathBuf> {
 }
 
 /// Puts the state saved in `checkpoint` into `trainer`.
-pub(crate) fn restore(checkpoint: &Path, trainer: &mut Trainer) -> Result<Standing> {
+pub(crate) fn restore(checkpoint: &Path, trainer: &mut Trainer) -> Result<RunState> {
     verify(checkpoint)?;
-    let standing: Standing = serde_json::from_slice(&std::fs::read(checkpoint.join("standing.json"))?)
-        .with_context(|| format!("{}/standing.json", checkpoint.display()))?;
+    let state: RunState = serde_json::from_slice(&std::fs::read(checkpoint.join("standing.json"))?)
+        .with_context(|| format!("{}/state.json", checkpoint.display()))?;
     trainer.model.params.assign(&read_tensors(&checkpoint.join("model.safetensors"))?)?;
     trainer.optimizer.restore(&read_tensors(&checkpoint.join("optimizer.safetensors"))?)?;
-    trainer.model.sharing.restore(&read_tensors(&checkpoint.join("sharing.safetensors"))?, standing.phase)?;
-    trainer.known.clone_from(&standing.known);
-    for bargain in &mut trainer.bargains {
-        let state =
-            standing.rules.get(&bargain.label).with_context(|| format!("no state of rule `{}`", bargain.label))?;
-        bargain.rule.restore(state).map_err(|error| anyhow!("{}: {error}", checkpoint.display()))?;
+    trainer.model.sharing.restore(&read_tensors(&checkpoint.join("sharing.safetensors"))?, state.phase)?;
+    trainer.known.clone_from(&state.known);
+    for group in &mut trainer.groups {
+        let state = state.rules.get(&group.label).with_context(|| format!("no state of rule `{}`", group.label))?;
+        group.rule.restore(state).map_err(|error| anyhow!("{}: {error}", checkpoint.display()))?;
     }
-    Ok(standing)
+    Ok(state)
 }
 
 /// Checks every file of a checkpoint against its manifest.

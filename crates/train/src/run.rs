@@ -2,8 +2,8 @@
 
 mod answered;
 mod dev;
-mod feed;
 mod keep;
+mod loader;
 mod lock;
 mod log;
 mod report;
@@ -17,17 +17,18 @@ use candle_core::Device;
 use cpu_time::ProcessTime;
 use mtl_eval::Report;
 use mtl_sharing::Phase;
-use mtl_task::{Answer, Label, Progress, TaskId};
+use mtl_task::{Answer, Label, Progress};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::assemble::{Assembled, Located, assemble};
+use crate::dev::DevSplits;
 use crate::observer::{Observer, Plan};
 use crate::recipe::{Keep, Recipe};
-use crate::resume::{self, Standing};
+use crate::resume::{self, RunState};
 use crate::store::write_atomically;
 use crate::{audit, schedule};
-use feed::Feed;
+use loader::DataLoader;
 use lock::Lock;
 
 /// Where a run goes, and what it says of itself.
@@ -64,7 +65,7 @@ pub struct Finished {
     /// Its answers, task by task in the recipe's order: to test, or to dev if test is sealed.
     pub answered: Vec<Answered>,
     /// Every look at dev, in order.
-    pub looks: Vec<Look>,
+    pub looks: Vec<EvaluationPoint>,
     /// Processor seconds of training, on all threads.
     pub cpu_seconds: f64,
     /// Milliseconds to answer one text on its own, mean over tasks and a sample of dev.
@@ -88,7 +89,7 @@ pub struct Answered {
 
 /// Headline scores at one moment of training, task by task in the recipe's order.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Look {
+pub struct EvaluationPoint {
     /// Steps done.
     pub step: usize,
     /// On dev.
@@ -103,9 +104,9 @@ pub struct Run {
     options: RunOptions,
     checkpoint_name: String,
     pub(crate) assembled: Assembled,
-    feed: Feed,
+    loader: DataLoader,
     phases: Vec<Phase>,
-    standing: Standing,
+    state: RunState,
     _lock: Lock,
 }
 
@@ -119,30 +120,30 @@ impl Run {
         let resolved = recipe.to_toml()?;
         let fingerprint = resume::hex(&Sha256::digest(resolved.as_bytes()));
         let mut assembled = assemble(&recipe, located, device)?;
-        let feed = Feed::new(&recipe, &assembled, device)?;
+        let loader = DataLoader::new(&recipe, &assembled, device)?;
         let phases = assembled.trainer.model.sharing.phases(recipe.train.steps);
         let checkpoints = options.out.join("checkpoints");
-        let standing = match (options.resume, resume::find(&checkpoints, "last")) {
+        let state = match (options.resume, resume::find(&checkpoints, "last")) {
             (true, Some(checkpoint)) => {
-                let standing = resume::restore(&checkpoint, &mut assembled.trainer)?;
-                if standing.recipe != fingerprint {
+                let state = resume::restore(&checkpoint, &mut assembled.trainer)?;
+                if state.recipe != fingerprint {
                     bail!(
                         "{}: the checkpoint is of another recipe; resume with the recipe in {}, or choose another --out",
                         checkpoint.display(),
                         options.out.join("recipe.toml").display()
                     );
                 }
-                standing
+                state
             }
             (true, None) => bail!("{}: no checkpoint to resume from", checkpoints.display()),
             (false, Some(_)) => bail!(
                 "{}: already holds a run; add --resume to go on with it, or choose another --out",
                 options.out.display()
             ),
-            (false, None) => Standing { recipe: fingerprint, ..Standing::default() },
+            (false, None) => RunState { recipe: fingerprint, ..RunState::default() },
         };
         let checkpoint_name = located.model.name.clone();
-        let run = Self { checkpoint_name, recipe, options, assembled, feed, phases, standing, _lock: lock };
+        let run = Self { checkpoint_name, recipe, options, assembled, loader, phases, state, _lock: lock };
         run.describe(&resolved)?;
         Ok(run)
     }
@@ -189,19 +190,13 @@ impl Run {
         }
         let (report, answers, run) = self.finish()?;
         let (answered, latency_ms) = (run.answered(answers), run.latency()?);
-        Ok(Some(Finished {
-            report,
-            answered,
-            looks: run.standing.looks,
-            cpu_seconds: run.standing.cpu_seconds,
-            latency_ms,
-        }))
+        Ok(Some(Finished { report, answered, looks: run.state.looks, cpu_seconds: run.state.cpu_seconds, latency_ms }))
     }
 
     /// The report of a run that is over, so that going on with it does not open the test split once more.
     fn reported(&self) -> Result<Option<Report>> {
         let path = self.options.out.join("report.json");
-        if self.standing.phase < self.phases.len() || !path.exists() {
+        if self.state.phase < self.phases.len() || !path.exists() {
             return Ok(None);
         }
         let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -211,30 +206,30 @@ impl Run {
     /// Trains to the end, or to the step that the observer interrupted behind.
     fn train(&mut self, observer: &mut dyn Observer) -> Result<Option<usize>> {
         let steps: usize = self.phases.iter().map(|phase| phase.steps).sum();
-        let mut log = log::Log::open(&self.options.out.join("metrics.jsonl"), self.standing.step)?;
+        let mut log = log::Log::open(&self.options.out.join("metrics.jsonl"), self.state.step)?;
         observer.begin(&Plan {
             tasks: self.assembled.datasets.iter().map(|dataset| dataset.name.clone()).collect(),
             steps,
-            from: self.standing.step,
+            from: self.state.step,
             notes: self.notes(),
         });
-        if self.standing.step == 0 {
+        if self.state.step == 0 {
             for name in self.audit()? {
                 observer.note(&format!("the gradient of `{name}` is all zero before the first step"));
             }
         }
         // A run that was killed between its stop and its end stays stopped.
         let mut stopped = self.out_of_patience();
-        while self.standing.phase < self.phases.len() && !stopped {
-            let phase = self.phases[self.standing.phase].clone();
-            if self.standing.phase_step == 0 {
-                self.enter(self.standing.phase)?;
+        while self.state.phase < self.phases.len() && !stopped {
+            let phase = self.phases[self.state.phase].clone();
+            if self.state.phase_step == 0 {
+                self.enter(self.state.phase)?;
                 if phase.reset_optimizer {
                     self.assembled.trainer.optimizer.reset();
                 }
             }
-            while self.standing.phase_step < phase.steps && !stopped {
-                observer.measure(self.standing.step, steps, &self.assembled)?;
+            while self.state.phase_step < phase.steps && !stopped {
+                observer.measure(self.state.step, steps, &self.assembled)?;
                 self.advance(&phase, steps, &mut log, observer)?;
                 stopped = self.look(&phase, observer)?;
                 let saving = match self.recipe.train.save_every {
@@ -242,20 +237,20 @@ impl Run {
                     every => every,
                 };
                 let interrupted = observer.interrupted();
-                if interrupted || (saving > 0 && self.standing.step.is_multiple_of(saving)) {
+                if interrupted || (saving > 0 && self.state.step.is_multiple_of(saving)) {
                     log.flush()?;
                     self.save("last")?;
                 }
-                if interrupted && self.standing.step < steps && !stopped {
-                    return Ok(Some(self.standing.step));
+                if interrupted && self.state.step < steps && !stopped {
+                    return Ok(Some(self.state.step));
                 }
             }
-            self.standing.phase += 1;
-            self.standing.phase_step = 0;
+            self.state.phase += 1;
+            self.state.phase_step = 0;
         }
         log.flush()?;
         self.enter(self.phases.len())?;
-        observer.measure(self.standing.step, steps, &self.assembled)?;
+        observer.measure(self.state.step, steps, &self.assembled)?;
         self.save("last")?;
         Ok(None)
     }
@@ -264,67 +259,68 @@ impl Run {
     fn advance(&mut self, phase: &Phase, steps: usize, log: &mut log::Log, observer: &mut dyn Observer) -> Result<()> {
         let (started, processor) = (Instant::now(), ProcessTime::now());
         let (at, of) = match phase.reset_optimizer {
-            true => (self.standing.phase_step, phase.steps),
-            false => (self.standing.step, steps),
+            true => (self.state.phase_step, phase.steps),
+            false => (self.state.step, steps),
         };
         let rate = self.recipe.base_rate() * schedule::factor(&self.recipe.schedule, at, of);
-        let progress = Progress { step: self.standing.step, of: steps };
-        let batches = self.feed.draws(&self.assembled, self.standing.step, phase)?;
-        let report = self.assembled.trainer.step(&batches, progress, rate)?;
-        self.standing.seconds += started.elapsed().as_secs_f64();
-        self.standing.cpu_seconds += processor.elapsed().as_secs_f64();
-        self.standing.tokens += report.tokens as u64;
-        report.outcomes.iter().for_each(|(status, _)| *self.standing.outcomes.entry(status.clone()).or_default() += 1);
-        log.step(self.standing.step, &phase.name, rate, started.elapsed().as_secs_f64(), &report)?;
-        self.standing.step += 1;
-        self.standing.phase_step += 1;
-        observer.step(self.standing.step, steps, rate, &report);
+        let progress = Progress { step: self.state.step, of: steps };
+        let batches = self.loader.mini_batches(&self.assembled, self.state.step, phase)?;
+        let splits = DevSplits { datasets: &self.assembled.datasets, batch: self.recipe.evaluation.batch };
+        let report = self.assembled.trainer.step(&batches, progress, rate, &splits)?;
+        self.state.seconds += started.elapsed().as_secs_f64();
+        self.state.cpu_seconds += processor.elapsed().as_secs_f64();
+        self.state.tokens += report.tokens as u64;
+        report.outcomes.iter().for_each(|(status, _)| *self.state.outcomes.entry(status.clone()).or_default() += 1);
+        log.step(self.state.step, &phase.name, rate, started.elapsed().as_secs_f64(), &report)?;
+        self.state.step += 1;
+        self.state.phase_step += 1;
+        observer.step(self.state.step, steps, rate, &report);
         Ok(())
     }
 
     /// Every trainable parameter must have a gradient before the first step.
     fn audit(&self) -> Result<Vec<String>> {
-        let batches = self.feed.first(&self.assembled);
+        let batches = self.loader.first(&self.assembled);
         audit(&self.assembled.trainer.model, &self.assembled.trainer.gradients(&batches)?)
     }
 
     /// Looks at dev where it is due; answers whether to stop.
     fn look(&mut self, phase: &Phase, observer: &mut dyn Observer) -> Result<bool> {
         let every = self.recipe.evaluation.every;
-        let last = self.standing.phase_step == phase.steps;
-        let final_phase = self.standing.phase + 1 == self.phases.len();
-        if !final_phase || !(last || (every > 0 && self.standing.phase_step.is_multiple_of(every))) {
+        let last = self.state.phase_step == phase.steps;
+        let final_phase = self.state.phase + 1 == self.phases.len();
+        if !final_phase || !(last || (every > 0 && self.state.phase_step.is_multiple_of(every))) {
             return Ok(false);
         }
         let look = self.scores()?;
         let scores = self.named(&look.dev);
-        self.standing.looks.push(look);
+        self.state.looks.push(look);
         if self.recipe.evaluation.keep_looks {
-            self.save(&format!("step-{}", self.standing.step))?;
+            self.save(&format!("step-{}", self.state.step))?;
         }
         if self.recipe.evaluation.keep == Keep::Each {
             self.keep_each()?;
         }
         let mean = scores.values().sum::<f64>() / scores.len().max(1) as f64;
-        let better = self.standing.best.is_none_or(|(best, _)| mean > best);
-        observer.evaluated(self.standing.step, &scores, better);
+        let better = self.state.best.is_none_or(|(best, _)| mean > best);
+        observer.evaluated(self.state.step, &scores, better);
         if better {
-            self.standing.best = Some((mean, self.standing.step));
-            self.standing.stale = 0;
+            self.state.best = Some((mean, self.state.step));
+            self.state.stale = 0;
             self.save("best")?;
         } else {
-            self.standing.stale += 1;
+            self.state.stale += 1;
         }
         Ok(self.out_of_patience())
     }
 
     fn out_of_patience(&self) -> bool {
         let patience = self.recipe.evaluation.patience;
-        patience > 0 && self.standing.stale >= patience
+        patience > 0 && self.state.stale >= patience
     }
 
     fn save(&self, name: &str) -> Result<()> {
-        resume::save(&self.options.out.join("checkpoints"), name, &self.assembled.trainer, &self.standing)
+        resume::save(&self.options.out.join("checkpoints"), name, &self.assembled.trainer, &self.state)
     }
 
     /// Scores the kept weights on dev, and on test if it is to be opened, and writes the report.
@@ -347,19 +343,6 @@ impl Run {
             )
         };
         self.assembled.datasets.iter().flat_map(|d| std::iter::once(sizes(d)).chain(d.notes.iter().cloned())).collect()
-    }
-
-    /// Headline scores now, task by task.
-    fn scores(&self) -> Result<Look> {
-        let (assembled, batch) = (&self.assembled, self.recipe.evaluation.batch);
-        let sharing = assembled.trainer.model.sharing.as_ref();
-        let tasks = || (0..assembled.datasets.len()).map(TaskId);
-        let dev = tasks().map(|task| dev::score(assembled, sharing, task, batch)).collect::<Result<_>>()?;
-        let train = match self.recipe.evaluation.train_curve {
-            true => tasks().map(|task| dev::train_score(assembled, sharing, task, batch)).collect::<Result<_>>()?,
-            false => Vec::new(),
-        };
-        Ok(Look { step: self.standing.step, dev, train })
     }
 
     fn named(&self, scores: &[f64]) -> BTreeMap<String, f64> {

@@ -3,24 +3,26 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, bail};
-use mtl_backbone::{Pass, Row, Segment, Spares, gather};
+use mtl_backbone::{BufferPool, GradientBlock, Pass, TaskGradient, gather};
 use mtl_nash::{Gram, Status};
 use mtl_sharing::Model;
 use mtl_task::rng::Key;
 use mtl_task::{Likelihood, Progress, Reads, Task, TaskBatch, TaskId};
-use mtl_weighting::{Evidence, Private};
+use mtl_weighting::{Class, Private, StepInputs};
 
-use crate::bargain::{Bargain, Decision, Look, private_weights};
+use crate::dev::DevSplits;
 use crate::gradients::{grams, total};
-use crate::optim::{Blend, Optimizer};
+use crate::groups::{Decision, StepGradients, WeightingGroup, private_weights};
+use crate::optim::{Optimizer, WeightedSum};
 use crate::recipe::Recipe;
+use crate::structure::UpdateLayout;
 
 /// Everything that a step changes.
 pub struct Trainer {
     /// The model.
     pub model: Model,
     pub(crate) tasks: Vec<Box<dyn Task>>,
-    pub(crate) bargains: Vec<Bargain>,
+    pub(crate) groups: Vec<WeightingGroup>,
     pub(crate) optimizer: Box<dyn Optimizer>,
     /// The last loss of each task, for steps that leave tasks out.
     pub(crate) known: Vec<Option<f64>>,
@@ -29,12 +31,12 @@ pub struct Trainer {
     accumulate: usize,
     key: Key,
     /// Memory of past steps' gradients.
-    spares: Spares,
-    /// What the rate is multiplied by, by parameter, where a task has a rate of its own.
-    factors: BTreeMap<String, f64>,
-    /// The one task that reaches a parameter, if no two tasks share any: such tasks are clipped each on its own, as they
-    /// would be in runs of their own.
-    owners: BTreeMap<String, usize>,
+    pool: BufferPool,
+    class: Class,
+    pub(crate) recipe: Recipe,
+    pub(crate) layout: UpdateLayout,
+    /// Whether the structure changed since gradients were last seen to reach every parameter.
+    pub(crate) audit_due: bool,
 }
 
 /// What a step did.
@@ -64,7 +66,7 @@ pub struct StepReport {
 /// Each task's loss and gradient.
 struct Seen {
     losses: Vec<f64>,
-    rows: Vec<Row>,
+    rows: Vec<TaskGradient>,
 }
 
 impl Trainer {
@@ -73,59 +75,73 @@ impl Trainer {
     /// # Errors
     /// If the recipe's rule or optimizer cannot be built.
     pub fn new(recipe: &Recipe, model: Model, tasks: Vec<Box<dyn Task>>) -> Result<Self> {
-        let bargains = Bargain::all(recipe, &model, tasks.len())?;
         let optimizer = (crate::optim::find(&recipe.optimizer.name)?.build)(&recipe.optimizer.settings)?;
-        let owners = if model.shared().is_empty() { owners(&model) } else { BTreeMap::new() };
-        Ok(Self {
-            factors: factors(recipe, &model)?,
-            owners,
+        let mut trainer = Self {
+            layout: UpdateLayout::default(),
             known: vec![None; tasks.len()],
             model,
             tasks,
-            bargains,
+            groups: Vec::new(),
             optimizer,
             private: recipe.private,
             clip: recipe.train.clip,
             accumulate: recipe.train.accumulate,
             key: Key::new(recipe.train.seed),
-            spares: Spares::default(),
-        })
+            pool: BufferPool::default(),
+            class: mtl_weighting::find(&recipe.weighting.name).map_err(anyhow::Error::msg)?.class,
+            recipe: recipe.clone(),
+            audit_due: false,
+        };
+        trainer.regroup()?;
+        Ok(trainer)
     }
 
     /// How many independent batches of every task a step wants.
-    pub fn draws(&self) -> usize {
-        self.bargains.iter().map(|bargain| bargain.rule.needs().draws).max().unwrap_or(1)
+    pub fn mini_batches(&self) -> usize {
+        self.groups.iter().map(|group| group.rule.needs().mini_batches).max().unwrap_or(1)
     }
 
     /// Whether the last of those comes from a held-out part of the training data.
     pub fn validates(&self) -> bool {
-        self.bargains.iter().any(|bargain| bargain.rule.needs().validation_draw)
+        self.groups.iter().any(|group| group.rule.needs().validation_batch)
     }
 
-    /// One step on `draws` (one [`TaskBatch`] per task each; the first is the one that is learnt), at learning rate
-    /// `rate`. `progress` counts over the whole run.
+    /// One step on `mini_batches` (one [`TaskBatch`] per task each; the first is the one that is learnt), at learning
+    /// rate `rate`. `progress` counts over the whole run; `dev` is what a strategy may score itself on.
     ///
     /// # Errors
     /// If a loss or gradient is not finite (naming step and task), or those of candle.
-    pub fn step(&mut self, draws: &[Vec<TaskBatch>], progress: Progress, rate: f64) -> Result<StepReport> {
+    pub fn step(
+        &mut self,
+        mini_batches: &[Vec<TaskBatch>],
+        progress: Progress,
+        rate: f64,
+        dev: &DevSplits,
+    ) -> Result<StepReport> {
         // From outside the pool every parallel loop would put this thread to sleep and wake another one for it.
-        rayon::scope(|_| self.step_within(draws, progress, rate))
+        rayon::scope(|_| self.step_within(mini_batches, progress, rate, dev))
     }
 
-    fn step_within(&mut self, draws: &[Vec<TaskBatch>], progress: Progress, rate: f64) -> Result<StepReport> {
-        let seen: Vec<Seen> = draws
+    fn step_within(
+        &mut self,
+        mini_batches: &[Vec<TaskBatch>],
+        progress: Progress,
+        rate: f64,
+        dev: &DevSplits,
+    ) -> Result<StepReport> {
+        let seen: Vec<Seen> = mini_batches
             .iter()
             .enumerate()
             .map(|(draw, batches)| self.differentiate(batches, progress.step, draw))
             .collect::<Result<_>>()?;
-        let learnt = draws.first().context("a step without a batch")?;
-        let mut report = self.descend(learnt, &seen, progress, rate)?;
-        seen.into_iter().flat_map(|seen| seen.rows).for_each(|row| self.spares.keep(row));
-        self.model.sharing.adapt(progress, rate)?;
-        if self.bargains.iter().any(|bargain| bargain.rule.needs().losses_after_step) {
+        let learnt = mini_batches.first().context("a step without a batch")?;
+        let (mut report, grams) = self.descend(learnt, &seen, progress, rate)?;
+        self.pool.keep(seen.into_iter().flat_map(|seen| seen.rows));
+        self.adapt(&grams, learnt, progress, rate, dev)?;
+        if self.groups.iter().any(|group| group.rule.needs().losses_after_step) {
             let after = self.losses(learnt, progress.step)?;
-            let losses = self.everybodys(learnt, &after);
-            self.bargains.iter_mut().for_each(|bargain| bargain.rule.hindsight(&losses));
+            let losses = self.losses_of_all_tasks(learnt, &after);
+            self.groups.iter_mut().for_each(|group| group.rule.losses_after_step(&losses));
         }
         report.tokens = learnt.iter().map(|batch| batch.tokens.real_tokens()).sum();
         Ok(report)
@@ -135,12 +151,12 @@ impl Trainer {
     ///
     /// # Errors
     /// Those of candle.
-    pub fn gradients(&self, batches: &[TaskBatch]) -> Result<Vec<Row>> {
+    pub fn gradients(&self, batches: &[TaskBatch]) -> Result<Vec<TaskGradient>> {
         Ok(self.differentiate(batches, 0, 0)?.rows)
     }
 
     /// Each task's gradient on `batches`, for measurements: as a step's draw number `draw` would see it.
-    pub(crate) fn probe(&self, batches: &[TaskBatch], step: usize, draw: usize) -> Result<Vec<Row>> {
+    pub(crate) fn probe(&self, batches: &[TaskBatch], step: usize, draw: usize) -> Result<Vec<TaskGradient>> {
         Ok(self.differentiate(batches, step, draw)?.rows)
     }
 
@@ -148,7 +164,7 @@ impl Trainer {
     fn differentiate(&self, batches: &[TaskBatch], step: usize, draw: usize) -> Result<Seen> {
         let (mut losses, mut rows) = (Vec::new(), Vec::new());
         for batch in batches {
-            let (mut loss, mut row) = (0., Row::default());
+            let (mut loss, mut row) = (0., TaskGradient::default());
             for (index, (piece, share)) in self.pieces(batch).iter().enumerate() {
                 let share = *share;
                 let mut pass = self.pass(step, draw, batch.task, index);
@@ -168,7 +184,7 @@ impl Trainer {
 
     fn pass(&self, step: usize, draw: usize, task: TaskId, piece: usize) -> Pass {
         let key = self.key.named("pass").with(step as u64).with(draw as u64).with(task.0 as u64).with(piece as u64);
-        Pass::training(key).reusing(&self.spares)
+        Pass::training(key).reusing(&self.pool)
     }
 
     fn loss(&self, batch: &TaskBatch, pass: &mut Pass) -> Result<candle_core::Tensor> {
@@ -202,7 +218,7 @@ impl Trainer {
 
     /// A loss for every task: `losses` of the tasks of `batches`, and the last known one of those left out (before they
     /// had one, the mean of the others).
-    fn everybodys(&self, batches: &[TaskBatch], losses: &[f64]) -> Vec<f64> {
+    fn losses_of_all_tasks(&self, batches: &[TaskBatch], losses: &[f64]) -> Vec<f64> {
         let mean = losses.iter().sum::<f64>() / losses.len().max(1) as f64;
         let mut all: Vec<f64> = self.known.iter().map(|known| known.unwrap_or(mean)).collect();
         batches.iter().zip(losses).for_each(|(batch, &loss)| all[batch.task.0] = loss);
@@ -218,44 +234,56 @@ impl Trainer {
     }
 
     /// Weighs the gradients and takes the step.
-    fn descend(&mut self, batches: &[TaskBatch], seen: &[Seen], progress: Progress, rate: f64) -> Result<StepReport> {
+    fn descend(
+        &mut self,
+        batches: &[TaskBatch],
+        seen: &[Seen],
+        progress: Progress,
+        rate: f64,
+    ) -> Result<(StepReport, BTreeMap<String, Gram>)> {
         let tasks: Vec<TaskId> = batches.iter().map(|batch| batch.task).collect();
         let Some(first) = seen.first() else { bail!("a step without a batch") };
         batches.iter().zip(&first.losses).for_each(|(batch, &loss)| self.known[batch.task.0] = Some(loss));
         let likelihood: Vec<Likelihood> = self.tasks.iter().map(|task| task.likelihood()).collect();
-        let losses = self.everybodys(batches, &first.losses);
-        let evidence = Evidence {
+        let losses = self.losses_of_all_tasks(batches, &first.losses);
+        let inputs = StepInputs {
             losses: &losses,
             likelihood: &likelihood,
             progress,
             key: self.key.named("weighting").with(progress.step as u64),
         };
-        let shared: BTreeSet<String> =
-            self.bargains.iter().flat_map(|bargain| bargain.applied.iter().cloned()).collect();
-        let rows: Vec<&Row> = seen.iter().flat_map(|seen| &seen.rows).collect();
+        let shared: BTreeSet<String> = self.groups.iter().flat_map(|group| group.weighted.iter().cloned()).collect();
+        let rows: Vec<&TaskGradient> = seen.iter().flat_map(|seen| &seen.rows).collect();
         let parts = grams(&rows, &shared);
         let lengths: BTreeMap<String, usize> = (shared.iter())
             .map(|name| (name.clone(), self.model.params.get(name).map_or(0, |param| param.layout().len())))
             .collect();
         let dtype = self.model.params.dtype();
-        let look = Look { tasks: &tasks, rows: &rows, draws: seen.len(), parts: &parts, lengths: &lengths, dtype };
+        let gradients = StepGradients {
+            tasks: &tasks,
+            rows: &rows,
+            mini_batches: seen.len(),
+            parts: &parts,
+            lengths: &lengths,
+            dtype,
+        };
         let decisions: Vec<Decision> =
-            self.bargains.iter_mut().map(|bargain| bargain.decide(&look, &evidence)).collect::<Result<_>>()?;
-        for Decision { outcome, .. } in &decisions {
-            if let Status::NonFinite(task) = outcome.status {
-                let name = &self.model.tasks[tasks[task % tasks.len()].0].name;
+            self.groups.iter_mut().map(|group| group.decide(&gradients, &inputs)).collect::<Result<_>>()?;
+        for (decision, group) in decisions.iter().zip(&self.groups) {
+            if let Status::NonFinite(task) = decision.outcome.status {
+                let name = &self.model.tasks[group.tasks[task % group.tasks.len()].0].name;
                 bail!("step {}: the gradient of task `{name}` is not finite", progress.step);
             }
         }
         let penalty = self.penalty()?;
-        let private = private_weights(self.private, &decisions[0].outcome, self.bargains[0].rule.class(), tasks.len());
-        let mut blends: BTreeMap<&str, Blend> = BTreeMap::new();
+        let private = private_weights(self.private, self.class, &decisions, tasks.len());
+        let mut blends: BTreeMap<&str, WeightedSum> = BTreeMap::new();
         for (task, row) in first.rows.iter().enumerate() {
             for (name, segment) in &row.0 {
-                let weight = match self.bargains.iter().position(|bargain| bargain.applied.contains(name)) {
+                let weight = match self.layout.decisions.get(name) {
                     None => private[task],
-                    Some(at) if decisions[at].direction.is_some() => continue,
-                    Some(at) => decisions[at].outcome.weights[task],
+                    Some(&at) if decisions[at].direction.is_some() => continue,
+                    Some(&at) => decisions[at].weight(task, false).unwrap_or(1.),
                 };
                 if weight != 0. {
                     blends.entry(name).or_default().0.push((weight, segment));
@@ -268,67 +296,37 @@ impl Trainer {
         for row in directions.chain([&penalty]) {
             row.0.iter().for_each(|(name, segment)| blends.entry(name).or_default().0.push((1., segment)));
         }
-        let mut squares = vec![0.; self.tasks.len()];
-        blends.iter().for_each(|(name, blend)| squares[self.clipped_with(name)] += squared_norm(blend));
+        let mut squares = vec![0.; self.tasks.len().max(1)];
+        blends.iter().for_each(|(name, blend)| squares[self.layout.component(name)] += squared_norm(blend));
         let norm = squares.iter().sum::<f64>().sqrt();
         if !norm.is_finite() {
             bail!("step {}: the combined gradient is not finite", progress.step);
         }
         for (name, mut blend) in blends {
             let param = self.model.params.get(name).with_context(|| format!("no parameter `{name}`"))?;
-            let norm = squares[self.clipped_with(name)].sqrt();
+            let norm = squares[self.layout.component(name)].sqrt();
             let factor = if self.clip > 0. && norm > self.clip { self.clip / norm } else { 1. };
             blend.0.iter_mut().for_each(|(weight, _)| *weight *= factor);
             let mask = self.model.sharing.update_mask(name, &tasks);
-            let rate = rate * self.factors.get(name).copied().unwrap_or(1.);
+            let rate = rate * self.layout.factor(name);
             self.optimizer.step(param, &blend, rate, mask.as_deref())?;
         }
         let gram = total(rows.len(), parts.values());
-        Ok(report(&tasks, &first.losses, &gram, &decisions, norm))
+        Ok((report(&tasks, &first.losses, &gram, &decisions, norm), parts))
     }
 
-    /// Parameters with the same answer are clipped by their common norm.
-    fn clipped_with(&self, name: &str) -> usize {
-        self.owners.get(name).copied().unwrap_or(0)
-    }
-
-    /// The gradient of the strategy's own price.
-    fn penalty(&self) -> Result<Row> {
-        let mut row = Row::default();
-        if let Some(price) = self.model.sharing.penalty()? {
-            gather(&self.model.params, &price.backward()?, &mut row)?;
+    /// The gradient of the strategy's own penalty.
+    fn penalty(&self) -> Result<TaskGradient> {
+        let mut row = TaskGradient::default();
+        if let Some(penalty) = self.model.sharing.penalty()? {
+            gather(&self.model.params, &penalty.backward()?, &mut row)?;
         }
         Ok(row)
     }
 }
 
-/// The task that reaches a parameter, of those that one task alone reaches.
-fn owners(model: &Model) -> BTreeMap<String, usize> {
-    let shared = model.shared();
-    let reached =
-        (0..model.tasks.len()).flat_map(|task| model.reach(TaskId(task)).into_iter().map(move |name| (name, task)));
-    reached.filter(|(name, _)| !shared.contains(name)).collect()
-}
-
-fn factors(recipe: &Recipe, model: &Model) -> Result<BTreeMap<String, f64>> {
-    let base = recipe.base_rate();
-    let mut factors = BTreeMap::new();
-    let owners = owners(model);
-    for (name, rate) in &recipe.task_rates {
-        let names = || model.tasks.iter().map(|task| task.name.as_str());
-        let Some(task) = names().position(|known| known == name) else {
-            let known: Vec<&str> = names().collect();
-            let nearest = mtl_task::nearest(name, names());
-            bail!("[optimizer] task_rates: no task `{name}`{nearest}; there are {}", known.join(", "))
-        };
-        let own = owners.iter().filter(|(_, owner)| **owner == task);
-        factors.extend(own.map(|(name, _)| (name.clone(), rate / base)));
-    }
-    Ok(factors)
-}
-
-fn squared_norm(blend: &Blend) -> f64 {
-    let segments: Vec<Option<&Segment>> = blend.0.iter().map(|(_, segment)| Some(*segment)).collect();
+fn squared_norm(blend: &WeightedSum) -> f64 {
+    let segments: Vec<Option<&GradientBlock>> = blend.0.iter().map(|(_, segment)| Some(*segment)).collect();
     let weights: Vec<f64> = blend.0.iter().map(|(weight, _)| *weight).collect();
     crate::gradients::gram(&segments).quadratic(&weights).max(0.)
 }
@@ -340,7 +338,7 @@ fn report(tasks: &[TaskId], losses: &[f64], gram: &Gram, decisions: &[Decision],
     StepReport {
         tasks: tasks.iter().map(|task| task.0).collect(),
         losses: losses.to_vec(),
-        weights: decisions[0].outcome.weights.clone(),
+        weights: decisions.first().map_or_else(Vec::new, |decision| decision.outcome.weights.clone()),
         norms,
         cosines,
         outcomes: decisions.iter().map(|d| (d.outcome.status.to_string(), d.outcome.residual)).collect(),

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use candle_core::Device;
-use mtl_backbone::kernel::Precision as Rounding;
+use mtl_backbone::kernel::ProductPrecision as Rounding;
 use mtl_backbone::random;
 use mtl_data::{Example, Texts, Tokenizer};
 use mtl_sharing::Model;
@@ -13,7 +13,7 @@ use mtl_task::{Answer, Label, Task, TaskId, TaskSpec};
 use serde_json::Value;
 
 use crate::assemble::{computing, trainer};
-use crate::evaluate::answers_each;
+use crate::evaluate::Forward;
 use crate::recipe::{Precision, Recipe};
 use crate::resume;
 use crate::step::Trainer;
@@ -63,7 +63,7 @@ impl Trained {
         let mut encoder = pretrained.encoder.with_dropout(0., 0.);
         // What was trained in bf16 where the kernel can do it answers alike where it cannot.
         if recipe.train.precision == Precision::Bf16 && !Rounding::Bf16.is_available() {
-            encoder = encoder.with_path(mtl_backbone::Path::Reference);
+            encoder = encoder.with_path(mtl_backbone::Implementation::Reference);
         }
         pretrained.encoder = computing(encoder, &recipe, device)?;
         let mut trainer = trainer(&recipe, &pretrained, &tasks, device)?;
@@ -137,8 +137,7 @@ impl Trained {
         for (places, _, examples) in passes {
             let task = |&place: &usize| (asked[place].0, self.trainer.tasks[asked[place].0.0].as_ref());
             let tasks: Vec<(TaskId, &dyn Task)> = places.iter().map(task).collect();
-            let (model, batch) = (self.model(), self.recipe.evaluation.batch);
-            let found = answers_each(model, model.sharing.as_ref(), &tasks, &examples, batch)?;
+            let found = Forward::of(self.model()).answers_each(&tasks, &examples, self.recipe.evaluation.batch)?;
             places.into_iter().zip(found).for_each(|(place, found)| answers[place] = found);
         }
         Ok(answers)

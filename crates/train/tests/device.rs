@@ -4,7 +4,7 @@
 
 use anyhow::{Result, bail};
 use candle_core::Device;
-use mtl_backbone::{Path, Precision, random};
+use mtl_backbone::{Implementation, ProductPrecision, random};
 use mtl_task::rng::Key;
 use mtl_task::{Encoded, Label, Packed, Progress, TaskBatch, TaskId, TaskSpec};
 use mtl_train::{Recipe, trainer};
@@ -23,7 +23,7 @@ fn device() -> Result<Option<Device>> {
 }
 
 /// The losses of five steps. In bf16 they go by candle's operations on the processor too: the kernel needs a rare one.
-fn losses(device: &Device, precision: Precision) -> Result<Vec<Vec<f64>>> {
+fn losses(device: &Device, precision: ProductPrecision) -> Result<Vec<Vec<f64>>> {
     let (recipe, _) = Recipe::parse("test", RECIPE, &[])?;
     let shape = json!({
         "model_type": "bert", "vocab_size": 50, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4,
@@ -31,8 +31,8 @@ fn losses(device: &Device, precision: Precision) -> Result<Vec<Vec<f64>>> {
         "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0,
     });
     let mut pretrained = random("bert", &shape, Key::new(1))?;
-    if precision == Precision::Bf16 {
-        pretrained.encoder = pretrained.encoder.with_path(Path::Reference).with_precision(precision)?;
+    if precision == ProductPrecision::Bf16 {
+        pretrained.encoder = pretrained.encoder.with_path(Implementation::Reference).with_precision(precision)?;
     }
     let labels = vec!["no".to_string(), "yes".to_string()];
     let spec = TaskSpec { kind: "classification".into(), labels, ..TaskSpec::default() };
@@ -52,7 +52,9 @@ fn losses(device: &Device, precision: Precision) -> Result<Vec<Vec<f64>>> {
                 let tokens = if device.is_cpu() { Packed::new(&texts) } else { Packed::padded(&texts, 0) };
                 TaskBatch { task: TaskId(task), tokens, labels }
             };
-            Ok(trainer.step(&[vec![batch(0), batch(1)]], Progress { step, of: 5 }, 1e-3)?.losses)
+            Ok(trainer
+                .step(&[vec![batch(0), batch(1)]], Progress { step, of: 5 }, 1e-3, &mtl_train::DevSplits::none())?
+                .losses)
         })
         .collect()
 }
@@ -63,7 +65,7 @@ fn a_device_takes_the_same_steps_as_the_processor() -> Result<()> {
     if device.is_none() {
         println!("skipped: MTL_DEVICE names no GPU, so its steps are not compared with the processor's");
     }
-    for (precision, tolerance) in [(Precision::F32, 1e-3), (Precision::Bf16, 2e-2)] {
+    for (precision, tolerance) in [(ProductPrecision::F32, 1e-3), (ProductPrecision::Bf16, 2e-2)] {
         let here = losses(&Device::Cpu, precision)?;
         assert!(here.iter().flatten().all(|loss| loss.is_finite()), "{precision:?}: {here:?}");
         let Some(device) = &device else { continue };

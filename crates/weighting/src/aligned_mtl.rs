@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::solver::eigen::Spectrum;
-use crate::{Class, Entry, Evidence, FromGram, Outcome, Preference, Property, Rule, Weighting, settings};
+use crate::{Class, Entry, FromGram, Outcome, Preference, Property, Rule, StepInputs, Weighting, settings};
 
 pub(crate) const ENTRY: Entry = Entry {
     name: "aligned-mtl",
@@ -61,7 +61,7 @@ struct AlignedMtl {
 impl Rule for AlignedMtl {}
 
 impl FromGram for AlignedMtl {
-    fn balance(&mut self, gram: &Gram, _seen: &Evidence) -> Outcome {
+    fn balance(&mut self, gram: &Gram, _seen: &StepInputs) -> Outcome {
         let tasks = gram.tasks();
         let preference = vec![self.preference.of(tasks); tasks];
         let spectrum = Spectrum::of(gram);

@@ -1,7 +1,7 @@
 //! Auto-λ: the weights under which a step on the training data lowers the validation loss most.
 //!
 //! λ moves down the gradient of L_val(θ − η Σ λᵢ gᵢ), which is −η ⟨gᵢ, ∇L_val⟩, by Adam; L_val is the sum of the primary tasks'
-//! losses on a held-out part of the training data. Both gradients are rows of the Gram matrix: no look-ahead model is built.
+//! losses on a cached-out part of the training data. Both gradients are rows of the Gram matrix: no look-ahead model is built.
 //!
 //! Liu et al., "Auto-Lambda: Disentangling Dynamic Task Relationships", TMLR 2022, equation 5. ∇L_val is taken at θ where the
 //! paper takes it at the look-ahead point, a difference of order η; η itself is common to all λ and Adam divides it out.
@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::adam::Adam;
 use crate::state::take;
-use crate::{Class, Entry, Evidence, FromGram, Needs, Outcome, Property, Rule, State, Weighting, settings};
+use crate::{Class, Entry, FromGram, Needs, Outcome, Property, Rule, State, StepInputs, Weighting, settings};
 
 pub(crate) const ENTRY: Entry = Entry {
     name: "auto-lambda",
@@ -65,7 +65,7 @@ struct AutoLambda {
 
 impl Rule for AutoLambda {
     fn needs(&self) -> Needs {
-        Needs { draws: 2, validation_draw: true, ..Needs::default() }
+        Needs { mini_batches: 2, validation_batch: true, ..Needs::default() }
     }
 
     fn state(&self) -> State {
@@ -83,7 +83,7 @@ impl Rule for AutoLambda {
 }
 
 impl FromGram for AutoLambda {
-    fn balance(&mut self, gram: &Gram, _seen: &Evidence) -> Outcome {
+    fn balance(&mut self, gram: &Gram, _seen: &StepInputs) -> Outcome {
         let tasks = self.weights.len();
         let gain = |task: usize| self.primary.iter().map(|&other| gram.at(task, tasks + other)).sum::<f64>();
         let gradient: Vec<f64> = (0..tasks).map(|task| -gain(task)).collect();

@@ -1,6 +1,6 @@
 //! One vector of the Jacobian's width per task, carried from step to step.
 //!
-//! Held in f32, the precision of the gradients themselves, because it is as large as they are.
+//! CachedWeights in f32, the precision of the gradients themselves, because it is as large as they are.
 
 use crate::State;
 use crate::jacobian::CHUNK;

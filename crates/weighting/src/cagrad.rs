@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::solver::compromise::compromise;
-use crate::{Class, Entry, Evidence, FromGram, Outcome, Property, Rule, Weighting, settings};
+use crate::{Class, Entry, FromGram, Outcome, Property, Rule, StepInputs, Weighting, settings};
 
 pub(crate) const ENTRY: Entry = Entry {
     name: "cagrad",
@@ -70,7 +70,7 @@ struct CaGrad {
 impl Rule for CaGrad {}
 
 impl FromGram for CaGrad {
-    fn balance(&mut self, gram: &Gram, _seen: &Evidence) -> Outcome {
+    fn balance(&mut self, gram: &Gram, _seen: &StepInputs) -> Outcome {
         let mut outcome = compromise(gram, self.c);
         outcome.weights.iter_mut().for_each(|weight| *weight /= self.divisor);
         outcome

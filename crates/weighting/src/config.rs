@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::settings::{self, Nothing};
 use crate::solver::eigen::equal_projections;
-use crate::{Class, Entry, Evidence, FromGram, Outcome, Property, Rule, Weighting};
+use crate::{Class, Entry, FromGram, Outcome, Property, Rule, StepInputs, Weighting};
 
 pub(crate) const ENTRY: Entry = Entry {
     name: "config",
@@ -41,7 +41,7 @@ struct Config;
 impl Rule for Config {}
 
 impl FromGram for Config {
-    fn balance(&mut self, gram: &Gram, _seen: &Evidence) -> Outcome {
+    fn balance(&mut self, gram: &Gram, _seen: &StepInputs) -> Outcome {
         let mut outcome = equal_projections(gram);
         let gains: f64 = gram.times(&outcome.weights).iter().sum();
         let square = gram.quadratic(&outcome.weights);

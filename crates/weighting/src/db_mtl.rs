@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::buffer::Buffer;
 use crate::jacobian::chunks;
 use crate::state::take;
-use crate::{Class, Entry, Evidence, FromJacobian, Jacobian, Outcome, Property, Rule, State, Weighting, settings};
+use crate::{Class, Entry, FromJacobian, Jacobian, Outcome, Property, Rule, State, StepInputs, Weighting, settings};
 
 pub(crate) const ENTRY: Entry = Entry {
     name: "db-mtl",
@@ -69,14 +69,19 @@ impl Rule for DbMtl {
 }
 
 impl FromJacobian for DbMtl {
-    fn combine(&mut self, draws: &[&dyn Jacobian], seen: &Evidence, write: &mut dyn FnMut(usize, &[f64])) -> Outcome {
+    fn combine(
+        &mut self,
+        mini_batches: &[&dyn Jacobian],
+        seen: &StepInputs,
+        write: &mut dyn FnMut(usize, &[f64]),
+    ) -> Outcome {
         let (losses, warning) = seen.positive(self.tasks);
-        self.smoothed.shape(self.tasks, draws[0].columns());
+        self.smoothed.shape(self.tasks, mini_batches[0].columns());
         self.step += 1.0;
         let beta = self.beta / self.step.powf(self.decay);
         let mut squares = vec![0.0; self.tasks];
-        chunks(draws, |start, draws| {
-            for (task, row) in draws[0].iter().enumerate() {
+        chunks(mini_batches, |start, mini_batches| {
+            for (task, row) in mini_batches[0].iter().enumerate() {
                 let scale = 1.0 / (losses[task] + 1e-8);
                 for (h, g) in self.smoothed.part(task, start, row.len()).iter_mut().zip(row) {
                     *h = (scale * g + beta * (f64::from(*h) - scale * g)) as f32;

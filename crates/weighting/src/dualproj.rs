@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::settings::{self, Nothing};
 use crate::solver::dual_cone;
-use crate::{Class, Entry, Evidence, FromGram, Outcome, Property, Rule, Weighting};
+use crate::{Class, Entry, FromGram, Outcome, Property, Rule, StepInputs, Weighting};
 
 pub(crate) const ENTRY: Entry = Entry {
     name: "dualproj",
@@ -34,7 +34,7 @@ struct DualProj;
 impl Rule for DualProj {}
 
 impl FromGram for DualProj {
-    fn balance(&mut self, gram: &Gram, _seen: &Evidence) -> Outcome {
+    fn balance(&mut self, gram: &Gram, _seen: &StepInputs) -> Outcome {
         let tasks = gram.tasks();
         dual_cone::project(gram, &vec![1.0 / tasks as f64; tasks])
     }

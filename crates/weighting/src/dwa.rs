@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::softmax::softmax;
 use crate::state::{take, take_if_saved};
-use crate::{Class, Entry, Evidence, FromLosses, Outcome, Property, Rule, State, Weighting, settings};
+use crate::{Class, Entry, FromLosses, Outcome, Property, Rule, State, StepInputs, Weighting, settings};
 
 pub(crate) const ENTRY: Entry = Entry {
     name: "dwa",
@@ -86,7 +86,7 @@ impl Rule for Dwa {
 }
 
 impl FromLosses for Dwa {
-    fn balance(&mut self, seen: &Evidence) -> Outcome {
+    fn balance(&mut self, seen: &StepInputs) -> Outcome {
         let tasks = self.sum.len();
         let weights = match (&self.last, &self.before) {
             (Some(last), Some(before)) => {

@@ -6,7 +6,7 @@
 use serde_json::Value;
 
 use crate::settings::{self, Nothing};
-use crate::{Class, Entry, Evidence, FromLosses, Outcome, Property, Rule, Weighting};
+use crate::{Class, Entry, FromLosses, Outcome, Property, Rule, StepInputs, Weighting};
 
 pub(crate) const ENTRY: Entry = Entry {
     name: "equal",
@@ -32,7 +32,7 @@ struct Equal {
 impl Rule for Equal {}
 
 impl FromLosses for Equal {
-    fn balance(&mut self, _seen: &Evidence) -> Outcome {
+    fn balance(&mut self, _seen: &StepInputs) -> Outcome {
         Outcome::exact(vec![1.0; self.tasks])
     }
 }

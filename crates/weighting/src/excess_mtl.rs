@@ -13,7 +13,7 @@ use crate::buffer::Buffer;
 use crate::jacobian::chunks;
 use crate::softmax::softmax;
 use crate::state::take;
-use crate::{Class, Entry, Evidence, FromJacobian, Jacobian, Outcome, Property, Rule, State, Weighting, settings};
+use crate::{Class, Entry, FromJacobian, Jacobian, Outcome, Property, Rule, State, StepInputs, Weighting, settings};
 
 pub(crate) const ENTRY: Entry = Entry {
     name: "excess-mtl",
@@ -92,12 +92,17 @@ impl Rule for ExcessMtl {
 }
 
 impl FromJacobian for ExcessMtl {
-    fn combine(&mut self, draws: &[&dyn Jacobian], _seen: &Evidence, write: &mut dyn FnMut(usize, &[f64])) -> Outcome {
+    fn combine(
+        &mut self,
+        mini_batches: &[&dyn Jacobian],
+        _seen: &StepInputs,
+        write: &mut dyn FnMut(usize, &[f64]),
+    ) -> Outcome {
         let tasks = self.logarithms.len();
-        self.squares.shape(tasks, draws[0].columns());
+        self.squares.shape(tasks, mini_batches[0].columns());
         let mut excess = vec![0.0; tasks];
-        chunks(draws, |start, draws| {
-            for (task, row) in draws[0].iter().enumerate() {
+        chunks(mini_batches, |start, mini_batches| {
+            for (task, row) in mini_batches[0].iter().enumerate() {
                 for (sum, g) in self.squares.part(task, start, row.len()).iter_mut().zip(row) {
                     let square = g * g;
                     *sum = (f64::from(*sum) + square) as f32;
@@ -117,9 +122,9 @@ impl FromJacobian for ExcessMtl {
         }
         self.steps += 1;
         let weights: Vec<f64> = softmax(&self.logarithms).iter().map(|share| tasks as f64 * share).collect();
-        chunks(draws, |start, draws| {
-            let sum = |column: usize| weights.iter().zip(&draws[0]).map(|(w, row)| w * row[column]).sum();
-            let direction: Vec<f64> = (0..draws[0][0].len()).map(sum).collect();
+        chunks(mini_batches, |start, mini_batches| {
+            let sum = |column: usize| weights.iter().zip(&mini_batches[0]).map(|(w, row)| w * row[column]).sum();
+            let direction: Vec<f64> = (0..mini_batches[0][0].len()).map(sum).collect();
             write(start, &direction);
         });
         Outcome::exact(weights)

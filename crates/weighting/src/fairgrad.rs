@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::table::Table;
-use crate::{Class, Entry, Evidence, FromGram, Held, Outcome, Property, Rule, State, Weighting, settings};
+use crate::{CachedWeights, Class, Entry, FromGram, Outcome, Property, Rule, State, StepInputs, Weighting, settings};
 
 pub(crate) const ENTRY: Entry = Entry {
     name: "fairgrad",
@@ -64,8 +64,8 @@ struct FairGrad {
 }
 
 impl Rule for FairGrad {
-    fn held(&self, progress: Progress) -> Option<Held<'_>> {
-        self.table.held(progress)
+    fn cached(&self, progress: Progress) -> Option<CachedWeights<'_>> {
+        self.table.cached(progress)
     }
 
     fn state(&self) -> State {
@@ -78,7 +78,7 @@ impl Rule for FairGrad {
 }
 
 impl FromGram for FairGrad {
-    fn balance(&mut self, gram: &Gram, _seen: &Evidence) -> Outcome {
+    fn balance(&mut self, gram: &Gram, _seen: &StepInputs) -> Outcome {
         self.table.settle(gram, |gram| fair(gram, self.alpha, &Kernel::default()))
     }
 }

@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::adam::Adam;
 use crate::softmax::{pull_back, softmax};
 use crate::state::{take, take_if_saved};
-use crate::{Class, Entry, Evidence, FromLosses, Needs, Outcome, Property, Rule, State, Weighting, settings};
+use crate::{Class, Entry, FromLosses, Needs, Outcome, Property, Rule, State, StepInputs, Weighting, settings};
 
 pub(crate) const ENTRY: Entry = Entry {
     name: "famo",
@@ -56,7 +56,7 @@ struct Famo {
     logits: Vec<f64>,
     minimum: f64,
     adam: Adam,
-    /// log D of the step that `hindsight` will look back on.
+    /// log D of the step that `losses_after_step` will look back on.
     before: Option<Vec<f64>>,
 }
 
@@ -71,7 +71,7 @@ impl Rule for Famo {
         Needs { losses_after_step: true, ..Needs::default() }
     }
 
-    fn hindsight(&mut self, losses: &[f64]) {
+    fn losses_after_step(&mut self, losses: &[f64]) {
         let Some(before) = self.before.take() else { return };
         let falls: Vec<f64> = before.iter().zip(losses).map(|(b, loss)| b - self.excess(*loss).ln()).collect();
         let gradient = pull_back(&softmax(&self.logits), &falls);
@@ -95,7 +95,7 @@ impl Rule for Famo {
 }
 
 impl FromLosses for Famo {
-    fn balance(&mut self, seen: &Evidence) -> Outcome {
+    fn balance(&mut self, seen: &StepInputs) -> Outcome {
         let excess: Vec<f64> = (0..self.logits.len()).map(|task| self.excess(seen.loss(task))).collect();
         let shares: Vec<f64> = softmax(&self.logits).iter().zip(&excess).map(|(z, d)| z / d).collect();
         let total: f64 = shares.iter().sum();

@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Class, Entry, Evidence, FromLosses, Outcome, Property, Rule, Weighting, settings};
+use crate::{Class, Entry, FromLosses, Outcome, Property, Rule, StepInputs, Weighting, settings};
 
 pub(crate) const ENTRY: Entry = Entry {
     name: "fixed",
@@ -47,7 +47,7 @@ struct Fixed {
 impl Rule for Fixed {}
 
 impl FromLosses for Fixed {
-    fn balance(&mut self, _seen: &Evidence) -> Outcome {
+    fn balance(&mut self, _seen: &StepInputs) -> Outcome {
         Outcome::exact(self.weights.clone())
     }
 }

@@ -6,7 +6,7 @@
 use serde_json::Value;
 
 use crate::settings::{self, Nothing};
-use crate::{Class, Entry, Evidence, FromLosses, Outcome, Property, Rule, Weighting};
+use crate::{Class, Entry, FromLosses, Outcome, Property, Rule, StepInputs, Weighting};
 
 pub(crate) const ENTRY: Entry = Entry {
     name: "gls",
@@ -32,7 +32,7 @@ struct Gls {
 impl Rule for Gls {}
 
 impl FromLosses for Gls {
-    fn balance(&mut self, seen: &Evidence) -> Outcome {
+    fn balance(&mut self, seen: &StepInputs) -> Outcome {
         let (losses, warning) = seen.positive(self.tasks);
         let logarithm = losses.iter().map(|loss| loss.ln()).sum::<f64>() / self.tasks as f64;
         let share = logarithm.exp() / self.tasks as f64;

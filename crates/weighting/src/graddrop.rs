@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::jacobian::chunks;
-use crate::{Class, Entry, Evidence, FromJacobian, Jacobian, Outcome, Property, Rule, Weighting, settings};
+use crate::{Class, Entry, FromJacobian, Jacobian, Outcome, Property, Rule, StepInputs, Weighting, settings};
 
 pub(crate) const ENTRY: Entry = Entry {
     name: "graddrop",
@@ -52,10 +52,15 @@ struct GradDrop {
 impl Rule for GradDrop {}
 
 impl FromJacobian for GradDrop {
-    fn combine(&mut self, draws: &[&dyn Jacobian], seen: &Evidence, write: &mut dyn FnMut(usize, &[f64])) -> Outcome {
+    fn combine(
+        &mut self,
+        mini_batches: &[&dyn Jacobian],
+        seen: &StepInputs,
+        write: &mut dyn FnMut(usize, &[f64]),
+    ) -> Outcome {
         let mut stream = seen.key.named(ENTRY.name).stream();
-        chunks(draws, |start, draws| {
-            let rows = &draws[0];
+        chunks(mini_batches, |start, mini_batches| {
+            let rows = &mini_batches[0];
             let direction: Vec<f64> = (0..rows[0].len())
                 .map(|column| {
                     let entries = || rows.iter().map(|row| row[column]);

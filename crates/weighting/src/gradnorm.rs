@@ -1,6 +1,6 @@
 //! GradNorm: the weighted gradients shall have norms in proportion to how far each task lags behind.
 //!
-//! Moves w down Σ |wᵢ‖gᵢ‖ − Ḡ rᵢ^α|, Ḡ the mean of wᵢ‖gᵢ‖ and rᵢ = (ℓᵢ/ℓᵢ(0)) over its mean, both held fixed, by Adam at its
+//! Moves w down Σ |wᵢ‖gᵢ‖ − Ḡ rᵢ^α|, Ḡ the mean of wᵢ‖gᵢ‖ and rᵢ = (ℓᵢ/ℓᵢ(0)) over its mean, both cached fixed, by Adam at its
 //! own `rate`; then scales to Σwᵢ = K. Needs the diagonal of G alone.
 //!
 //! Chen et al., "GradNorm: Gradient Normalization for Adaptive Loss Balancing", ICML 2018, algorithm 1. ℓ(0) is the first
@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::adam::Adam;
 use crate::state::{take, take_if_saved};
-use crate::{Class, Entry, Evidence, FromGram, Outcome, Property, Rule, State, Weighting, settings};
+use crate::{Class, Entry, FromGram, Outcome, Property, Rule, State, StepInputs, Weighting, settings};
 
 pub(crate) const ENTRY: Entry = Entry {
     name: "gradnorm",
@@ -78,7 +78,7 @@ impl Rule for GradNorm {
 }
 
 impl FromGram for GradNorm {
-    fn balance(&mut self, gram: &Gram, seen: &Evidence) -> Outcome {
+    fn balance(&mut self, gram: &Gram, seen: &StepInputs) -> Outcome {
         let tasks = self.weights.len();
         let (losses, warning) = seen.positive(tasks);
         let initial = self.initial.get_or_insert_with(|| losses.clone());

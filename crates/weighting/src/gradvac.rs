@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::state::take;
-use crate::{Class, Entry, Evidence, FromGram, Outcome, Property, Rule, State, Weighting, settings};
+use crate::{Class, Entry, FromGram, Outcome, Property, Rule, State, StepInputs, Weighting, settings};
 
 pub(crate) const ENTRY: Entry = Entry {
     name: "gradvac",
@@ -65,7 +65,7 @@ impl Rule for GradVac {
 }
 
 impl FromGram for GradVac {
-    fn balance(&mut self, gram: &Gram, seen: &Evidence) -> Outcome {
+    fn balance(&mut self, gram: &Gram, seen: &StepInputs) -> Outcome {
         let mut stream = seen.key.named(ENTRY.name).stream();
         let tasks = gram.tasks();
         let mut weights = vec![0.0; tasks];

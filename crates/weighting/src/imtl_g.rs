@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::settings::{self, Nothing};
 use crate::solver::eigen::equal_projections;
-use crate::{Class, Entry, Evidence, FromGram, Outcome, Property, Rule, Warning, Weighting};
+use crate::{Class, Entry, FromGram, Outcome, Property, Rule, StepInputs, Warning, Weighting};
 
 pub(crate) const ENTRY: Entry = Entry {
     name: "imtl-g",
@@ -36,7 +36,7 @@ struct ImtlG;
 impl Rule for ImtlG {}
 
 impl FromGram for ImtlG {
-    fn balance(&mut self, gram: &Gram, _seen: &Evidence) -> Outcome {
+    fn balance(&mut self, gram: &Gram, _seen: &StepInputs) -> Outcome {
         let mut outcome = equal_projections(gram);
         let total: f64 = outcome.weights.iter().sum();
         if total < 0.0 {

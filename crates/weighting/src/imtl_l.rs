@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::adam::Adam;
 use crate::state::take;
-use crate::{Class, Entry, Evidence, FromLosses, Outcome, Property, Rule, State, Weighting, settings};
+use crate::{Class, Entry, FromLosses, Outcome, Property, Rule, State, StepInputs, Weighting, settings};
 
 pub(crate) const ENTRY: Entry = Entry {
     name: "imtl-l",
@@ -68,7 +68,7 @@ impl Rule for ImtlL {
 }
 
 impl FromLosses for ImtlL {
-    fn balance(&mut self, seen: &Evidence) -> Outcome {
+    fn balance(&mut self, seen: &StepInputs) -> Outcome {
         let weights: Vec<f64> = self.scale.iter().map(|s| s.exp()).collect();
         let gradient: Vec<f64> = weights.iter().enumerate().map(|(task, w)| w * seen.loss(task) - 1.0).collect();
         self.adam.step(&mut self.scale, &gradient);

@@ -72,15 +72,15 @@ impl Jacobian for Dense {
 /// How many columns are read at a time. Fixed, so that no result depends on the caller's layout or threads.
 pub(crate) const CHUNK: usize = 4096;
 
-/// Visits all columns of all draws in order, chunk after chunk: `visit(start, draws)` with `draws[draw][task]` the
+/// Visits all columns of all mini_batches in order, chunk after chunk: `visit(start, mini_batches)` with `mini_batches[draw][task]` the
 /// chunk of a row.
-pub(crate) fn chunks(draws: &[&dyn Jacobian], mut visit: impl FnMut(usize, &[Vec<Vec<f64>>])) {
-    let columns = draws.first().map_or(0, |draw| draw.columns());
+pub(crate) fn chunks(mini_batches: &[&dyn Jacobian], mut visit: impl FnMut(usize, &[Vec<Vec<f64>>])) {
+    let columns = mini_batches.first().map_or(0, |draw| draw.columns());
     let mut buffer: Vec<Vec<Vec<f64>>> =
-        draws.iter().map(|draw| vec![vec![0.0; CHUNK.min(columns)]; draw.tasks()]).collect();
+        mini_batches.iter().map(|draw| vec![vec![0.0; CHUNK.min(columns)]; draw.tasks()]).collect();
     for start in (0..columns).step_by(CHUNK) {
         let length = CHUNK.min(columns - start);
-        for (draw, rows) in draws.iter().zip(&mut buffer) {
+        for (draw, rows) in mini_batches.iter().zip(&mut buffer) {
             for (task, row) in rows.iter_mut().enumerate() {
                 row.truncate(length);
                 draw.read(task, start, row);

@@ -11,7 +11,7 @@ use mtl_nash::Gram;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Class, Entry, Evidence, FromGram, Outcome, Rule, Weighting, settings};
+use crate::{Class, Entry, FromGram, Outcome, Rule, StepInputs, Weighting, settings};
 
 pub(crate) const ENTRY: Entry = Entry {
     name: "krum",
@@ -60,7 +60,7 @@ struct Krum {
 impl Rule for Krum {}
 
 impl FromGram for Krum {
-    fn balance(&mut self, gram: &Gram, _seen: &Evidence) -> Outcome {
+    fn balance(&mut self, gram: &Gram, _seen: &StepInputs) -> Outcome {
         let tasks = gram.tasks();
         let score = |own: usize| {
             let square = |other: usize| gram.at(own, own) + gram.at(other, other) - 2.0 * gram.at(own, other);

@@ -10,7 +10,7 @@
 
 mod adam;
 mod buffer;
-mod evidence;
+mod inputs;
 mod jacobian;
 mod outcome;
 mod property;
@@ -56,11 +56,11 @@ mod trimmed_mean;
 mod uncertainty;
 mod upgrad;
 
-pub(crate) use evidence::Preference;
-pub use evidence::{Evidence, Needs, Private};
+pub(crate) use inputs::Preference;
+pub use inputs::{Needs, Private, StepInputs};
 pub use jacobian::{Dense, Jacobian};
 pub use mtl_nash::{Gram, Status};
-pub use outcome::{Held, Outcome, Warning};
+pub use outcome::{CachedWeights, Outcome, Warning};
 pub use property::{Property, matrix};
 pub use registry::{Class, Entry, RULES, find};
 pub use rule::{FromGram, FromJacobian, FromLosses, Rule, Weighting};

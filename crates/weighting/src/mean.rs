@@ -6,7 +6,7 @@
 use serde_json::Value;
 
 use crate::settings::{self, Nothing};
-use crate::{Class, Entry, Evidence, FromLosses, Outcome, Property, Rule, Weighting};
+use crate::{Class, Entry, FromLosses, Outcome, Property, Rule, StepInputs, Weighting};
 
 pub(crate) const ENTRY: Entry = Entry {
     name: "mean",
@@ -32,7 +32,7 @@ struct Mean {
 impl Rule for Mean {}
 
 impl FromLosses for Mean {
-    fn balance(&mut self, _seen: &Evidence) -> Outcome {
+    fn balance(&mut self, _seen: &StepInputs) -> Outcome {
         Outcome::exact(vec![1.0 / self.tasks as f64; self.tasks])
     }
 }

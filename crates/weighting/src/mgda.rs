@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::settings::{self, Nothing};
 use crate::solver::min_norm::min_norm;
-use crate::{Class, Entry, Evidence, FromGram, Outcome, Property, Rule, Weighting};
+use crate::{Class, Entry, FromGram, Outcome, Property, Rule, StepInputs, Weighting};
 
 pub(crate) const ENTRY: Entry = Entry {
     name: "mgda",
@@ -34,7 +34,7 @@ struct Mgda;
 impl Rule for Mgda {}
 
 impl FromGram for Mgda {
-    fn balance(&mut self, gram: &Gram, _seen: &Evidence) -> Outcome {
+    fn balance(&mut self, gram: &Gram, _seen: &StepInputs) -> Outcome {
         min_norm(gram)
     }
 }

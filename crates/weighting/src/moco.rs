@@ -12,7 +12,7 @@ use crate::buffer::Buffer;
 use crate::jacobian::chunks;
 use crate::softmax::softmax;
 use crate::state::take;
-use crate::{Class, Entry, Evidence, FromJacobian, Jacobian, Outcome, Property, Rule, State, Weighting, settings};
+use crate::{Class, Entry, FromJacobian, Jacobian, Outcome, Property, Rule, State, StepInputs, Weighting, settings};
 
 pub(crate) const ENTRY: Entry = Entry {
     name: "moco",
@@ -79,24 +79,32 @@ impl Rule for MoCo {
 }
 
 impl FromJacobian for MoCo {
-    fn combine(&mut self, draws: &[&dyn Jacobian], seen: &Evidence, write: &mut dyn FnMut(usize, &[f64])) -> Outcome {
+    fn combine(
+        &mut self,
+        mini_batches: &[&dyn Jacobian],
+        seen: &StepInputs,
+        write: &mut dyn FnMut(usize, &[f64]),
+    ) -> Outcome {
         let Settings { beta, beta_decay, gamma, gamma_decay, rho } = self.settings;
         let tasks = self.weights.len();
-        self.smoothed.shape(tasks, draws[0].columns());
+        self.smoothed.shape(tasks, mini_batches[0].columns());
         self.step += 1.0;
         let (beta, gamma) = (beta / self.step.powf(beta_decay), gamma / self.step.powf(gamma_decay));
         let mut squares = vec![0.0; tasks];
-        chunks(draws, |_, draws| {
-            squares.iter_mut().zip(&draws[0]).for_each(|(sum, row)| *sum += row.iter().map(|g| g * g).sum::<f64>());
+        chunks(mini_batches, |_, mini_batches| {
+            squares
+                .iter_mut()
+                .zip(&mini_batches[0])
+                .for_each(|(sum, row)| *sum += row.iter().map(|g| g * g).sum::<f64>());
         });
         let mut products = vec![0.0; tasks * tasks];
-        chunks(draws, |start, draws| {
-            for (task, row) in draws[0].iter().enumerate() {
+        chunks(mini_batches, |start, mini_batches| {
+            for (task, row) in mini_batches[0].iter().enumerate() {
                 let scale = seen.loss(task) / (squares[task].sqrt() + 1e-8);
                 let part = self.smoothed.part(task, start, row.len());
                 part.iter_mut().zip(row).for_each(|(y, g)| *y -= (beta * (f64::from(*y) - scale * g)) as f32);
             }
-            let length = draws[0][0].len();
+            let length = mini_batches[0][0].len();
             let parts: Vec<Vec<f32>> =
                 (0..tasks).map(|task| self.smoothed.part(task, start, length).to_vec()).collect();
             for (i, a) in parts.iter().enumerate() {

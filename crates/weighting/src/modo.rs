@@ -1,6 +1,6 @@
 //! MoDo, multi-objective gradient with double sampling: MGDA's weights by one unbiased projected step each time.
 //!
-//! λ ← Π(λ − γ (G₁₂λ + ρλ)) with G₁₂ the inner products between two independent draws of the gradients and Π the projection
+//! λ ← Π(λ − γ (G₁₂λ + ρλ)) with G₁₂ the inner products between two independent mini_batches of the gradients and Π the projection
 //! onto the simplex; d = Σ λᵢ gᵢ on a third draw.
 //!
 //! Chen et al., "Three-Way Trade-Off in Multi-Objective Learning", NeurIPS 2023, algorithm 1. γ = 1e-3 and ρ = 0.1 as in
@@ -12,12 +12,12 @@ use serde_json::Value;
 
 use crate::solver::simplex;
 use crate::state::take;
-use crate::{Class, Entry, Evidence, FromGram, Needs, Outcome, Property, Rule, State, Weighting, settings};
+use crate::{Class, Entry, FromGram, Needs, Outcome, Property, Rule, State, StepInputs, Weighting, settings};
 
 pub(crate) const ENTRY: Entry = Entry {
     name: "modo",
     aliases: &[],
-    about: "min-norm weights from independent draws",
+    about: "min-norm weights from independent mini_batches",
     paper: "Chen et al., NeurIPS 2023, arXiv:2305.20057",
     verified: true,
     class: Class::Gram,
@@ -55,7 +55,7 @@ struct MoDo {
 
 impl Rule for MoDo {
     fn needs(&self) -> Needs {
-        Needs { draws: 3, ..Needs::default() }
+        Needs { mini_batches: 3, ..Needs::default() }
     }
 
     fn state(&self) -> State {
@@ -69,7 +69,7 @@ impl Rule for MoDo {
 }
 
 impl FromGram for MoDo {
-    fn balance(&mut self, gram: &Gram, _seen: &Evidence) -> Outcome {
+    fn balance(&mut self, gram: &Gram, _seen: &StepInputs) -> Outcome {
         let tasks = self.weights.len();
         let point: Vec<f64> = (0..tasks)
             .map(|i| {

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::table::Table;
-use crate::{Class, Entry, Evidence, FromGram, Held, Outcome, Property, Rule, State, Weighting, settings};
+use crate::{CachedWeights, Class, Entry, FromGram, Outcome, Property, Rule, State, StepInputs, Weighting, settings};
 
 pub(crate) const ENTRY: Entry = Entry {
     name: "nash",
@@ -57,8 +57,8 @@ fn build(tasks: usize, given: &Value) -> Result<Weighting, String> {
 struct Nash(Table);
 
 impl Rule for Nash {
-    fn held(&self, progress: Progress) -> Option<Held<'_>> {
-        self.0.held(progress)
+    fn cached(&self, progress: Progress) -> Option<CachedWeights<'_>> {
+        self.0.cached(progress)
     }
 
     fn state(&self) -> State {
@@ -71,7 +71,7 @@ impl Rule for Nash {
 }
 
 impl FromGram for Nash {
-    fn balance(&mut self, gram: &Gram, _seen: &Evidence) -> Outcome {
+    fn balance(&mut self, gram: &Gram, _seen: &StepInputs) -> Outcome {
         self.0.settle(gram, |gram| bargain(gram, &Kernel::default()))
     }
 }

@@ -59,7 +59,7 @@ impl fmt::Display for Warning {
 
 /// Weights that still hold, so that a step needs no gradient per task: accumulate Σ wᵢ gᵢ in one row and clip it.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Held<'a> {
+pub struct CachedWeights<'a> {
     /// One weight per task, not yet clipped.
     pub weights: &'a [f64],
     /// The largest norm that the direction may have.

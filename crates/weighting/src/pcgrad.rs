@@ -10,7 +10,7 @@ use mtl_nash::Gram;
 use serde_json::Value;
 
 use crate::settings::{self, Nothing};
-use crate::{Class, Entry, Evidence, FromGram, Outcome, Property, Rule, Weighting};
+use crate::{Class, Entry, FromGram, Outcome, Property, Rule, StepInputs, Weighting};
 
 pub(crate) const ENTRY: Entry = Entry {
     name: "pcgrad",
@@ -34,7 +34,7 @@ struct PcGrad;
 impl Rule for PcGrad {}
 
 impl FromGram for PcGrad {
-    fn balance(&mut self, gram: &Gram, seen: &Evidence) -> Outcome {
+    fn balance(&mut self, gram: &Gram, seen: &StepInputs) -> Outcome {
         let mut stream = seen.key.named(ENTRY.name).stream();
         let tasks = gram.tasks();
         let mut weights = vec![0.0; tasks];

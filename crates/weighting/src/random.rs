@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::settings::{self, Nothing};
 use crate::softmax::softmax;
-use crate::{Class, Entry, Evidence, FromLosses, Outcome, Property, Rule, Weighting};
+use crate::{Class, Entry, FromLosses, Outcome, Property, Rule, StepInputs, Weighting};
 
 pub(crate) const ENTRY: Entry = Entry {
     name: "random",
@@ -33,9 +33,9 @@ struct Random {
 impl Rule for Random {}
 
 impl FromLosses for Random {
-    fn balance(&mut self, seen: &Evidence) -> Outcome {
+    fn balance(&mut self, seen: &StepInputs) -> Outcome {
         let mut stream = seen.key.named(ENTRY.name).stream();
-        let draws: Vec<f64> = (0..self.tasks).map(|_| stream.normal()).collect();
-        Outcome::exact(softmax(&draws))
+        let mini_batches: Vec<f64> = (0..self.tasks).map(|_| stream.normal()).collect();
+        Outcome::exact(softmax(&mini_batches))
     }
 }

@@ -3,7 +3,7 @@
 use mtl_nash::Gram;
 use mtl_task::Progress;
 
-use crate::{Class, Evidence, Held, Jacobian, Needs, Outcome, State};
+use crate::{CachedWeights, Class, Jacobian, Needs, Outcome, State, StepInputs};
 
 /// What every rule may declare or keep.
 pub trait Rule: Send {
@@ -13,12 +13,12 @@ pub trait Rule: Send {
     }
 
     /// The weights that still hold at `progress`, if the rule wants no new evidence there. Losses rules never hold.
-    fn held(&self, _progress: Progress) -> Option<Held<'_>> {
+    fn cached(&self, _progress: Progress) -> Option<CachedWeights<'_>> {
         None
     }
 
     /// The losses of the same batches after the optimizer's step; called only if [`Needs::losses_after_step`].
-    fn hindsight(&mut self, _losses: &[f64]) {}
+    fn losses_after_step(&mut self, _losses: &[f64]) {}
 
     /// All that the next step depends on, for resuming.
     fn state(&self) -> State {
@@ -37,10 +37,10 @@ pub trait Rule: Send {
 /// A rule that sees losses alone.
 pub trait FromLosses: Rule {
     /// One weight per task from finite losses.
-    fn balance(&mut self, seen: &Evidence) -> Outcome;
+    fn balance(&mut self, seen: &StepInputs) -> Outcome;
 
     /// One weight per task; a loss that is not finite is [`Status::NonFinite`](crate::Status) and leaves the rule's state as it was.
-    fn weights(&mut self, seen: &Evidence) -> Outcome {
+    fn weights(&mut self, seen: &StepInputs) -> Outcome {
         match seen.losses.iter().position(|loss| !loss.is_finite()) {
             Some(task) => Outcome::non_finite(seen.losses.len(), task),
             None => self.balance(seen),
@@ -51,17 +51,17 @@ pub trait FromLosses: Rule {
 /// A rule that sees the inner products of the task gradients.
 pub trait FromGram: Rule {
     /// One weight per task from a finite Gram matrix.
-    fn balance(&mut self, gram: &Gram, seen: &Evidence) -> Outcome;
+    fn balance(&mut self, gram: &Gram, seen: &StepInputs) -> Outcome;
 
-    /// One weight per task. With [`Needs::draws`] = n, `gram` has n·K rows, draw after draw, and the weights apply to
+    /// One weight per task. With [`Needs::mini_batches`] = n, `gram` has n·K rows, draw after draw, and the weights apply to
     /// draw 0. What is not finite is [`Status::NonFinite`](crate::Status) and leaves the rule's state as it was.
-    fn weights(&mut self, gram: &Gram, seen: &Evidence) -> Outcome {
-        let tasks = gram.tasks() / self.needs().draws;
+    fn weights(&mut self, gram: &Gram, seen: &StepInputs) -> Outcome {
+        let tasks = gram.tasks() / self.needs().mini_batches;
         let broken = |row: usize| !(0..gram.tasks()).all(|other| gram.at(row, other).is_finite());
         let own = |row: usize| !gram.at(row, row).is_finite();
-        let spoilt = seen.losses.iter().position(|loss| !loss.is_finite());
+        let corrupted = seen.losses.iter().position(|loss| !loss.is_finite());
         // A row with a broken diagonal is to blame before those that merely met it.
-        match spoilt
+        match corrupted
             .or_else(|| (0..gram.tasks()).find(|&row| own(row)).or_else(|| (0..gram.tasks()).find(|&row| broken(row))))
         {
             Some(row) => Outcome::non_finite(tasks, row % tasks),
@@ -73,19 +73,29 @@ pub trait FromGram: Rule {
 /// A rule that sees every coordinate of the task gradients, and writes its direction itself.
 pub trait FromJacobian: Rule {
     /// Writes the direction in consecutive chunks, `write(start column, values)`, from finite losses.
-    fn combine(&mut self, draws: &[&dyn Jacobian], seen: &Evidence, write: &mut dyn FnMut(usize, &[f64])) -> Outcome;
+    fn combine(
+        &mut self,
+        mini_batches: &[&dyn Jacobian],
+        seen: &StepInputs,
+        write: &mut dyn FnMut(usize, &[f64]),
+    ) -> Outcome;
 
     /// Writes the direction in consecutive chunks, `write(start column, values)`. The outcome's weights may be empty.
     /// What is not finite is [`Status::NonFinite`](crate::Status), writes nothing and leaves the rule's state as it was.
-    fn direction(&mut self, draws: &[&dyn Jacobian], seen: &Evidence, write: &mut dyn FnMut(usize, &[f64])) -> Outcome {
+    fn direction(
+        &mut self,
+        mini_batches: &[&dyn Jacobian],
+        seen: &StepInputs,
+        write: &mut dyn FnMut(usize, &[f64]),
+    ) -> Outcome {
         let mut broken = seen.losses.iter().position(|loss| !loss.is_finite());
-        crate::jacobian::chunks(draws, |_, draws| {
+        crate::jacobian::chunks(mini_batches, |_, mini_batches| {
             let bad = |row: &Vec<f64>| !row.iter().all(|value| value.is_finite());
-            broken = broken.or_else(|| draws.iter().find_map(|rows| rows.iter().position(bad)));
+            broken = broken.or_else(|| mini_batches.iter().find_map(|rows| rows.iter().position(bad)));
         });
         match broken {
             Some(task) => Outcome::non_finite(0, task),
-            None => self.combine(draws, seen, write),
+            None => self.combine(mini_batches, seen, write),
         }
     }
 }
@@ -116,14 +126,14 @@ impl Weighting {
     }
 
     /// The weights that still hold at `progress`, if the rule wants no new evidence there.
-    pub fn held(&self, progress: Progress) -> Option<Held<'_>> {
-        self.rule().held(progress)
+    pub fn cached(&self, progress: Progress) -> Option<CachedWeights<'_>> {
+        self.rule().cached(progress)
     }
 
     /// Hands over the losses after the step, if the rule asked for them.
-    pub fn hindsight(&mut self, losses: &[f64]) {
+    pub fn losses_after_step(&mut self, losses: &[f64]) {
         if self.needs().losses_after_step && losses.iter().all(|loss| loss.is_finite()) {
-            self.rule_mut().hindsight(losses);
+            self.rule_mut().losses_after_step(losses);
         }
     }
 

@@ -7,7 +7,7 @@
 use serde_json::Value;
 
 use crate::settings::{self, Nothing};
-use crate::{Class, Entry, Evidence, FromLosses, Outcome, Property, Rule, Weighting};
+use crate::{Class, Entry, FromLosses, Outcome, Property, Rule, StepInputs, Weighting};
 
 pub(crate) const ENTRY: Entry = Entry {
     name: "scale-invariant",
@@ -33,7 +33,7 @@ struct ScaleInvariant {
 impl Rule for ScaleInvariant {}
 
 impl FromLosses for ScaleInvariant {
-    fn balance(&mut self, seen: &Evidence) -> Outcome {
+    fn balance(&mut self, seen: &StepInputs) -> Outcome {
         let (losses, warning) = seen.positive(self.tasks);
         Outcome { warning, ..Outcome::exact(losses.iter().map(|loss| 1.0 / loss).collect()) }
     }

@@ -1,7 +1,7 @@
 //! SDMGrad, stochastic direction-oriented MGDA: min-norm weights, pulled towards the mean gradient and free of sampling bias.
 //!
 //! w minimises wᵀAw/2 + λ wᵀA p over the simplex by `iterations` steps of projected gradient descent with momentum, from
-//! where the last step ended; A is G₁₂, the inner products between two independent draws, over the square of the mean of
+//! where the last step ended; A is G₁₂, the inner products between two independent mini_batches, over the square of the mean of
 //! √diag, and p = 1/K. d = Σ (wᵢ + λpᵢ)/(1 + λ) gᵢ on a third draw.
 //!
 //! Xiao, Ban and Ji, "Direction-oriented Multi-objective Learning", NeurIPS 2023, algorithm 1. λ = 0.3, 20 iterations and a
@@ -14,12 +14,12 @@ use serde_json::Value;
 
 use crate::solver::simplex;
 use crate::state::take;
-use crate::{Class, Entry, Evidence, FromGram, Needs, Outcome, Rule, State, Weighting, settings};
+use crate::{Class, Entry, FromGram, Needs, Outcome, Rule, State, StepInputs, Weighting, settings};
 
 pub(crate) const ENTRY: Entry = Entry {
     name: "sdmgrad",
     aliases: &[],
-    about: "min-norm weights near the mean, from independent draws",
+    about: "min-norm weights near the mean, from independent mini_batches",
     paper: "Xiao et al., NeurIPS 2023, arXiv:2305.18409",
     verified: true,
     class: Class::Gram,
@@ -60,7 +60,7 @@ struct SdmGrad {
 
 impl Rule for SdmGrad {
     fn needs(&self) -> Needs {
-        Needs { draws: 3, ..Needs::default() }
+        Needs { mini_batches: 3, ..Needs::default() }
     }
 
     fn state(&self) -> State {
@@ -74,7 +74,7 @@ impl Rule for SdmGrad {
 }
 
 impl FromGram for SdmGrad {
-    fn balance(&mut self, gram: &Gram, _seen: &Evidence) -> Outcome {
+    fn balance(&mut self, gram: &Gram, _seen: &StepInputs) -> Outcome {
         let Settings { lambda, iterations, rate, momentum } = self.settings;
         let tasks = self.weights.len();
         let cross = |i: usize, j: usize| gram.at(tasks + i, 2 * tasks + j);

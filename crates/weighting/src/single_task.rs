@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Class, Entry, Evidence, FromLosses, Outcome, Property, Rule, Weighting, settings};
+use crate::{Class, Entry, FromLosses, Outcome, Property, Rule, StepInputs, Weighting, settings};
 
 pub(crate) const ENTRY: Entry = Entry {
     name: "single-task",
@@ -42,7 +42,7 @@ struct SingleTask {
 impl Rule for SingleTask {}
 
 impl FromLosses for SingleTask {
-    fn balance(&mut self, _seen: &Evidence) -> Outcome {
+    fn balance(&mut self, _seen: &StepInputs) -> Outcome {
         Outcome::exact((0..self.tasks).map(|task| if task == self.task { 1.0 } else { 0.0 }).collect())
     }
 }

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::softmax::softmax;
 use crate::state::take;
-use crate::{Class, Entry, Evidence, FromLosses, Outcome, Preference, Property, Rule, State, Weighting, settings};
+use crate::{Class, Entry, FromLosses, Outcome, Preference, Property, Rule, State, StepInputs, Weighting, settings};
 
 pub(crate) const ENTRY: Entry = Entry {
     name: "stch",
@@ -75,7 +75,7 @@ impl Rule for Stch {
 }
 
 impl FromLosses for Stch {
-    fn balance(&mut self, seen: &Evidence) -> Outcome {
+    fn balance(&mut self, seen: &StepInputs) -> Outcome {
         let tasks = self.sum.len();
         if self.warmup == 0 {
             let share = self.preference.of(tasks);

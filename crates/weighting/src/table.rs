@@ -8,7 +8,7 @@ use mtl_nash::{Agreement, Gram, Status};
 use mtl_task::Progress;
 
 use crate::state::take_if_saved;
-use crate::{Held, Outcome, State};
+use crate::{CachedWeights, Outcome, State};
 
 /// The last agreement, and when the next one is due.
 pub(crate) struct Table {
@@ -70,9 +70,9 @@ impl Table {
     }
 
     /// The last agreement, on the steps between two bargains.
-    pub(crate) fn held(&self, progress: Progress) -> Option<Held<'_>> {
+    pub(crate) fn cached(&self, progress: Progress) -> Option<CachedWeights<'_>> {
         let weights = self.last.as_deref().filter(|_| !progress.step.is_multiple_of(self.refresh))?;
-        Some(Held { weights, max_norm: self.max_norm })
+        Some(CachedWeights { weights, max_norm: self.max_norm })
     }
 
     pub(crate) fn state(&self) -> State {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::jacobian::chunks;
-use crate::{Class, Entry, Evidence, FromJacobian, Jacobian, Outcome, Property, Rule, Weighting, settings};
+use crate::{Class, Entry, FromJacobian, Jacobian, Outcome, Property, Rule, StepInputs, Weighting, settings};
 
 pub(crate) const ENTRY: Entry = Entry {
     name: "trimmed-mean",
@@ -49,10 +49,15 @@ struct TrimmedMean {
 impl Rule for TrimmedMean {}
 
 impl FromJacobian for TrimmedMean {
-    fn combine(&mut self, draws: &[&dyn Jacobian], _seen: &Evidence, write: &mut dyn FnMut(usize, &[f64])) -> Outcome {
+    fn combine(
+        &mut self,
+        mini_batches: &[&dyn Jacobian],
+        _seen: &StepInputs,
+        write: &mut dyn FnMut(usize, &[f64]),
+    ) -> Outcome {
         let mut column = Vec::new();
-        chunks(draws, |start, draws| {
-            let rows = &draws[0];
+        chunks(mini_batches, |start, mini_batches| {
+            let rows = &mini_batches[0];
             let direction: Vec<f64> = (0..rows[0].len())
                 .map(|index| {
                     column.clear();

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::adam::Adam;
 use crate::state::take;
-use crate::{Class, Entry, Evidence, FromLosses, Outcome, Property, Rule, State, Weighting, settings};
+use crate::{Class, Entry, FromLosses, Outcome, Property, Rule, State, StepInputs, Weighting, settings};
 
 pub(crate) const ENTRY: Entry = Entry {
     name: "uncertainty",
@@ -73,7 +73,7 @@ impl Rule for Uncertainty {
 }
 
 impl FromLosses for Uncertainty {
-    fn balance(&mut self, seen: &Evidence) -> Outcome {
+    fn balance(&mut self, seen: &StepInputs) -> Outcome {
         let weights: Vec<f64> = (self.log_variance.iter().enumerate())
             .map(|(task, s)| match seen.likelihood(task) {
                 Likelihood::Gaussian => 0.5 * (-s).exp(),

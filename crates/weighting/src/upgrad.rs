@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::settings::{self, Nothing};
 use crate::solver::dual_cone;
-use crate::{Class, Entry, Evidence, FromGram, Outcome, Property, Rule, Weighting};
+use crate::{Class, Entry, FromGram, Outcome, Property, Rule, StepInputs, Weighting};
 
 pub(crate) const ENTRY: Entry = Entry {
     name: "upgrad",
@@ -34,7 +34,7 @@ struct UpGrad;
 impl Rule for UpGrad {}
 
 impl FromGram for UpGrad {
-    fn balance(&mut self, gram: &Gram, _seen: &Evidence) -> Outcome {
+    fn balance(&mut self, gram: &Gram, _seen: &StepInputs) -> Outcome {
         let tasks = gram.tasks();
         let mut sum = Outcome::exact(vec![0.0; tasks]);
         for task in 0..tasks {

@@ -107,8 +107,8 @@ fn every_answer_is_finite_whatever_the_gradients() {
             for (kind, rows) in kinds(seed) {
                 let Some(mut rule) = build(entry, rows.len()) else { continue };
                 for number in 0..4 {
-                    let draws = vec![rows.clone(); rule.needs().draws];
-                    let (outcome, direction) = step(&mut rule, &draws, &losses(rows.len()), number);
+                    let mini_batches = vec![rows.clone(); rule.needs().mini_batches];
+                    let (outcome, direction) = step(&mut rule, &mini_batches, &losses(rows.len()), number);
                     let name = entry.name;
                     assert!(
                         !matches!(outcome.status, Status::NonFinite(_)) && outcome.residual.is_finite(),
@@ -120,7 +120,7 @@ fn every_answer_is_finite_whatever_the_gradients() {
                     assert!(direction.iter().all(|d| d.is_finite()), "{name} on {kind}");
                     let exact = outcome.status != Status::Agreed || outcome.residual <= 1e-9;
                     assert!(exact, "{name} on {kind}, seed {seed}: {outcome:?}");
-                    rule.hindsight(&losses(rows.len()));
+                    rule.losses_after_step(&losses(rows.len()));
                 }
             }
         }
@@ -131,19 +131,19 @@ fn every_answer_is_finite_whatever_the_gradients() {
 fn what_is_not_finite_names_its_task_and_spoils_no_state() {
     for entry in RULES {
         let rows = kinds(3).remove(0).1;
-        for spoilt in [f64::NAN, f64::INFINITY] {
+        for corrupted in [f64::NAN, f64::INFINITY] {
             let mut rule = build(entry, 4).expect("four tasks are enough");
             play(&mut rule, &rows, &losses(4), 0..3);
             let before = rule.state();
             let mut bad: Rows = rows.clone();
             let mut bad_losses = losses(4);
             if entry.class == Class::Losses {
-                bad_losses[2] = spoilt
+                bad_losses[2] = corrupted
             } else {
-                bad[2][5] = spoilt
+                bad[2][5] = corrupted
             }
-            let draws = vec![bad; rule.needs().draws];
-            let (outcome, direction) = step(&mut rule, &draws, &bad_losses, 3);
+            let mini_batches = vec![bad; rule.needs().mini_batches];
+            let (outcome, direction) = step(&mut rule, &mini_batches, &bad_losses, 3);
             assert_eq!(outcome.status, Status::NonFinite(2), "{}", entry.name);
             assert!(direction.iter().all(|d| !d.is_finite() || *d == 0.0), "{}", entry.name);
             assert_eq!(rule.state(), before, "{}", entry.name);

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use mtl_task::rng::Key;
 use mtl_task::{Likelihood, Progress};
-use mtl_weighting::{Dense, Evidence, Jacobian, Weighting, find};
+use mtl_weighting::{Dense, Jacobian, StepInputs, Weighting, find};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -27,7 +27,7 @@ struct Step {
     losses: Vec<f64>,
     losses_after: Option<Vec<f64>>,
     #[serde(default)]
-    draws: Vec<Vec<Vec<f64>>>,
+    mini_batches: Vec<Vec<Vec<f64>>>,
     weights: Option<Vec<f64>>,
     direction: Option<Vec<f64>>,
 }
@@ -41,11 +41,12 @@ fn distance(found: &[f64], right: &[f64]) -> f64 {
 
 fn play(case: &Case) {
     let entry = find(&case.rule).expect("a rule of the registry");
-    let tasks = case.steps[0].losses.len().max(case.steps[0].draws.first().map_or(0, Vec::len));
+    let tasks = case.steps[0].losses.len().max(case.steps[0].mini_batches.first().map_or(0, Vec::len));
     let mut rule = (entry.build)(tasks, &case.params).expect("the case's settings");
     for (number, step) in case.steps.iter().enumerate() {
-        let draws: Vec<Dense> = step.draws.iter().map(|rows| Dense::new(rows.clone()).expect("a matrix")).collect();
-        let seen = Evidence {
+        let mini_batches: Vec<Dense> =
+            step.mini_batches.iter().map(|rows| Dense::new(rows.clone()).expect("a matrix")).collect();
+        let seen = StepInputs {
             losses: &step.losses,
             likelihood: &vec![Likelihood::Gaussian; tasks],
             progress: Progress { step: number, of: case.steps.len() },
@@ -55,16 +56,17 @@ fn play(case: &Case) {
         let outcome = match &mut rule {
             Weighting::Losses(rule) => rule.weights(&seen),
             Weighting::Gram(rule) => {
-                let rows: Vec<&[f64]> = draws.iter().flat_map(|draw| (0..tasks).map(|task| draw.row(task))).collect();
+                let rows: Vec<&[f64]> =
+                    mini_batches.iter().flat_map(|draw| (0..tasks).map(|task| draw.row(task))).collect();
                 rule.weights(&mtl_weighting::Gram::of_rows(&rows), &seen)
             }
             Weighting::Jacobian(rule) => {
-                let draws: Vec<&dyn Jacobian> = draws.iter().map(|draw| draw as &dyn Jacobian).collect();
-                rule.direction(&draws, &seen, &mut |_, part| direction.extend(part))
+                let mini_batches: Vec<&dyn Jacobian> = mini_batches.iter().map(|draw| draw as &dyn Jacobian).collect();
+                rule.direction(&mini_batches, &seen, &mut |_, part| direction.extend(part))
             }
         };
-        if direction.is_empty() && !draws.is_empty() {
-            direction = draws[0].combine(&outcome.weights);
+        if direction.is_empty() && !mini_batches.is_empty() {
+            direction = mini_batches[0].combine(&outcome.weights);
         }
         for (what, right, found) in
             [("weights", &step.weights, &outcome.weights), ("direction", &step.direction, &direction)]
@@ -80,7 +82,7 @@ fn play(case: &Case) {
             );
         }
         if let Some(losses) = &step.losses_after {
-            rule.hindsight(losses);
+            rule.losses_after_step(losses);
         }
     }
 }
@@ -131,7 +133,7 @@ fn rules_match_the_shared_vectors() {
             params["max_norm"] = json!("none");
         }
         let matrix = &file["jacobians"][case["matrix"].as_str().expect("a matrix")];
-        let step = json!({"draws": [matrix], "weights": case["weights"], "direction": case["direction"]});
+        let step = json!({"mini_batches": [matrix], "weights": case["weights"], "direction": case["direction"]});
         let tolerance = &case["relative_tolerance"];
         let case = json!({"rule": name, "params": params, "tolerance": tolerance, "steps": [step]});
         play(&serde_json::from_value(case).expect("a case"));
@@ -148,7 +150,7 @@ fn rules_match_the_shared_traces() {
     for trace in file["traces"].as_array().expect("traces") {
         let mut case = trace.clone();
         if trace["steps"].is_null() {
-            case["steps"] = json!([{"draws": [trace["jacobian"]], "direction": trace["direction"]}]);
+            case["steps"] = json!([{"mini_batches": [trace["jacobian"]], "direction": trace["direction"]}]);
         }
         play(&serde_json::from_value(case).expect("a case"));
         played.insert(trace["rule"].as_str().expect("a name").to_owned());

@@ -6,7 +6,7 @@ mod matrices;
 use matrices::{Rows, apart, bearing, dot, kinds, length, normal, play, scaled, step};
 use mtl_task::rng::Key;
 use mtl_task::{Likelihood, Progress};
-use mtl_weighting::{Entry, Evidence, Gram, Outcome, Property, RULES, Status, Warning, Weighting, find};
+use mtl_weighting::{Entry, Gram, Outcome, Property, RULES, Status, StepInputs, Warning, Weighting, find};
 use serde_json::{Value, json};
 
 const STEPS: std::ops::Range<usize> = 0..3;
@@ -88,15 +88,15 @@ fn holds_on(entry: &Entry, property: Property, rows: &Rows, seed: u64) -> bool {
     }
 }
 
-/// As `last`, with hindsight that knows no task by its place.
+/// As `last`, with losses_after_step that knows no task by its place.
 fn last_without_hindsight(entry: &Entry, rows: &Rows, losses: &[f64]) -> Vec<f64> {
     let mut rule = (entry.build)(rows.len(), &json!({})).expect("at least four tasks");
     let mut direction = Vec::new();
     for number in STEPS {
         let falling: Vec<f64> = losses.iter().map(|loss| loss * 0.9f64.powi(number as i32)).collect();
-        let draws = vec![rows.clone(); rule.needs().draws];
-        direction = step(&mut rule, &draws, &falling, number).1;
-        rule.hindsight(&falling.iter().map(|loss| loss * loss.min(0.9)).collect::<Vec<_>>());
+        let mini_batches = vec![rows.clone(); rule.needs().mini_batches];
+        direction = step(&mut rule, &mini_batches, &falling, number).1;
+        rule.losses_after_step(&falling.iter().map(|loss| loss * loss.min(0.9)).collect::<Vec<_>>());
     }
     direction
 }
@@ -182,7 +182,7 @@ fn the_bargaining_policy_is_one_for_every_ending() {
         // Before any agreement a stationary point gives 1/‖g‖, afterwards the last agreement.
         let opposite: Rows = vec![rows[0].clone(), rows[0].iter().map(|v| -v).collect(), rows[1].clone()];
         let mut rule = make(name, 3, settings.clone());
-        assert!(rule.held(Progress { step: 1, of: 9 }).is_none(), "nothing is agreed yet");
+        assert!(rule.cached(Progress { step: 1, of: 9 }).is_none(), "nothing is agreed yet");
         let (outcome, _) = step(&mut rule, std::slice::from_ref(&opposite), &losses(3), 0);
         assert_eq!(outcome.status, Status::ParetoStationary);
         let g = gram(&opposite);
@@ -198,9 +198,9 @@ fn the_bargaining_policy_is_one_for_every_ending() {
         assert_eq!((others.status, others.weights[1]), (Status::ZeroGradient(1), 0.0));
         let pair = weights(name, settings, &vec![rows[0].clone(), rows[2].clone()]);
         assert!(apart(&[others.weights[0], others.weights[2]], &pair.weights) < 1e-12);
-        let held = rule.held(Progress { step: 3, of: 9 }).expect("held between bargains");
-        assert_eq!((held.weights[1], held.max_norm), (agreed.weights[1], None));
-        assert!(rule.held(Progress { step: 4, of: 9 }).is_none(), "a bargain is due");
+        let cached = rule.cached(Progress { step: 3, of: 9 }).expect("cached between bargains");
+        assert_eq!((cached.weights[1], cached.max_norm), (agreed.weights[1], None));
+        assert!(rule.cached(Progress { step: 4, of: 9 }).is_none(), "a bargain is due");
         let (nothing, _) = step(&mut rule, &[vec![vec![0.0; 4]; 3]], &losses(3), 4);
         assert_eq!((nothing.status, nothing.weights), (Status::ZeroGradient(0), vec![0.0; 3]));
     }
@@ -209,7 +209,7 @@ fn the_bargaining_policy_is_one_for_every_ending() {
 /// The weights after so many steps on constant losses.
 fn settled(rule: &str, settings: Value, losses: &[f64], likelihood: &[Likelihood]) -> Vec<f64> {
     let Weighting::Losses(mut rule) = make(rule, losses.len(), settings) else { panic!("sees losses") };
-    let seen = Evidence { losses, likelihood, progress: Progress { step: 0, of: 1 }, key: Key::new(0) };
+    let seen = StepInputs { losses, likelihood, progress: Progress { step: 0, of: 1 }, key: Key::new(0) };
     (0..20_000).for_each(|_| drop(rule.weights(&seen)));
     rule.weights(&seen).weights
 }
@@ -226,7 +226,7 @@ fn learned_scales_settle_at_the_scale_invariant_baseline() {
     let weights = settled("imtl-l", json!({"rate": 0.001}), &losses, &[]);
     let right: Vec<f64> = losses.iter().map(|loss| 1.0 / loss).collect();
     assert!(apart(&weights, &right) < 1e-6, "{weights:?} {right:?}");
-    // A vanishing loss is held by the clamp.
+    // A vanishing loss is cached by the clamp.
     let weights = settled("uncertainty", json!({"rate": 0.01, "clamp": 3.0}), &[1e-300, 1.0], &[Gaussian; 2]);
     assert!((weights[0] - 0.5 * 3f64.exp()).abs() < 1e-9, "{weights:?}");
 }
@@ -282,7 +282,7 @@ fn random_draws_have_the_moments_of_their_definitions() {
     let (mut ratio, mut square, count) = (0.0, 0.0, 20_000);
     let Weighting::Losses(mut rule) = make("random", 2, json!({})) else { panic!("sees losses") };
     for step in 0..count {
-        let seen = Evidence {
+        let seen = StepInputs {
             losses: &[1.0, 2.0],
             likelihood: &[],
             progress: Progress { step, of: count },
@@ -335,7 +335,7 @@ fn auto_lambda_raises_the_task_that_helps_validation() {
     let train = vec![vec![1.0, 0.0], vec![-1.0, 0.2]];
     let held_out = vec![vec![1.0, 0.1], vec![0.0, 0.0]];
     let mut rule = make("auto-lambda", 2, json!({"rate": 0.01, "primary": [0]}));
-    assert!(rule.needs().validation_draw && rule.needs().draws == 2);
+    assert!(rule.needs().validation_batch && rule.needs().mini_batches == 2);
     let mut outcome = None;
     for number in 0..5 {
         outcome = Some(step(&mut rule, &[train.clone(), held_out.clone()], &losses(2), number).0);

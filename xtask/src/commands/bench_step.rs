@@ -14,8 +14,8 @@ use anyhow::{Context, Result, bail};
 use candle_core::{DType, Device, Tensor};
 use clap::Args;
 use mtl_backbone::checkpoint::Checkpoint;
-use mtl_backbone::kernel::Precision;
-use mtl_backbone::{Family, Path as Route, Pretrained, pretrained, random};
+use mtl_backbone::kernel::ProductPrecision;
+use mtl_backbone::{Family, Implementation as Route, Pretrained, pretrained, random};
 use mtl_cli::Program;
 use mtl_cli::commands::minilm;
 use mtl_cli::device::{Where, set_threads};
@@ -139,8 +139,8 @@ impl BenchStep {
             other => bail!("--path {other}: there are auto, reference"),
         };
         let precision = match self.precision.as_str() {
-            "f32" => Precision::F32,
-            "bf16" => Precision::Bf16,
+            "f32" => ProductPrecision::F32,
+            "bf16" => ProductPrecision::Bf16,
             other => bail!("--precision {other}: there are f32, bf16"),
         };
         let plain: Family = pretrained.encoder.clone();
@@ -177,16 +177,16 @@ impl Bench {
         for _ in 0..count {
             let batches = self.set(case, self.steps % SETS)?;
             let trainer = self.trainers.get_mut(rule).context("a trainer")?;
-            let draws = vec![batches; trainer.draws()];
+            let mini_batches = vec![batches; trainer.mini_batches()];
             let progress = Progress { step: self.steps, of: usize::MAX };
             let start = Instant::now();
             if mode == "forward" {
-                for batch in &draws[0] {
+                for batch in &mini_batches[0] {
                     let mut pass = mtl_backbone::Pass::evaluation();
                     trainer.model.logits(batch.task, &batch.tokens, &mut pass)?;
                 }
             } else {
-                trainer.step(&draws, progress, RATE)?;
+                trainer.step(&mini_batches, progress, RATE, &mtl_train::DevSplits::none())?;
             }
             self.device.synchronize()?;
             times.push((start.elapsed().as_secs_f64() * 1e6).round() / 1e3);

@@ -7,28 +7,28 @@ use super::Options;
 use super::node::{self, Block};
 use super::weights::{Gradients, Weights};
 use crate::family::place;
-use crate::kernel::{self, AttendGradients, AttendSaved, AttendWeights, Attention, Dropout, Precision, Real};
-use crate::{Pass, Shape, Slot};
+use crate::kernel::{self, AttendGradients, AttendSaved, AttendWeights, Attention, Dropout, ProductPrecision, Real};
+use crate::{ParameterView, Pass, Shape};
 
 pub(super) struct Attend {
     offsets: Vec<usize>,
     lengths: Vec<usize>,
     heads: usize,
     dropout: Dropout,
-    precision: Precision,
+    precision: ProductPrecision,
 }
 
 /// Softmax attention over each sequence, projected by W_o, without its bias.
 pub(crate) fn attend(
     shape: &Shape,
-    slot: &Slot,
+    view: &ParameterView,
     x: &Tensor,
     tokens: &Packed,
     options: Options,
     pass: &mut Pass,
 ) -> Result<Tensor> {
-    super::check_layer(shape, slot)?;
-    node::apply(Attend::new(shape, x, tokens, options, pass)?, x, slot, options)
+    super::check_layer(shape, view)?;
+    node::apply(Attend::new(shape, x, tokens, options, pass)?, x, view, options)
 }
 
 impl Attend {

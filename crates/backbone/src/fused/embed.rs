@@ -7,7 +7,7 @@ use super::Options;
 use super::node::{self, Block};
 use super::weights::{Gradients, Weights};
 use crate::kernel::{self, Dropout, EmbedGradients, EmbedWeights, NormSaved, Places, Real};
-use crate::{Pass, Shape, Slot};
+use crate::{ParameterView, Pass, Shape};
 
 struct Embed {
     positions: Vec<u32>,
@@ -22,7 +22,7 @@ struct Embed {
 /// projection is one small product in candle's ops.
 pub(crate) fn embed(
     shape: &Shape,
-    slot: &Slot,
+    view: &ParameterView,
     words: &Tensor,
     tokens: &Packed,
     options: Options,
@@ -30,7 +30,7 @@ pub(crate) fn embed(
 ) -> Result<Tensor> {
     let Shape { width, hidden, .. } = *shape;
     let projection = if width == hidden { 0 } else { hidden * (width + 1) };
-    super::check_length(slot, "embeddings part", (shape.positions + shape.types + 2) * width + projection)?;
+    super::check_length(view, "embeddings part", (shape.positions + shape.types + 2) * width + projection)?;
     super::check_states(words, tokens.tokens(), width)?;
     if tokens.segments.len() != tokens.tokens() {
         candle_core::bail!("{} segments for {} tokens", tokens.segments.len(), tokens.tokens());
@@ -45,11 +45,11 @@ pub(crate) fn embed(
         dropout: pass.next_dropout(shape.hidden_dropout),
     };
     let next = block.gamma + 2;
-    let state = node::apply(block, words, slot, options)?;
+    let state = node::apply(block, words, view, options)?;
     if width == hidden {
         return Ok(state);
     }
-    let (weight, bias) = (pass.leaf(slot, next)?, pass.leaf(slot, next + 1)?);
+    let (weight, bias) = (pass.leaf(view, next)?, pass.leaf(view, next + 1)?);
     state.matmul(&weight.t()?)?.broadcast_add(&bias)
 }
 

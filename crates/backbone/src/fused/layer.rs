@@ -6,37 +6,37 @@ use mtl_task::Packed;
 
 use super::Options;
 use super::attend::Attend;
-use super::feed::Feed;
+use super::feed_forward::Feed;
 use super::node::{self, Block};
 use super::norm::AddNorm;
 use super::weights::{Gradients, Weights};
-use crate::kernel::{AttendSaved, Buffer, FeedSaved, NormSaved, Real};
-use crate::{Norm, Pass, Shape, Slot};
+use crate::kernel::{AttendSaved, Buffer, FeedForwardSaved, NormSaved, Real};
+use crate::{Norm, ParameterView, Pass, Shape};
 
 struct Layer {
     attend: Attend,
     after_attention: AddNorm,
     feed: Feed,
-    after_feed: AddNorm,
+    after_feed_forward: AddNorm,
 }
 
 /// Attend, add and norm, feed, add and norm.
 pub(crate) fn layer(
     shape: &Shape,
-    slot: &Slot,
+    view: &ParameterView,
     x: &Tensor,
     tokens: &Packed,
     options: Options,
     pass: &mut Pass,
 ) -> Result<Tensor> {
-    super::check_layer(shape, slot)?;
+    super::check_layer(shape, view)?;
     let block = Layer {
         attend: Attend::new(shape, x, tokens, options, pass)?,
         after_attention: AddNorm::new(shape, Norm::Attention, pass),
         feed: Feed::new(shape, options),
-        after_feed: AddNorm::new(shape, Norm::Output, pass),
+        after_feed_forward: AddNorm::new(shape, Norm::Output, pass),
     };
-    node::apply(block, x, slot, options)
+    node::apply(block, x, view, options)
 }
 
 /// What the blocks save, and the state between the two halves, `[tokens, hidden]`.
@@ -44,8 +44,8 @@ struct LayerSaved<T: Real> {
     attend: AttendSaved<T>,
     after_attention: NormSaved<T>,
     middle: Buffer<T>,
-    feed: FeedSaved<T>,
-    after_feed: NormSaved<T>,
+    feed: FeedForwardSaved<T>,
+    after_feed_forward: NormSaved<T>,
 }
 
 impl Block<1> for Layer {
@@ -57,8 +57,8 @@ impl Block<1> for Layer {
         let attend = self.attend.forward([x], weights, &mut block);
         let after_attention = self.after_attention.forward([&block, x], weights, &mut middle);
         let feed = self.feed.forward([&middle], weights, &mut block);
-        let after_feed = self.after_feed.forward([&block, &middle], weights, out);
-        LayerSaved { attend, after_attention, middle, feed, after_feed }
+        let after_feed_forward = self.after_feed_forward.forward([&block, &middle], weights, out);
+        LayerSaved { attend, after_attention, middle, feed, after_feed_forward }
     }
 
     fn answer<T: Real>(&self, [x]: [&[T]; 1], weights: Weights<T>, out: &mut [T]) {
@@ -66,7 +66,7 @@ impl Block<1> for Layer {
         self.attend.answer([x], weights, &mut block);
         self.after_attention.answer([&block, x], weights, &mut middle);
         self.feed.answer([&middle], weights, &mut block);
-        self.after_feed.answer([&block, &middle], weights, out);
+        self.after_feed_forward.answer([&block, &middle], weights, out);
     }
 
     fn backward<T: Real>(
@@ -78,10 +78,17 @@ impl Block<1> for Layer {
         [dx]: [&mut [T]; 1],
         gradients: &mut Gradients<T>,
     ) {
-        let LayerSaved { attend, after_attention, middle, feed, after_feed } = saved;
+        let LayerSaved { attend, after_attention, middle, feed, after_feed_forward } = saved;
         let (mut dblock, mut dmiddle) = (Buffer::new(x.len()), Buffer::new(x.len()));
         // A norm writes its inputs' gradients, from what it saved alone; the block below it adds its own.
-        self.after_feed.backward([&[]; 2], weights, after_feed, dout, [&mut dblock, &mut dmiddle], gradients);
+        self.after_feed_forward.backward(
+            [&[]; 2],
+            weights,
+            after_feed_forward,
+            dout,
+            [&mut dblock, &mut dmiddle],
+            gradients,
+        );
         self.feed.backward([&middle], weights, feed, &dblock, [&mut dmiddle], gradients);
         self.after_attention.backward([&[]; 2], weights, after_attention, &dmiddle, [&mut dblock, dx], gradients);
         self.attend.backward([x], weights, attend, &dblock, [dx], gradients);

@@ -7,7 +7,7 @@ use candle_core::{CpuStorage, CustomOp2, CustomOp3, DType, Result, Storage, Tens
 use super::Options;
 use super::weights::{Gradients, Weights};
 use crate::kernel::{Buffer, Real};
-use crate::{Flat, Layout, Segment, Sink, Slot, Wants};
+use crate::{Flat, GradientAccumulator, GradientBlock, Layout, ParameterView, Wants};
 
 /// f32 or f64, as candle and as gradient segments keep them.
 pub(super) trait Element: Real + WithDType {
@@ -76,17 +76,17 @@ pub(super) trait Block<const N: usize>: Send + Sync + 'static {
     );
 }
 
-/// The slot's θ as an op may take it: a leaf that candle tracks, or nothing that it tracks.
+/// The view's θ as an op may take it: a leaf that candle tracks, or nothing that it tracks.
 ///
 /// # Errors
-/// If the slot asks for a gradient that candle would not compute, as its θ is no tracked leaf.
-pub(super) fn leaf(slot: &Slot) -> Result<Tensor> {
-    match &slot.sink {
-        Some(_) if slot.theta.is_variable() => slot.theta.contiguous(),
+/// If the view asks for a gradient that candle would not compute, as its θ is no tracked leaf.
+pub(super) fn leaf(view: &ParameterView) -> Result<Tensor> {
+    match &view.accumulator {
+        Some(_) if view.theta.is_variable() => view.theta.contiguous(),
         Some(_) => {
-            candle_core::bail!("a slot with a sink must hold θ as a variable, or its gradient is never computed")
+            candle_core::bail!("a view with a accumulator must hold θ as a variable, or its gradient is never computed")
         }
-        None => slot.theta.detach().contiguous(),
+        None => view.theta.detach().contiguous(),
     }
 }
 
@@ -95,22 +95,22 @@ struct Node<B: Block<N>, T: Element, const N: usize> {
     block: B,
     layout: Arc<Layout>,
     wants: Wants,
-    sink: Option<Sink>,
+    accumulator: Option<GradientAccumulator>,
     saves: bool,
     saved: Mutex<Option<B::Saved<T>>>,
 }
 
-/// `block` of `x` and the slot's weights; if it recomputes nothing is saved for the backward.
-pub(super) fn apply<B: Block<1>>(block: B, x: &Tensor, slot: &Slot, options: Options) -> Result<Tensor> {
-    fn typed<B: Block<1>, T: Element>(block: B, x: &Tensor, slot: &Slot, options: Options) -> Result<Tensor> {
-        let (x, theta) = (x.contiguous()?, leaf(slot)?);
+/// `block` of `x` and the view's weights; if it recomputes nothing is saved for the backward.
+pub(super) fn apply<B: Block<1>>(block: B, x: &Tensor, view: &ParameterView, options: Options) -> Result<Tensor> {
+    fn typed<B: Block<1>, T: Element>(block: B, x: &Tensor, view: &ParameterView, options: Options) -> Result<Tensor> {
+        let (x, theta) = (x.contiguous()?, leaf(view)?);
         let learns = x.track_op() || theta.track_op();
-        let node = Node::<B, T, 1>::new(block, slot, learns && !options.recompute);
+        let node = Node::<B, T, 1>::new(block, view, learns && !options.recompute);
         if learns { x.apply_op2(&theta, node) } else { x.apply_op2_no_bwd(&theta, &node) }
     }
     match x.dtype() {
-        DType::F64 => typed::<B, f64>(block, x, slot, options),
-        _ => typed::<B, f32>(block, x, slot, options),
+        DType::F64 => typed::<B, f64>(block, x, view, options),
+        _ => typed::<B, f32>(block, x, view, options),
     }
 }
 
@@ -118,28 +118,33 @@ pub(super) fn apply<B: Block<1>>(block: B, x: &Tensor, slot: &Slot, options: Opt
 pub(super) fn apply_to_both<B: Block<2>>(
     block: B,
     inputs: [&Tensor; 2],
-    slot: &Slot,
+    view: &ParameterView,
     options: Options,
 ) -> Result<Tensor> {
-    fn typed<B: Block<2>, T: Element>(block: B, [x, y]: [&Tensor; 2], slot: &Slot, options: Options) -> Result<Tensor> {
-        let (x, y, theta) = (x.contiguous()?, y.contiguous()?, leaf(slot)?);
+    fn typed<B: Block<2>, T: Element>(
+        block: B,
+        [x, y]: [&Tensor; 2],
+        view: &ParameterView,
+        options: Options,
+    ) -> Result<Tensor> {
+        let (x, y, theta) = (x.contiguous()?, y.contiguous()?, leaf(view)?);
         let learns = x.track_op() || y.track_op() || theta.track_op();
-        let node = Node::<B, T, 2>::new(block, slot, learns && !options.recompute);
+        let node = Node::<B, T, 2>::new(block, view, learns && !options.recompute);
         if learns { x.apply_op3(&y, &theta, node) } else { x.apply_op3_no_bwd(&y, &theta, &node) }
     }
     match inputs[0].dtype() {
-        DType::F64 => typed::<B, f64>(block, inputs, slot, options),
-        _ => typed::<B, f32>(block, inputs, slot, options),
+        DType::F64 => typed::<B, f64>(block, inputs, view, options),
+        _ => typed::<B, f32>(block, inputs, view, options),
     }
 }
 
 impl<B: Block<N>, T: Element, const N: usize> Node<B, T, N> {
-    fn new(block: B, slot: &Slot, saves: bool) -> Self {
+    fn new(block: B, view: &ParameterView, saves: bool) -> Self {
         Self {
             block,
-            layout: slot.layout.clone(),
-            wants: slot.wants.clone(),
-            sink: slot.sink.clone(),
+            layout: view.layout.clone(),
+            wants: view.wants.clone(),
+            accumulator: view.accumulator.clone(),
             saves,
             saved: Mutex::new(None),
         }
@@ -171,10 +176,10 @@ impl<B: Block<N>, T: Element, const N: usize> Node<B, T, N> {
             for (slice, (storage, layout)) in slices.iter_mut().zip(&guards) {
                 *slice = host(storage, layout)?;
             }
-            let mut segment = self.sink.as_ref().map(Sink::lock);
+            let mut segment = self.accumulator.as_ref().map(GradientAccumulator::lock);
             let mut gradients = match segment.as_deref_mut() {
                 None => Gradients::unwanted(self.layout.entries().len()),
-                Some(Segment::Dense(flat)) if flat.len() == self.layout.len() => match T::of_flat(flat) {
+                Some(GradientBlock::Dense(flat)) if flat.len() == self.layout.len() => match T::of_flat(flat) {
                     Some(gradient) => Gradients::new(gradient, &self.layout, &self.wants),
                     None => candle_core::bail!("{}: states and gradients of two types", B::NAME),
                 },

@@ -7,7 +7,7 @@ use super::node::{self, Block};
 use super::weights::{Gradients, Weights};
 use crate::family::place;
 use crate::kernel::{self, Dropout, NormGradients, NormSaved, NormWeights, Real};
-use crate::{Norm, Pass, Shape, Slot};
+use crate::{Norm, ParameterView, Pass, Shape};
 
 pub(super) struct AddNorm {
     bias: usize,
@@ -21,17 +21,17 @@ pub(super) struct AddNorm {
 pub(crate) fn add_norm(
     shape: &Shape,
     norm: Norm,
-    slot: &Slot,
+    view: &ParameterView,
     y: &Tensor,
     residual: &Tensor,
     options: Options,
     pass: &mut Pass,
 ) -> Result<Tensor> {
-    super::check_layer(shape, slot)?;
+    super::check_layer(shape, view)?;
     let tokens = residual.dim(0)?;
     super::check_states(y, tokens, shape.hidden)?;
     super::check_states(residual, tokens, shape.hidden)?;
-    node::apply_to_both(AddNorm::new(shape, norm, pass), [y, residual], slot, options)
+    node::apply_to_both(AddNorm::new(shape, norm, pass), [y, residual], view, options)
 }
 
 impl AddNorm {

@@ -4,19 +4,19 @@ use candle_core::{CpuStorage, CustomOp1, DType, Result, Shape, Tensor};
 use mtl_task::Packed;
 
 use super::node::{Element, host, leaf, slice};
-use crate::{Segment, Sink, Slot, SparseRows, kernel};
+use crate::{GradientAccumulator, GradientBlock, ParameterView, SparseRows, kernel};
 
 struct Words {
     ids: Vec<u32>,
     width: usize,
-    sink: Option<Sink>,
+    accumulator: Option<GradientAccumulator>,
 }
 
 /// The word vectors of the tokens, `[tokens, width]`; every id is known to lie in the table.
-pub(crate) fn words(slot: &Slot, rows: usize, width: usize, tokens: &Packed) -> Result<Tensor> {
-    super::check_length(slot, "word table", rows * width)?;
-    let node = Words { ids: tokens.ids.clone(), width, sink: slot.sink.clone() };
-    let theta = leaf(slot)?;
+pub(crate) fn words(view: &ParameterView, rows: usize, width: usize, tokens: &Packed) -> Result<Tensor> {
+    super::check_length(view, "word table", rows * width)?;
+    let node = Words { ids: tokens.ids.clone(), width, accumulator: view.accumulator.clone() };
+    let theta = leaf(view)?;
     if theta.track_op() { theta.apply_op1(node) } else { theta.apply_op1_no_bwd(&node) }
 }
 
@@ -27,15 +27,15 @@ impl Words {
         T::to_cpu_storage_owned(out)
     }
 
-    fn scatter<T: Element>(&self, dout: &Tensor, sink: &Sink) -> Result<()> {
+    fn scatter<T: Element>(&self, dout: &Tensor, accumulator: &GradientAccumulator) -> Result<()> {
         let (storage, layout) = dout.storage_and_layout();
         let (ids, rows) = kernel::scatter(&self.ids, host::<T>(&storage, layout)?, self.width);
-        match &mut *sink.lock() {
-            Segment::Rows(sparse) if sparse.rows.dtype() == T::DTYPE => {
+        match &mut *accumulator.lock() {
+            GradientBlock::Rows(sparse) if sparse.rows.dtype() == T::DTYPE => {
                 sparse.add(&SparseRows { width: self.width, ids, rows: T::to_flat(rows) });
                 Ok(())
             }
-            _ => candle_core::bail!("words: the sink keeps no rows of {:?}, or was collected before", T::DTYPE),
+            _ => candle_core::bail!("words: the accumulator keeps no rows of {:?}, or was collected before", T::DTYPE),
         }
     }
 }
@@ -55,10 +55,10 @@ impl CustomOp1 for Words {
 
     fn bwd(&self, _: &Tensor, _: &Tensor, dout: &Tensor) -> Result<Option<Tensor>> {
         let dout = dout.contiguous()?;
-        if let Some(sink) = &self.sink {
+        if let Some(accumulator) = &self.accumulator {
             match dout.dtype() {
-                DType::F64 => self.scatter::<f64>(&dout, sink)?,
-                _ => self.scatter::<f32>(&dout, sink)?,
+                DType::F64 => self.scatter::<f64>(&dout, accumulator)?,
+                _ => self.scatter::<f32>(&dout, accumulator)?,
             }
         }
         Ok(None)

@@ -11,17 +11,17 @@ use rayon::prelude::*;
 
 use super::simd::vectorised;
 use super::sums::{ROWS, Sums, add, sum_over};
-use super::{Buffer, Dropout, Matrix, MatrixMut, Precision, Real, Threads, product, product_in};
+use super::{Buffer, Dropout, Matrix, MatrixMut, ProductPrecision, Real, Threads, product, product_in};
 
 /// Queries whose scores are alive at one time in a thread.
 const QUERIES: usize = 64;
 
-/// What is attended over.
+/// What is attention_output over.
 #[derive(Clone, Copy, Debug)]
 pub struct Attention<'a> {
     /// Where each sequence begins in the packed tokens, and where the last one ends.
     pub offsets: &'a [usize],
-    /// Tokens of each sequence that carry text; keys beyond are never attended to.
+    /// Tokens of each sequence that carry text; keys beyond are never attention_output to.
     pub lengths: &'a [usize],
     /// Number of heads; divides the hidden width.
     pub heads: usize,
@@ -39,7 +39,7 @@ pub struct AttendWeights<'a, T> {
     /// W_o, `[hidden, hidden]`.
     pub outward: &'a [T],
     /// Of the products with these weights; scores and mixtures keep the states' type.
-    pub precision: Precision,
+    pub precision: ProductPrecision,
 }
 
 /// Where the weights' gradients are added; `None` where they are not wanted.

@@ -16,7 +16,7 @@ mod attend;
 mod bf16;
 mod dropout;
 mod embed;
-mod feed;
+mod feed_forward;
 mod gather;
 mod norm;
 mod pool;
@@ -29,9 +29,11 @@ pub mod vector;
 pub use attend::{AttendGradients, AttendSaved, AttendWeights, Attention, attend, attend_backward};
 pub use dropout::Dropout;
 pub use embed::{EmbedGradients, EmbedWeights, Places, embed, embed_backward};
-pub use feed::{FeedGradients, FeedSaved, FeedWeights, feed, feed_backward, feed_only};
+pub use feed_forward::{
+    FeedForwardGradients, FeedForwardSaved, FeedForwardWeights, feed_forward, feed_forward_backward, feed_forward_only,
+};
 pub use gather::{gather, scatter};
 pub use norm::{NormGradients, NormSaved, NormWeights, add_norm, add_norm_backward};
 pub use pool::Buffer;
-pub use product::{Matrix, MatrixMut, Precision, Threads, product, product_in};
+pub use product::{Matrix, MatrixMut, ProductPrecision, Threads, product, product_in};
 pub use real::Real;

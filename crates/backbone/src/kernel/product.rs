@@ -64,7 +64,7 @@ impl<'a, T> Matrix<'a, T> {
         self.columns
     }
 
-    /// Row `index`, if its elements are neighbours.
+    /// TaskGradient `index`, if its elements are neighbours.
     pub(super) fn contiguous_row(&self, index: usize) -> Option<&'a [T]> {
         (self.column_stride == 1).then(|| &self.values[index * self.row_stride..][..self.columns])
     }
@@ -124,7 +124,7 @@ impl<'a, T> MatrixMut<'a, T> {
         self.rows
     }
 
-    /// Row `index`.
+    /// TaskGradient `index`.
     pub(super) fn row(&mut self, index: usize) -> &mut [T] {
         assert!(index < self.rows, "a row beyond its matrix");
         // SAFETY: the row lies within the matrix, and `self` is borrowed as long as the slice.
@@ -135,7 +135,7 @@ impl<'a, T> MatrixMut<'a, T> {
 /// What the operands of a layer's large products are rounded to. Weights, states, sums and gradients keep their type.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Precision {
+pub enum ProductPrecision {
     /// Nothing: they are multiplied as they are.
     #[default]
     F32,
@@ -143,7 +143,7 @@ pub enum Precision {
     Bf16,
 }
 
-impl Precision {
+impl ProductPrecision {
     /// Whether the kernel can compute in it on this machine. Candle's own operations can everywhere.
     pub fn is_available(self) -> bool {
         match self {
@@ -160,10 +160,10 @@ impl Precision {
 ///
 /// # Panics
 /// If the shapes do not fit, or the precision is not available.
-pub fn product_in<T: Real>(precision: Precision, c: MatrixMut<T>, a: Matrix<T>, b: Matrix<T>, adds: bool) {
+pub fn product_in<T: Real>(precision: ProductPrecision, c: MatrixMut<T>, a: Matrix<T>, b: Matrix<T>, adds: bool) {
     match precision {
-        Precision::F32 => product(c, a, b, T::of(1.), adds, Threads::All),
-        Precision::Bf16 => {
+        ProductPrecision::F32 => product(c, a, b, T::of(1.), adds, Threads::All),
+        ProductPrecision::Bf16 => {
             assert!(
                 a.rows == c.rows && a.columns == b.rows && b.columns == c.columns,
                 "a product of matrices that fit"

@@ -2,7 +2,8 @@
 
 use candle_core::{DType, Device, Result, Tensor};
 use mtl_backbone::{
-    Encoder, Family, Flat, Params, Part, Pass, Path, Ports, Pretrained, Row, Segment, Slot, Wants, random,
+    Encoder, Family, Flat, GradientBlock, Implementation, ParameterView, Params, Part, Pass, Ports, Pretrained,
+    TaskGradient, Wants, random,
 };
 use mtl_task::rng::Key;
 use mtl_task::{Encoded, Packed};
@@ -74,35 +75,35 @@ impl Case {
         Ok(Self { encoder: model.encoder.with_dropout(dropout, dropout), params, tokens: Packed::new(&texts) })
     }
 
-    pub(crate) fn slot(&self, part: Part, wants: Wanted, pass: &mut Pass) -> Result<Slot> {
-        pass.slot_wanting(self.params.get(&format!("shared/{part}")).expect("inserted"), wants(part))
+    pub(crate) fn view(&self, part: Part, wants: Wanted, pass: &mut Pass) -> Result<ParameterView> {
+        pass.view_wanting(self.params.get(&format!("shared/{part}")).expect("inserted"), wants(part))
     }
 
     pub(crate) fn states(&self, encoder: &Family, wants: Wanted, ports: &Ports, pass: &mut Pass) -> Result<Tensor> {
-        let words = encoder.words(&self.slot(Part::Words, wants, pass)?, &self.tokens, pass)?;
-        let mut x = encoder.embed(&self.slot(Part::Embeddings, wants, pass)?, &words, &self.tokens, pass)?;
+        let words = encoder.words(&self.view(Part::Words, wants, pass)?, &self.tokens, pass)?;
+        let mut x = encoder.embed(&self.view(Part::Embeddings, wants, pass)?, &words, &self.tokens, pass)?;
         for index in 0..encoder.layers() {
-            x = encoder.layer(&self.slot(Part::Layer(index), wants, pass)?, &x, &self.tokens, ports, pass)?;
+            x = encoder.layer(&self.view(Part::Layer(index), wants, pass)?, &x, &self.tokens, ports, pass)?;
         }
         Ok(x)
     }
 
     /// The states, and the gradient of their inner product with a fixed random matrix.
-    pub(crate) fn run(&self, encoder: &Family, wants: Wanted, ports: &Ports) -> Result<(Flat, Row)> {
+    pub(crate) fn run(&self, encoder: &Family, wants: Wanted, ports: &Ports) -> Result<(Flat, TaskGradient)> {
         let mut pass = Pass::training(Key::new(11));
         let states = self.states(encoder, wants, ports, &mut pass)?;
         let loss = project(&states)?;
         Ok((Flat::of(&states)?, pass.backward(&loss, &self.params)?))
     }
 
-    pub(crate) fn on(&self, path: Path) -> Family {
+    pub(crate) fn on(&self, path: Implementation) -> Family {
         self.encoder.clone().with_path(path)
     }
 
     /// Both paths give the same states and the same gradients.
     pub(crate) fn agrees(&self, name: &str, wants: Wanted, ports: &Ports, tolerance: f64) -> Result<()> {
-        let (states, row) = self.run(&self.on(Path::Auto), wants, ports)?;
-        let (expected, reference) = self.run(&self.on(Path::Reference), wants, ports)?;
+        let (states, row) = self.run(&self.on(Implementation::Auto), wants, ports)?;
+        let (expected, reference) = self.run(&self.on(Implementation::Reference), wants, ports)?;
         near(&format!("{name}: states"), &states, &expected, tolerance);
         rows_agree(name, &row, &reference, tolerance);
         Ok(())
@@ -125,10 +126,10 @@ pub(crate) fn near(name: &str, found: &Flat, expected: &Flat, tolerance: f64) {
     }
 }
 
-pub(crate) fn rows_agree(name: &str, row: &Row, reference: &Row, tolerance: f64) {
+pub(crate) fn rows_agree(name: &str, row: &TaskGradient, reference: &TaskGradient, tolerance: f64) {
     assert_eq!(row.0.keys().collect::<Vec<_>>(), reference.0.keys().collect::<Vec<_>>(), "{name}");
     for (param, segment) in &row.0 {
-        if let (Segment::Rows(found), Segment::Rows(expected)) = (segment, &reference.0[param]) {
+        if let (GradientBlock::Rows(found), GradientBlock::Rows(expected)) = (segment, &reference.0[param]) {
             assert_eq!(found.ids, expected.ids, "{name}: rows of {param}");
         }
         near(&format!("{name}: {param}"), segment.values(), reference.0[param].values(), tolerance);

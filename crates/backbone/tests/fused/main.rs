@@ -7,7 +7,7 @@ mod device;
 mod rounding;
 
 use candle_core::{DType, Device, Result, Tensor, Var};
-use mtl_backbone::{Encoder, Flat, Part, Pass, Path, Ports, Prefix, Row, Slot, Wants};
+use mtl_backbone::{Encoder, Flat, Implementation, ParameterView, Part, Pass, Ports, Prefix, TaskGradient, Wants};
 use mtl_task::rng::Key;
 use mtl_task::{Encoded, Packed};
 
@@ -64,7 +64,7 @@ fn padding_is_never_attended_to() -> Result<()> {
 #[test]
 fn an_empty_batch_gives_no_states_and_no_gradient() -> Result<()> {
     let case = Case::new(SMALL, &[], 0.2, DType::F32)?;
-    let (states, row) = case.run(&case.on(Path::Auto), &all, &Ports::default())?;
+    let (states, row) = case.run(&case.on(Implementation::Auto), &all, &Ports::default())?;
     assert!(states.is_empty());
     for (name, segment) in &row.0 {
         let values = segment.values();
@@ -77,14 +77,14 @@ fn an_empty_batch_gives_no_states_and_no_gradient() -> Result<()> {
 fn only_the_ranges_that_are_wanted_are_computed() -> Result<()> {
     let case = Case::new(SMALL, &[5, 1, 8], 0.2, DType::F64)?;
     let (layout, closed) = (case.encoder.layout(Part::Layer(0)).clone(), Ports::default());
-    let (_, whole) = case.run(&case.on(Path::Auto), &all, &Ports::default())?;
+    let (_, whole) = case.run(&case.on(Implementation::Auto), &all, &Ports::default())?;
     for keep in ["bias", "LayerNorm", "query", "output.dense.weight"] {
         let wanted = |name: &str| name.contains(keep);
         let ranges = layout.entries().iter().filter(|entry| wanted(&entry.name)).map(|entry| entry.range.clone());
         let ranges = Wants::Ranges(ranges.collect());
         let wants = |part: Part| if matches!(part, Part::Layer(_)) { ranges.clone() } else { Wants::None };
-        let (_, row) = case.run(&case.on(Path::Auto), &wants, &closed)?;
-        rows_agree(keep, &row, &case.run(&case.on(Path::Reference), &wants, &closed)?.1, 1e-9);
+        let (_, row) = case.run(&case.on(Implementation::Auto), &wants, &closed)?;
+        rows_agree(keep, &row, &case.run(&case.on(Implementation::Reference), &wants, &closed)?.1, 1e-9);
         assert_eq!(row.0.keys().collect::<Vec<_>>(), ["shared/layer.0", "shared/layer.1"]);
         for (param, segment) in &row.0 {
             for entry in layout.entries() {
@@ -133,7 +133,7 @@ fn what_reaches_into_a_layer_gets_the_same_gradient_on_both_paths() -> Result<()
     let keys = Prefix { keys: prefix.0.as_tensor().clone(), values: prefix.1.as_tensor().clone() };
     let closed = Ports::default();
     let cases = [
-        ("bottleneck", Ports { after_attention: Some(&adapt), after_feed: Some(&adapt_second), ..closed }),
+        ("bottleneck", Ports { after_attention: Some(&adapt), after_feed_forward: Some(&adapt_second), ..closed }),
         ("projected attention layer", Ports { beside: Some(&change), ..closed }),
         ("prefix", Ports { prefix: Some(&keys), ..closed }),
     ];
@@ -141,7 +141,7 @@ fn what_reaches_into_a_layer_gets_the_same_gradient_on_both_paths() -> Result<()
     let vars: Vec<Var> = vars.into_iter().chain([prefix.0.clone(), prefix.1.clone()]).collect();
     for (name, ports) in cases {
         for wants in [all, none] {
-            let run = |path: Path| -> Result<(Vec<Option<Flat>>, Row)> {
+            let run = |path: Implementation| -> Result<(Vec<Option<Flat>>, TaskGradient)> {
                 let mut pass = Pass::training(Key::new(11));
                 let loss = project(&case.states(&case.on(path), &wants, &ports, &mut pass)?)?;
                 let gradients = loss.backward()?;
@@ -149,7 +149,7 @@ fn what_reaches_into_a_layer_gets_the_same_gradient_on_both_paths() -> Result<()
                 let (_, row) = case.run(&case.on(path), &wants, &ports)?;
                 Ok((own, row))
             };
-            let ((own, row), (expected, reference)) = (run(Path::Auto)?, run(Path::Reference)?);
+            let ((own, row), (expected, reference)) = (run(Implementation::Auto)?, run(Implementation::Reference)?);
             assert!(own.iter().any(Option::is_some), "{name}: its variables are reached");
             for (found, expected) in own.iter().zip(&expected) {
                 assert_eq!(found.is_some(), expected.is_some(), "{name}");
@@ -167,20 +167,20 @@ fn what_reaches_into_a_layer_gets_the_same_gradient_on_both_paths() -> Result<()
 #[test]
 fn a_weight_that_is_an_expression_gets_the_same_gradient_on_both_paths() -> Result<()> {
     let case = Case::new(SMALL, &[5, 1, 8], 0.2, DType::F64)?;
-    let run = |path: Path| -> Result<Row> {
+    let run = |path: Implementation| -> Result<TaskGradient> {
         let (encoder, mut pass) = (case.on(path), Pass::training(Key::new(11)));
-        let slot = |part: Part, pass: &mut Pass| -> Result<Slot> {
+        let view = |part: Part, pass: &mut Pass| -> Result<ParameterView> {
             let param = case.params.get(&format!("shared/{part}")).expect("inserted");
             pass.materialise(&(param.tensor() * 0.5)?, param.layout(), Wants::All)
         };
-        let words = encoder.words(&slot(Part::Words, &mut pass)?, &case.tokens, &mut pass)?;
-        let mut x = encoder.embed(&slot(Part::Embeddings, &mut pass)?, &words, &case.tokens, &mut pass)?;
+        let words = encoder.words(&view(Part::Words, &mut pass)?, &case.tokens, &mut pass)?;
+        let mut x = encoder.embed(&view(Part::Embeddings, &mut pass)?, &words, &case.tokens, &mut pass)?;
         for index in 0..encoder.layers() {
-            x = encoder.layer(&slot(Part::Layer(index), &mut pass)?, &x, &case.tokens, &Ports::default(), &mut pass)?;
+            x = encoder.layer(&view(Part::Layer(index), &mut pass)?, &x, &case.tokens, &Ports::default(), &mut pass)?;
         }
         pass.backward(&project(&x)?, &case.params)
     };
-    rows_agree("halved", &run(Path::Auto)?, &run(Path::Reference)?, 1e-9);
+    rows_agree("halved", &run(Implementation::Auto)?, &run(Implementation::Reference)?, 1e-9);
     Ok(())
 }
 
@@ -188,9 +188,9 @@ fn a_weight_that_is_an_expression_gets_the_same_gradient_on_both_paths() -> Resu
 fn recomputing_changes_no_bit() -> Result<()> {
     let case = Case::new(SMALL, &[5, 1, 70], 0.2, DType::F32)?;
     let bottleneck = |x: &Tensor| x * 1.5;
-    for ports in [Ports::default(), Ports { after_feed: Some(&bottleneck), ..Ports::default() }] {
-        let saving = case.run(&case.on(Path::Auto), &all, &ports)?;
-        let recomputing = case.run(&case.on(Path::Auto).with_recompute(true), &all, &ports)?;
+    for ports in [Ports::default(), Ports { after_feed_forward: Some(&bottleneck), ..Ports::default() }] {
+        let saving = case.run(&case.on(Implementation::Auto), &all, &ports)?;
+        let recomputing = case.run(&case.on(Implementation::Auto).with_recompute(true), &all, &ports)?;
         assert!(saving == recomputing);
     }
     Ok(())
@@ -199,9 +199,9 @@ fn recomputing_changes_no_bit() -> Result<()> {
 #[test]
 fn a_second_backward_through_one_graph_adds_the_same_gradient_again() -> Result<()> {
     let case = Case::new(SMALL, &[5, 1, 8], 0.2, DType::F64)?;
-    let (_, once) = case.run(&case.on(Path::Auto), &all, &Ports::default())?;
+    let (_, once) = case.run(&case.on(Implementation::Auto), &all, &Ports::default())?;
     let mut pass = Pass::training(Key::new(11));
-    let loss = project(&case.states(&case.on(Path::Auto), &all, &Ports::default(), &mut pass)?)?;
+    let loss = project(&case.states(&case.on(Implementation::Auto), &all, &Ports::default(), &mut pass)?)?;
     loss.backward()?;
     let twice = pass.backward(&loss, &case.params)?;
     let mut doubled = once.clone();
@@ -216,7 +216,7 @@ fn the_number_of_threads_changes_no_bit() -> Result<()> {
     let case = Case::new(sizes, &[40, 1, 100, 7], 0.1, DType::F32)?;
     let run = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
-        pool.install(|| case.run(&case.on(Path::Auto), &all, &Ports::default()))
+        pool.install(|| case.run(&case.on(Implementation::Auto), &all, &Ports::default()))
     };
     let one = run(1)?;
     for threads in [2, 3] {
@@ -228,9 +228,9 @@ fn the_number_of_threads_changes_no_bit() -> Result<()> {
 #[test]
 fn an_answer_is_that_of_a_training_pass_without_dropout() -> Result<()> {
     let case = Case::new(SMALL, &[5, 1, 8], 0., DType::F32)?;
-    let (states, _) = case.run(&case.on(Path::Auto), &all, &Ports::default())?;
+    let (states, _) = case.run(&case.on(Implementation::Auto), &all, &Ports::default())?;
     let ports = Ports::default();
-    let answer = case.states(&case.on(Path::Auto), &all, &ports, &mut Pass::evaluation())?;
+    let answer = case.states(&case.on(Implementation::Auto), &all, &ports, &mut Pass::evaluation())?;
     assert!(!answer.track_op(), "an answer keeps no graph");
     assert_eq!(Flat::of(&answer)?, states);
     Ok(())
@@ -239,21 +239,21 @@ fn an_answer_is_that_of_a_training_pass_without_dropout() -> Result<()> {
 #[test]
 fn what_cannot_be_computed_is_refused_with_the_reason() -> Result<()> {
     let case = Case::new(SMALL, &[5, 1, 8], 0., DType::F32)?;
-    let (encoder, mut pass) = (case.on(Path::Auto), Pass::training(Key::new(1)));
-    let slot = case.slot(Part::Layer(0), &all, &mut pass)?;
+    let (encoder, mut pass) = (case.on(Implementation::Auto), Pass::training(Key::new(1)));
+    let view = case.view(Part::Layer(0), &all, &mut pass)?;
     let x = Tensor::zeros((14, 12), DType::F32, &Device::Cpu)?;
-    let mut refusal = |slot: &Slot, x: &Tensor, tokens: &Packed| {
-        encoder.layer(slot, x, tokens, &Ports::default(), &mut pass).expect_err("a refusal").to_string()
+    let mut refusal = |view: &ParameterView, x: &Tensor, tokens: &Packed| {
+        encoder.layer(view, x, tokens, &Ports::default(), &mut pass).expect_err("a refusal").to_string()
     };
     let narrow = Tensor::zeros((14, 11), DType::F32, &Device::Cpu)?;
-    assert!(refusal(&slot, &narrow, &case.tokens).contains("[14, 12], found [14, 11]"));
+    assert!(refusal(&view, &narrow, &case.tokens).contains("[14, 12], found [14, 11]"));
     let mut hollow = case.tokens.clone();
     hollow.lengths[1] = 0;
-    assert!(refusal(&slot, &x, &hollow).contains("sequence 1 has 0 tokens"));
-    let untracked = Slot { theta: slot.theta.detach(), ..slot.clone() };
+    assert!(refusal(&view, &x, &hollow).contains("sequence 1 has 0 tokens"));
+    let untracked = ParameterView { theta: view.theta.detach(), ..view.clone() };
     assert!(refusal(&untracked, &x, &case.tokens).contains("must hold θ as a variable"));
-    let other = Slot { layout: case.encoder.layout(Part::Embeddings).clone(), ..slot.clone() };
-    assert!(refusal(&other, &x, &case.tokens).contains("parameters; its slot lays out"));
-    assert!(refusal(&slot, &x.to_dtype(DType::F64)?, &case.tokens).contains("dtype"));
+    let other = ParameterView { layout: case.encoder.layout(Part::Embeddings).clone(), ..view.clone() };
+    assert!(refusal(&other, &x, &case.tokens).contains("parameters; its view lays out"));
+    assert!(refusal(&view, &x.to_dtype(DType::F64)?, &case.tokens).contains("dtype"));
     Ok(())
 }

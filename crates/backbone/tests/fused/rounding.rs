@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use candle_core::{DType, Device, Result};
-use mtl_backbone::{Family, Flat, Path, Ports, Precision, Prefix, Row, Segment};
+use mtl_backbone::{Family, Flat, GradientBlock, Implementation, Ports, Prefix, ProductPrecision, TaskGradient};
 
 use crate::case::{Case, SMALL, Sizes, all, near};
 use crate::device;
@@ -13,15 +13,15 @@ const RAGGED: &[usize] = &[40, 1, 100, 7];
 const FULL: &[usize] = &[32, 32, 32];
 const SIZES: Sizes = Sizes { layers: 2, hidden: 96, heads: 4, intermediate: 200, width: 96, ..SMALL };
 
-fn run(case: &Case, encoder: &Family) -> Result<(Flat, Row)> {
+fn run(case: &Case, encoder: &Family) -> Result<(Flat, TaskGradient)> {
     case.run(encoder, &all, &Ports::default())
 }
 
 /// Off by at most 5 % of the tensor's gradient, or of a thousandth of its part's where its own is smaller.
-fn gradients_are_near(name: &str, case: &Case, row: &Row, exact: &Row) -> Result<()> {
+fn gradients_are_near(name: &str, case: &Case, row: &TaskGradient, exact: &TaskGradient) -> Result<()> {
     assert!(row != exact, "{name}: bf16 rounds");
     for param in case.params.iter() {
-        let dense = |row: &Row| row.0[param.name()].dense(param.layout().len());
+        let dense = |row: &TaskGradient| row.0[param.name()].dense(param.layout().len());
         let (found, expected) = (dense(row)?, dense(exact)?);
         let norm = |range: &Range<usize>, value: &dyn Fn(usize) -> f64| {
             range.clone().map(|at| value(at).powi(2)).sum::<f64>().sqrt()
@@ -40,7 +40,7 @@ fn gradients_are_near(name: &str, case: &Case, row: &Row, exact: &Row) -> Result
 #[allow(clippy::print_stderr)]
 fn the_kernel_in_bf16_is_near_itself_in_f32() -> Result<()> {
     let case = Case::new(SIZES, RAGGED, 0.1, DType::F32)?;
-    let rounding = match case.on(Path::Auto).with_precision(Precision::Bf16) {
+    let rounding = match case.on(Implementation::Auto).with_precision(ProductPrecision::Bf16) {
         Err(refusal) => {
             assert!(refusal.to_string().contains("AVX512_BF16"), "{refusal}");
             eprintln!("skipped: {refusal}");
@@ -48,7 +48,7 @@ fn the_kernel_in_bf16_is_near_itself_in_f32() -> Result<()> {
         }
         Ok(encoder) => encoder,
     };
-    let exact = run(&case, &case.on(Path::Auto))?.1;
+    let exact = run(&case, &case.on(Implementation::Auto))?.1;
     let with = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
         pool.install(|| run(&case, &rounding))
@@ -65,14 +65,14 @@ fn the_reference_in_bf16_is_near_itself_in_f32() -> Result<()> {
             for dropout in [0., 0.1] {
                 let case = Case::on_device(SIZES, lengths, dropout, DType::F32, &device)?;
                 let name = format!("{name}, dropout {dropout}, {:?}", device.location());
-                let plain = case.on(Path::Reference);
-                let rounding = plain.clone().with_precision(Precision::Bf16)?;
+                let plain = case.on(Implementation::Reference);
+                let rounding = plain.clone().with_precision(ProductPrecision::Bf16)?;
                 let ((states, row), (exact_states, exact)) = (run(&case, &rounding)?, run(&case, &plain)?);
                 assert!(states != exact_states, "{name}: bf16 rounds");
                 near(&name, &states, &exact_states, 5e-2);
                 gradients_are_near(&name, &case, &row, &exact)?;
                 assert!(case.params.iter().all(|param| param.tensor().dtype() == DType::F32), "{name}: parameters");
-                let single = |segment: &Segment| segment.values().dtype() == DType::F32;
+                let single = |segment: &GradientBlock| segment.values().dtype() == DType::F32;
                 assert!(row.0.values().all(single), "{name}: gradients");
                 assert!(run(&case, &rounding)? == (states, row) || !device.is_cpu(), "{name}: other bits");
             }
@@ -85,14 +85,14 @@ fn the_reference_in_bf16_is_near_itself_in_f32() -> Result<()> {
 #[test]
 #[allow(clippy::print_stderr)]
 fn both_paths_round_alike() -> Result<()> {
-    if !Precision::Bf16.is_available() {
+    if !ProductPrecision::Bf16.is_available() {
         eprintln!("skipped: this CPU has no AVX512_BF16");
         return Ok(());
     }
     let case = Case::new(SIZES, RAGGED, 0.1, DType::F32)?;
-    let rounding = |path: Path| case.on(path).with_precision(Precision::Bf16);
+    let rounding = |path: Implementation| case.on(path).with_precision(ProductPrecision::Bf16);
     let ((states, row), (kernel_states, kernel)) =
-        (run(&case, &rounding(Path::Reference)?)?, run(&case, &rounding(Path::Auto)?)?);
+        (run(&case, &rounding(Implementation::Reference)?)?, run(&case, &rounding(Implementation::Auto)?)?);
     near("states", &states, &kernel_states, 5e-2);
     gradients_are_near("both", &case, &row, &kernel)
 }
@@ -104,8 +104,8 @@ fn attention_with_a_prefix_rounds_on_the_reference() -> Result<()> {
     let fixed = |value: f32| candle_core::Tensor::full(value, (4, 12), &Device::Cpu);
     let prefix = Prefix { keys: fixed(0.3)?, values: fixed(-0.2)? };
     let ports = Ports { prefix: Some(&prefix), ..Ports::default() };
-    let plain = case.on(Path::Reference);
-    let (states, _) = case.run(&plain.clone().with_precision(Precision::Bf16)?, &all, &ports)?;
+    let plain = case.on(Implementation::Reference);
+    let (states, _) = case.run(&plain.clone().with_precision(ProductPrecision::Bf16)?, &all, &ports)?;
     let (exact, _) = case.run(&plain, &all, &ports)?;
     assert!(states != exact, "bf16 rounds");
     near("prefix", &states, &exact, 5e-2);
@@ -115,9 +115,10 @@ fn attention_with_a_prefix_rounds_on_the_reference() -> Result<()> {
 #[test]
 fn states_in_double_are_refused() -> Result<()> {
     let case = Case::new(SMALL, &[3], 0., DType::F64)?;
-    let paths = [Path::Reference, Path::Auto].into_iter();
-    for path in paths.filter(|path| *path == Path::Reference || Precision::Bf16.is_available()) {
-        let refusal = run(&case, &case.on(path).with_precision(Precision::Bf16)?).expect_err("a refusal").to_string();
+    let paths = [Implementation::Reference, Implementation::Auto].into_iter();
+    for path in paths.filter(|path| *path == Implementation::Reference || ProductPrecision::Bf16.is_available()) {
+        let refusal =
+            run(&case, &case.on(path).with_precision(ProductPrecision::Bf16)?).expect_err("a refusal").to_string();
         assert!(refusal.contains("found F64"), "{path:?}: {refusal}");
     }
     Ok(())

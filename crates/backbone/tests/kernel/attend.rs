@@ -70,7 +70,7 @@ impl Op for Attend {
 
     fn run<T: Real>(&self, inputs: &[Vec<T>], weights: &[T]) -> (Vec<T>, Vec<Vec<T>>) {
         let [x, inward, inward_bias, outward] = inputs else { panic!("four inputs") };
-        let block = AttendWeights { inward, inward_bias, outward, precision: Precision::F32 };
+        let block = AttendWeights { inward, inward_bias, outward, precision: ProductPrecision::F32 };
         let lengths: Vec<usize> = self.sequences.iter().map(|(_, length)| *length).collect();
         let offsets = self.offsets();
         let attention = Attention { offsets: &offsets, lengths: &lengths, heads: self.heads, dropout: self.dropout };

@@ -45,23 +45,33 @@ impl Op for Feed {
     }
 
     fn run<T: Real>(&self, inputs: &[Vec<T>], weights: &[T]) -> (Vec<T>, Vec<Vec<T>>) {
-        let [x, widen, widen_bias, narrow] = inputs else { panic!("four inputs") };
-        let block = FeedWeights { widen, widen_bias, narrow, activation: self.activation, precision: Precision::F32 };
+        let [x, intermediate, intermediate_bias, output] = inputs else { panic!("four inputs") };
+        let block = FeedForwardWeights {
+            intermediate,
+            intermediate_bias,
+            output,
+            activation: self.activation,
+            precision: ProductPrecision::F32,
+        };
         let mut y = vec![T::default(); x.len()];
-        let saved = feed(x, &block, &mut y);
+        let saved = feed_forward(x, &block, &mut y);
         let mut silent = vec![T::default(); x.len()];
-        feed_only(x, &block, &mut silent);
+        feed_forward_only(x, &block, &mut silent);
         assert!(silent == y, "what is saved changes no answer");
         let mut gradients: Vec<Vec<T>> = inputs.iter().map(|input| vec![T::default(); input.len()]).collect();
-        let [dx, dwiden, dbias, dnarrow] = &mut gradients[..] else { panic!("four gradients") };
-        let into = FeedGradients { widen: Some(dwiden), widen_bias: Some(dbias), narrow: Some(dnarrow) };
-        feed_backward(x, &block, &saved, weights, dx, into);
+        let [dx, dintermediate, dbias, doutput] = &mut gradients[..] else { panic!("four gradients") };
+        let into = FeedForwardGradients {
+            intermediate: Some(dintermediate),
+            intermediate_bias: Some(dbias),
+            output: Some(doutput),
+        };
+        feed_forward_backward(x, &block, &saved, weights, dx, into);
         let mut alone = vec![T::default(); x.len()];
-        let mut doubled = dwiden.clone();
-        let into = FeedGradients { widen: Some(&mut doubled), widen_bias: None, narrow: None };
-        feed_backward(x, &block, &FeedSaved::of(x, &block), weights, &mut alone, into);
+        let mut doubled = dintermediate.clone();
+        let into = FeedForwardGradients { intermediate: Some(&mut doubled), intermediate_bias: None, output: None };
+        feed_forward_backward(x, &block, &FeedForwardSaved::of(x, &block), weights, &mut alone, into);
         assert!(alone == *dx, "what was recomputed, and what is wanted, change no gradient");
-        for (twice, once) in doubled.iter().zip(dwiden) {
+        for (twice, once) in doubled.iter().zip(dintermediate) {
             assert!(
                 (twice.to_f64() - 2. * once.to_f64()).abs() <= 1e-5 * (1. + once.to_f64().abs()),
                 "gradients add up"

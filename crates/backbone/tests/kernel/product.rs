@@ -38,7 +38,7 @@ fn products_have_the_same_bits_for_any_number_of_threads() {
 #[test]
 #[allow(clippy::print_stderr)]
 fn products_in_bf16_are_those_of_rounded_operands() {
-    if !Precision::Bf16.is_available() {
+    if !ProductPrecision::Bf16.is_available() {
         return eprintln!("skipped: this CPU has no AVX512_BF16");
     }
     let rounded = |value: &f32| f64::from(half::bf16::from_f32(*value).to_f32());
@@ -55,7 +55,7 @@ fn products_in_bf16_are_those_of_rounded_operands() {
             let run = |threads: usize| {
                 let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
                 let mut out = over.clone();
-                pool.install(|| product_in(Precision::Bf16, MatrixMut::new(&mut out, m, n), left, right, adds));
+                pool.install(|| product_in(ProductPrecision::Bf16, MatrixMut::new(&mut out, m, n), left, right, adds));
                 out
             };
             let found = run(1);
@@ -70,7 +70,7 @@ fn products_in_bf16_are_those_of_rounded_operands() {
     }
     let (nan, one) = (Matrix::new(&[f32::NAN], 1, 1), Matrix::new(&[1f32], 1, 1));
     let mut out = [0f32];
-    product_in(Precision::Bf16, MatrixMut::new(&mut out, 1, 1), nan, one, false);
+    product_in(ProductPrecision::Bf16, MatrixMut::new(&mut out, 1, 1), nan, one, false);
     assert!(out[0].is_nan(), "a broken number stays one");
 }
 

@@ -42,7 +42,7 @@ pub struct Diagnose {
     from: usize,
     /// Independent half-batches a task; what tasks demand of the words needs 4
     #[arg(long, default_value_t = 4)]
-    draws: usize,
+    mini_batches: usize,
     /// Examples in a half-batch [default: the recipe's batch]
     #[arg(long)]
     examples: Option<usize>,
@@ -84,7 +84,7 @@ impl Diagnose {
         let settings = Settings {
             every: self.every,
             from: self.from,
-            draws: self.draws,
+            mini_batches: self.mini_batches,
             examples: self.examples.unwrap_or(recipe.train.batch),
             rate: self.rate.or(recipe.optimizer.settings["rate"].as_f64()).unwrap_or(Settings::default().rate),
             groups: self.groups,
@@ -143,7 +143,7 @@ fn tables(diagnosis: &Diagnosis, scores: Option<&Recovery>) -> Result<String> {
         text,
         "{} measurements in {} steps, {} half-batches of {} a task; [ ] are {confidence:.0} % intervals, noise: a task's \
          half-batches do not agree enough\n",
-        diagnosis.measurements, diagnosis.steps, diagnosis.settings.draws, diagnosis.settings.examples
+        diagnosis.measurements, diagnosis.steps, diagnosis.settings.mini_batches, diagnosis.settings.examples
     )?;
     writeln!(text, "Gradient cosines over all shared parameters, and the share of parts in conflict")?;
     for pair in &diagnosis.pairs {

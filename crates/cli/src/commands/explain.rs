@@ -119,7 +119,7 @@ fn nearest(name: &str, pages: &[Page]) -> String {
 /// Every member of every registry.
 fn pages(registries: &Registries) -> Vec<Page> {
     let mut pages = Vec::new();
-    for entry in registries.strategies {
+    for entry in &registries.strategies {
         let page = Page::new("sharing strategy", "[sharing] strategy", entry.name, entry.about)
             .fact("paper", entry.paper)
             .fact("parameters", entry.cost)

@@ -6,7 +6,7 @@ use anyhow::Result;
 use candle_core::{DType, Device};
 use clap::{Args, ValueEnum};
 use mtl_backbone::random;
-use mtl_sharing::{HeadSettings, Model, TaskSite};
+use mtl_sharing::{HeadSettings, Model, TaskShape};
 use mtl_task::rng::Key;
 use mtl_task::{Reads, TaskId};
 use serde_json::{Value, json};
@@ -120,16 +120,15 @@ pub fn minilm() -> Value {
 /// Every strategy with what it costs `tasks` tasks on the default encoder, heads left out.
 fn strategies(registries: &Registries, tasks: usize) -> Result<Vec<Vec<String>>> {
     let pretrained = random("bert", &minilm(), Key::new(0))?;
-    let site = |task: usize| TaskSite { name: task.to_string(), outputs: 2, reads: Reads::Text };
+    let site = |task: usize| TaskShape { name: task.to_string(), outputs: 2, reads: Reads::Text };
     let header = ["strategy", "what it is", &format!("for {tasks} tasks"), "trained", "shared", "paper", "parameters"];
     let mut rows = vec![header.map(String::from).to_vec()];
-    for entry in registries.strategies {
+    for entry in &registries.strategies {
         let section = (entry.defaults)();
         let counts = (entry.check)(&section, tasks).and_then(|()| {
             let sites = (0..tasks).map(site).collect();
             let (head, device) = (HeadSettings::default(), Device::Cpu);
-            let model =
-                Model::build(entry.name, &section, &head, &pretrained, sites, Key::new(0), &device, DType::F32)?;
+            let model = Model::build(entry, &section, &head, &pretrained, sites, Key::new(0), &device, DType::F32)?;
             let names = (0..tasks).flat_map(|task| model.head(TaskId(task)));
             let heads: usize = names.filter_map(|name| model.params.get(&name)).map(|param| param.layout().len()).sum();
             let accounting = model.accounting(pretrained.count());

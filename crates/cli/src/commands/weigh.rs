@@ -7,7 +7,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use mtl_task::Progress;
 use mtl_task::rng::Key;
-use mtl_weighting::{Dense, Entry, Evidence, Gram, Jacobian, Outcome, Weighting};
+use mtl_weighting::{Dense, Entry, Gram, Jacobian, Outcome, StepInputs, Weighting};
 use serde_json::{Value, json};
 
 use crate::{Context as Given, output};
@@ -15,7 +15,7 @@ use crate::{Context as Given, output};
 /// Weigh tasks by a rule, from their gradients or the inner products of these.
 ///
 /// Prints the weights, the direction and its norm, each task's progress ⟨gᵢ, d⟩, the pairwise cosines, the certificate
-/// and the status. A rule that needs several independent draws sees the same gradients in each.
+/// and the status. A rule that needs several independent mini-batches sees the same gradients in each.
 #[derive(Debug, Args)]
 pub struct Weigh {
     /// The rule; `list rules` names them
@@ -78,24 +78,29 @@ impl Weigh {
             bail!("--losses has {} values for {tasks} tasks", self.losses.len());
         }
         let mut rule = (entry.build)(tasks, &self.settings(entry)?).map_err(|error| anyhow!(error))?;
-        let seen =
-            Evidence { losses: &self.losses, likelihood: &[], progress: Progress { step: 0, of: 1 }, key: Key::new(0) };
-        let draws = rule.needs().draws;
+        let seen = StepInputs {
+            losses: &self.losses,
+            likelihood: &[],
+            progress: Progress { step: 0, of: 1 },
+            key: Key::new(0),
+        };
+        let mini_batches = rule.needs().mini_batches;
         let mut direction = None;
         let outcome = match &mut rule {
             Weighting::Losses(rule) if self.losses.is_empty() => {
                 let unit = vec![1.0; tasks];
-                rule.weights(&Evidence { losses: &unit, ..seen })
+                rule.weights(&StepInputs { losses: &unit, ..seen })
             }
             Weighting::Losses(rule) => rule.weights(&seen),
-            Weighting::Gram(rule) => rule.weights(&repeated(&gram, draws), &seen),
+            Weighting::Gram(rule) => rule.weights(&repeated(&gram, mini_batches), &seen),
             Weighting::Jacobian(rule) => {
                 let Some(jacobian) = &jacobian else {
                     bail!("`{}` sees every coordinate of the gradients: give them as --jacobian", entry.name)
                 };
                 let mut written = Vec::with_capacity(jacobian.columns());
-                let outcome =
-                    rule.direction(&vec![jacobian as &dyn Jacobian; draws], &seen, &mut |_, part| written.extend(part));
+                let outcome = rule.direction(&vec![jacobian as &dyn Jacobian; mini_batches], &seen, &mut |_, part| {
+                    written.extend(part)
+                });
                 direction = Some(written);
                 outcome
             }
@@ -182,10 +187,10 @@ fn inner_products(path: &Path) -> Result<Gram> {
     Ok(Gram::from_rows(&rows))
 }
 
-/// The inner products of `draws` draws of the same gradients.
-fn repeated(gram: &Gram, draws: usize) -> Gram {
+/// The inner products of `mini_batches` mini-batches of the same gradients.
+fn repeated(gram: &Gram, mini_batches: usize) -> Gram {
     let tasks = gram.tasks();
-    let rows: Vec<Vec<f64>> = (0..draws * tasks).map(|row| gram.row(row % tasks).repeat(draws)).collect();
+    let rows: Vec<Vec<f64>> = (0..mini_batches * tasks).map(|row| gram.row(row % tasks).repeat(mini_batches)).collect();
     Gram::from_rows(&rows)
 }
 

@@ -8,8 +8,10 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use candle_core::{DType, Device, Tensor};
-use mtl_backbone::{Flat, Pass, Pooling, Pretrained, Row, Segment, gather, random};
-use mtl_sharing::{DevScores, HeadSettings, Model, Sharing, TaskSite};
+use mtl_backbone::{Flat, GradientBlock, Pass, Pooling, Pretrained, TaskGradient, gather, random};
+use mtl_sharing::{
+    Change, DevScores, HeadSettings, Heads, Model, NoDevScores, NoMoments, Sharing, StepView, TaskShape,
+};
 use mtl_task::rng::Key;
 use mtl_task::{Encoded, Packed, Progress, Reads, TaskId};
 use serde_json::{Value, json};
@@ -37,8 +39,8 @@ pub(crate) fn tiny(seed: u64) -> Pretrained {
 }
 
 /// `count` tasks called `a`, `b`, …; every second one reads tokens.
-pub(crate) fn tasks(count: usize) -> Vec<TaskSite> {
-    let task = |at: usize| TaskSite {
+pub(crate) fn tasks(count: usize) -> Vec<TaskShape> {
+    let task = |at: usize| TaskShape {
         name: char::from(b'a' + at as u8).to_string(),
         outputs: 2 + at,
         reads: if at.is_multiple_of(2) { Reads::Text } else { Reads::Tokens },
@@ -55,8 +57,17 @@ pub(crate) fn build(
     dtype: DType,
 ) -> Result<Model> {
     let head = HeadSettings { pooling: Pooling::Mean, dropout: 0., hidden: 0 };
-    Model::build(strategy, section, &head, pretrained, tasks(count), Key::new(1), &Device::Cpu, dtype)
-        .with_context(|| format!("strategy `{strategy}`, {count} tasks"))
+    Model::build(
+        mtl_sharing::find(strategy)?,
+        section,
+        &head,
+        pretrained,
+        tasks(count),
+        Key::new(1),
+        &Device::Cpu,
+        dtype,
+    )
+    .with_context(|| format!("strategy `{strategy}`, {count} tasks"))
 }
 
 /// The texts that `task` trains on: three short ones, with the first token of each word marked.
@@ -73,11 +84,11 @@ pub(crate) fn texts(task: TaskId) -> Packed {
 
 /// Mean squared distance between the logits of `task` and fixed random targets.
 pub(crate) fn loss(model: &Model, task: TaskId, pass: &mut Pass) -> Result<Tensor> {
-    Ok(loss_under(model, model.sharing.as_ref(), task, pass)?)
+    Ok(loss_under(&model.heads, model.sharing.as_ref(), task, pass)?)
 }
 
-fn loss_under(model: &Model, sharing: &dyn Sharing, task: TaskId, pass: &mut Pass) -> candle_core::Result<Tensor> {
-    let logits = model.logits_under(sharing, task, &texts(task), pass)?;
+fn loss_under(heads: &Heads, sharing: &dyn Sharing, task: TaskId, pass: &mut Pass) -> candle_core::Result<Tensor> {
+    let logits = heads.logits(sharing, task, &texts(task), pass)?;
     let mut stream = Key::new(41).with(task.0 as u64).stream();
     let targets: Vec<f64> = (0..logits.elem_count()).map(|_| stream.normal()).collect();
     let targets = Tensor::from_vec(targets, logits.shape(), logits.device())?.to_dtype(logits.dtype())?;
@@ -85,7 +96,7 @@ fn loss_under(model: &Model, sharing: &dyn Sharing, task: TaskId, pass: &mut Pas
 }
 
 /// The gradient of every one of `tasks` on its own, and its loss.
-pub(crate) fn gradients(model: &Model, tasks: &[TaskId]) -> Result<Vec<(f64, Row)>> {
+pub(crate) fn gradients(model: &Model, tasks: &[TaskId]) -> Result<Vec<(f64, TaskGradient)>> {
     let one = |&task: &TaskId| {
         let mut pass = Pass::training(Key::new(42).with(task.0 as u64));
         let value = loss(model, task, &mut pass)?;
@@ -97,7 +108,7 @@ pub(crate) fn gradients(model: &Model, tasks: &[TaskId]) -> Result<Vec<(f64, Row
 
 /// One step of plain gradient descent on the sum of the losses and the strategy's price. Answers the sum of the losses.
 pub(crate) fn step(model: &mut Model, tasks: &[TaskId], progress: Progress, rate: f64) -> Result<f64> {
-    let (mut sum, mut total) = (0., Row::default());
+    let (mut sum, mut total) = (0., TaskGradient::default());
     for (loss, row) in gradients(model, tasks)? {
         sum += loss;
         total.add(row);
@@ -120,40 +131,41 @@ pub(crate) fn step(model: &mut Model, tasks: &[TaskId], progress: Progress, rate
         }
         param.var().set(&values.tensor(model.params.device())?.reshape(param.tensor().shape())?)?;
     }
-    model.sharing.adapt(progress, rate)?;
+    adapt(model, progress, rate)?;
     Ok(sum)
 }
 
+/// What the trainer lets the strategy do after a step, with nothing to remember and no dev data.
+pub(crate) fn adapt(model: &mut Model, progress: Progress, learning_rate: f64) -> candle_core::Result<()> {
+    let Model { params, topology, sharing, .. } = model;
+    let (grams, mut nothing) = (BTreeMap::new(), NoMoments);
+    let mut view = StepView { tasks: &[], grams: &grams, progress, learning_rate, held_out: &mut NoDevScores };
+    sharing.adapt(&mut Change::new(params, topology, &mut nothing), &mut view)
+}
+
 /// Minus the loss of the task, as its score on dev.
-pub(crate) struct Scores<'a>(pub(crate) &'a Model);
+pub(crate) struct Scores<'a>(pub(crate) &'a Heads);
 
 impl DevScores for Scores<'_> {
     fn score(&mut self, sharing: &dyn Sharing, task: TaskId) -> candle_core::Result<f64> {
         let loss = loss_under(self.0, sharing, task, &mut Pass::evaluation())?;
         Ok(-loss.to_dtype(DType::F64)?.to_scalar::<f64>()?)
     }
+
+    fn losses(&mut self, sharing: &dyn Sharing, task: TaskId) -> candle_core::Result<Vec<f64>> {
+        Ok(vec![-self.score(sharing, task)?])
+    }
 }
 
 /// Tells the strategy that `phase` begins.
 pub(crate) fn enter(model: &mut Model, phase: usize) -> Result<()> {
-    struct Away;
-    impl Sharing for Away {
-        fn represent(&self, _: TaskId, _: &Packed, _: &mut Pass) -> candle_core::Result<Tensor> {
-            candle_core::bail!("the strategy is choosing; score it, not the model")
-        }
-        fn reach(&self, _: TaskId) -> Vec<String> {
-            Vec::new()
-        }
-    }
-    let mut sharing = std::mem::replace(&mut model.sharing, Box::new(Away));
-    let entered = sharing.enter(phase, &mut Scores(model));
-    model.sharing = sharing;
-    Ok(entered?)
+    let Model { sharing, heads, .. } = model;
+    Ok(sharing.enter(phase, &mut Scores(heads))?)
 }
 
 /// Where a training stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) struct Standing {
+pub(crate) struct RunState {
     /// The phase.
     pub(crate) phase: usize,
     /// Steps done in it.
@@ -165,7 +177,7 @@ pub(crate) struct Standing {
 /// Trains for `budget` steps in the strategy's phases, as the trainer does. Answers the losses' sum of every step of
 /// the last phase.
 pub(crate) fn train(model: &mut Model, budget: usize, rate: f64) -> Result<Vec<f64>> {
-    Ok(train_until(model, budget, rate, Standing::default(), usize::MAX)?.1)
+    Ok(train_until(model, budget, rate, RunState::default(), usize::MAX)?.1)
 }
 
 /// As [`train`], but from `at` on, and interrupted behind `stop` steps in all, where the trainer saves.
@@ -173,9 +185,9 @@ pub(crate) fn train_until(
     model: &mut Model,
     budget: usize,
     rate: f64,
-    mut at: Standing,
+    mut at: RunState,
     stop: usize,
-) -> Result<(Standing, Vec<f64>)> {
+) -> Result<(RunState, Vec<f64>)> {
     let phases = model.sharing.phases(budget);
     let of = phases.iter().map(|phase| phase.steps).sum();
     let all: Vec<TaskId> = (0..model.tasks.len()).map(TaskId).collect();
@@ -218,7 +230,7 @@ pub(crate) fn keep(model: &Model) -> Result<Kept> {
 }
 
 /// Whether every element of `segment` is finite.
-pub(crate) fn is_finite(segment: &Segment) -> bool {
+pub(crate) fn is_finite(segment: &GradientBlock) -> bool {
     segment.values().first_non_finite().is_none()
 }
 

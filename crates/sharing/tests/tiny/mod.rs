@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Result, Tensor};
-use mtl_backbone::{Flat, Pass, Pretrained, Row, random};
-use mtl_sharing::{HeadSettings, Model, TaskSite};
+use mtl_backbone::{Flat, Pass, Pretrained, TaskGradient, random};
+use mtl_sharing::{Change, HeadSettings, Model, NoDevScores, NoMoments, StepView, TaskShape};
 use mtl_task::rng::Key;
-use mtl_task::{Encoded, Packed, Reads, TaskId};
+use mtl_task::{Encoded, Packed, Progress, Reads, TaskId};
 use serde_json::{Value, json};
 
 pub(crate) const LAYERS: usize = 3;
@@ -22,14 +22,23 @@ pub(crate) fn pretrained() -> Pretrained {
 }
 
 /// `count` tasks, every other one reading tokens.
-pub(crate) fn sites(count: usize) -> Vec<TaskSite> {
+pub(crate) fn sites(count: usize) -> Vec<TaskShape> {
     let reads = |at: usize| if at.is_multiple_of(2) { Reads::Text } else { Reads::Tokens };
-    (0..count).map(|at| TaskSite { name: format!("t{at}"), outputs: 2 + at, reads: reads(at) }).collect()
+    (0..count).map(|at| TaskShape { name: format!("t{at}"), outputs: 2 + at, reads: reads(at) }).collect()
 }
 
 pub(crate) fn try_model(strategy: &str, section: Value, count: usize, dtype: DType) -> anyhow::Result<Model> {
     let head = HeadSettings { dropout: 0., ..HeadSettings::default() };
-    Model::build(strategy, &section, &head, &pretrained(), sites(count), Key::new(3), &Device::Cpu, dtype)
+    Model::build(
+        mtl_sharing::find(strategy).expect("a strategy"),
+        &section,
+        &head,
+        &pretrained(),
+        sites(count),
+        Key::new(3),
+        &Device::Cpu,
+        dtype,
+    )
 }
 
 pub(crate) fn model(strategy: &str, section: Value, count: usize) -> Model {
@@ -56,15 +65,15 @@ pub(crate) fn loss(model: &Model, task: usize, pass: &mut Pass) -> Result<Tensor
 }
 
 /// The gradient of one task's loss.
-pub(crate) fn row(model: &Model, task: usize) -> Result<Row> {
+pub(crate) fn row(model: &Model, task: usize) -> Result<TaskGradient> {
     let mut pass = Pass::training(Key::new(1).with(task as u64));
     let value = loss(model, task, &mut pass)?;
     pass.backward(&value, &model.params)
 }
 
 /// The gradient of the strategy's penalty, empty if it has none.
-pub(crate) fn penalty_row(model: &Model) -> Result<Row> {
-    let mut row = Row::default();
+pub(crate) fn penalty_row(model: &Model) -> Result<TaskGradient> {
+    let mut row = TaskGradient::default();
     if let Some(price) = model.sharing.penalty()? {
         mtl_backbone::gather(&model.params, &price.backward()?, &mut row)?;
     }
@@ -72,7 +81,7 @@ pub(crate) fn penalty_row(model: &Model) -> Result<Row> {
 }
 
 /// One step of plain SGD.
-pub(crate) fn descend(model: &Model, row: &Row, rate: f64) -> Result<()> {
+pub(crate) fn descend(model: &Model, row: &TaskGradient, rate: f64) -> Result<()> {
     for (name, segment) in &row.0 {
         let param = model.params.get(name).expect("a row names parameters");
         let gradient = segment.dense(param.layout().len())?.tensor(&Device::Cpu)?.reshape(param.tensor().shape())?;
@@ -99,6 +108,14 @@ pub(crate) fn logits(model: &Model, task: usize) -> Result<Vec<f64>> {
 
 pub(crate) fn all_logits(model: &Model) -> Result<Vec<Vec<f64>>> {
     (0..model.tasks.len()).map(|task| logits(model, task)).collect()
+}
+
+/// What the trainer lets the strategy do after a step, with nothing to remember and no dev data.
+pub(crate) fn adapt(model: &mut Model, progress: Progress, learning_rate: f64) -> candle_core::Result<()> {
+    let Model { params, topology, sharing, .. } = model;
+    let (grams, mut nothing) = (BTreeMap::new(), NoMoments);
+    let mut view = StepView { tasks: &[], grams: &grams, progress, learning_rate, held_out: &mut NoDevScores };
+    sharing.adapt(&mut Change::new(params, topology, &mut nothing), &mut view)
 }
 
 /// The largest distance between two models' answers.

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context, Result, bail};
 use candle_core::Tensor;
-use mtl_backbone::Row;
+use mtl_backbone::TaskGradient;
 use mtl_sharing::Model;
 use mtl_task::TaskBatch;
 
@@ -18,7 +18,7 @@ use crate::step::Trainer;
 /// the same behind it, bit for bit.
 pub(super) fn look_ahead(
     trainer: &Trainer,
-    rows: &[Row],
+    rows: &[TaskGradient],
     judged: &[TaskBatch],
     step: usize,
     rate: f64,
@@ -45,7 +45,7 @@ pub(super) fn look_ahead(
 }
 
 /// θ ← θ − `rate`·g over the parameters `names`; answers what they were.
-fn descend(model: &Model, row: &Row, names: &BTreeSet<String>, rate: f64) -> Result<Vec<(String, Tensor)>> {
+fn descend(model: &Model, row: &TaskGradient, names: &BTreeSet<String>, rate: f64) -> Result<Vec<(String, Tensor)>> {
     let mut kept = Vec::new();
     for (name, segment) in row.0.iter().filter(|(name, _)| names.contains(*name)) {
         let param = model.params.get(name).with_context(|| format!("no parameter `{name}`"))?;

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use mtl_backbone::Row;
+use mtl_backbone::TaskGradient;
 use mtl_eval::recovery::Halves;
 use mtl_nash::Gram;
 use mtl_sharing::Model;
@@ -24,7 +24,7 @@ const FIRST_DRAW: usize = 1 << 20;
 pub(super) const ALL: &str = "all";
 
 /// Every task's gradient on every half-batch, `[draw][task]`.
-pub(super) fn gradients(trainer: &Trainer, batches: &[Vec<TaskBatch>], step: usize) -> Result<Vec<Vec<Row>>> {
+pub(super) fn gradients(trainer: &Trainer, batches: &[Vec<TaskBatch>], step: usize) -> Result<Vec<Vec<TaskGradient>>> {
     batches.iter().enumerate().map(|(draw, batches)| trainer.probe(batches, step, FIRST_DRAW + draw)).collect()
 }
 
@@ -39,11 +39,11 @@ pub(super) struct Conflict {
 
 impl Conflict {
     /// Adds a measurement.
-    pub(super) fn add(&mut self, model: &Model, draws: &[Vec<Row>]) {
+    pub(super) fn add(&mut self, model: &Model, mini_batches: &[Vec<TaskGradient>]) {
         let tasks = model.tasks.len();
-        let rows: Vec<&Row> = draws.iter().flatten().collect();
+        let rows: Vec<&TaskGradient> = mini_batches.iter().flatten().collect();
         for name in model.shared() {
-            for (pair, demands) in demands(draws, &name) {
+            for (pair, demands) in demands(mini_batches, &name) {
                 self.demands.entry(name.clone()).or_default().entry(pair).or_default().push(demands);
             }
         }
@@ -52,7 +52,7 @@ impl Conflict {
         for (part, gram) in parts {
             let of_part = self.halves.entry(part).or_default();
             for (i, j) in (0..tasks).flat_map(|i| (i + 1..tasks).map(move |j| (i, j))) {
-                if let Some(halves) = halves(&gram, tasks, draws.len(), i, j) {
+                if let Some(halves) = halves(&gram, tasks, mini_batches.len(), i, j) {
                     of_part.entry((i, j)).or_default().push(halves);
                 }
             }
@@ -61,13 +61,13 @@ impl Conflict {
 }
 
 /// What the rows `draw · tasks + task` of `gram` say of the tasks `i` and `j`; nothing where one of them has no gradient.
-fn halves(gram: &Gram, tasks: usize, draws: usize, i: usize, j: usize) -> Option<Halves> {
+fn halves(gram: &Gram, tasks: usize, mini_batches: usize, i: usize, j: usize) -> Option<Halves> {
     let row = |draw: usize, task: usize| draw * tasks + task;
-    if (0..draws).any(|draw| [i, j].iter().any(|&task| gram.norm(row(draw, task)) == 0.)) {
+    if (0..mini_batches).any(|draw| [i, j].iter().any(|&task| gram.norm(row(draw, task)) == 0.)) {
         return None;
     }
     let mean = |cosines: Vec<f64>| cosines.iter().sum::<f64>() / cosines.len() as f64;
-    let couples = || (0..draws).flat_map(|a| (0..draws).map(move |b| (a, b)));
+    let couples = || (0..mini_batches).flat_map(|a| (0..mini_batches).map(move |b| (a, b)));
     let own = |task: usize| {
         mean(couples().filter(|(a, b)| a < b).map(|(a, b)| gram.cosine(row(a, task), row(b, task))).collect())
     };
@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn halves_are_means_over_couples() {
-        // Two draws of two tasks in the plane: the first task's halves are at right angles, the second's alike.
+        // Two mini_batches of two tasks in the plane: the first task's halves are at right angles, the second's alike.
         let gram = Gram::of_rows(&[[1., 0.], [1., 1.], [0., 2.], [3., 3.]]);
         let found = halves(&gram, 2, 2, 0, 1).expect("no gradient is zero");
         let half = 0.5f64.sqrt();

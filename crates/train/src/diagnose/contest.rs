@@ -12,7 +12,7 @@
 
 use std::collections::BTreeMap;
 
-use mtl_backbone::{Flat, Row, Segment, SparseRows};
+use mtl_backbone::{Flat, GradientBlock, SparseRows, TaskGradient};
 use mtl_eval::recovery::Halves;
 
 /// What one draw says of a pair of tasks and a table.
@@ -31,15 +31,15 @@ struct Kernel {
     values: Vec<f64>,
 }
 
-/// The demands of every pair of tasks on the table `name`; nothing without four draws, or where `name` is no table that
+/// The demands of every pair of tasks on the table `name`; nothing without four mini_batches, or where `name` is no table that
 /// both reach.
-pub(super) fn demands(draws: &[Vec<Row>], name: &str) -> BTreeMap<(usize, usize), Demands> {
+pub(super) fn demands(mini_batches: &[Vec<TaskGradient>], name: &str) -> BTreeMap<(usize, usize), Demands> {
     let mut found = BTreeMap::new();
-    let [a, b, c, d, ..] = draws else { return found };
+    let [a, b, c, d, ..] = mini_batches else { return found };
     let kernels: Vec<Option<[Kernel; 2]>> = (0..a.len())
         .map(|task| {
-            let table = |draw: &'_ Vec<Row>| match draw[task].0.get(name) {
-                Some(Segment::Rows(sparse)) => Some(sparse.clone()),
+            let table = |draw: &'_ Vec<TaskGradient>| match draw[task].0.get(name) {
+                Some(GradientBlock::Rows(sparse)) => Some(sparse.clone()),
                 _ => None,
             };
             Some([kernel(&table(a)?, &table(b)?), kernel(&table(c)?, &table(d)?)])
@@ -108,9 +108,9 @@ fn product(x: &Kernel, y: &Kernel, diagonal: bool) -> f64 {
 mod tests {
     use super::*;
 
-    fn row(ids: &[u32], rows: &[f64]) -> Row {
+    fn row(ids: &[u32], rows: &[f64]) -> TaskGradient {
         let sparse = SparseRows { width: 2, ids: ids.to_vec(), rows: Flat::F64(rows.to_vec()) };
-        Row([("words".to_string(), Segment::Rows(sparse))].into())
+        TaskGradient([("words".to_string(), GradientBlock::Rows(sparse))].into())
     }
 
     /// Four words: one task tells the first two from the others, the second one too but reads another direction, the
@@ -124,11 +124,11 @@ mod tests {
             row(&ids, &[0., 1., 0., -1., 0., 1., 0., -1.]),
             row(&[7, 8], &[1., 1., -1., -1.]),
         ];
-        let draws = vec![draw; 4];
-        let found = demands(&draws, "words");
+        let mini_batches = vec![draw; 4];
+        let found = demands(&mini_batches, "words");
         let of = |i, j| (found[&(i, j)].places.between, found[&(i, j)].patterns.between);
         let near = |x: (f64, f64), y: (f64, f64)| (x.0 - y.0).abs() + (x.1 - y.1).abs() < 1e-12;
         assert!(near(of(0, 1), (1., 1.)) && near(of(0, 2), (1., 0.)) && near(of(0, 3), (0., 0.)));
-        assert!(demands(&draws[..3], "words").is_empty() && demands(&draws, "layer.0").is_empty());
+        assert!(demands(&mini_batches[..3], "words").is_empty() && demands(&mini_batches, "layer.0").is_empty());
     }
 }

@@ -183,8 +183,10 @@ pub(super) fn of(seen: Diagnostics) -> Result<Diagnosis> {
         }
         Grouping::of(&tasks, &overlap, count)
     });
-    let cost =
-        Cost { gradients: measurements * settings.draws * count, forwards: measurements * (count * count + count) };
+    let cost = Cost {
+        gradients: measurements * settings.mini_batches * count,
+        forwards: measurements * (count * count + count),
+    };
     Ok(Diagnosis {
         steps,
         measurements,

@@ -9,8 +9,8 @@
 //! - affinity: Z_{i→j} = 1 − ℓⱼ(θ − η·gᵢ)/ℓⱼ(θ), and the grouping that it asks for (Fifty et al. 2021);
 //! - at the end, linear CKA between the tasks' states on the same texts (Kornblith et al. 2019).
 //!
-//! A measurement costs `draws`·K forwards and backwards and K² + K forwards beside the step, each of `examples`
-//! examples, and the memory of `draws`·K gradients. Half-batches come from the training examples in an order of their
+//! A measurement costs `mini_batches`·K forwards and backwards and K² + K forwards beside the step, each of `examples`
+//! examples, and the memory of `mini_batches`·K gradients. Half-batches come from the training examples in an order of their
 //! own, so that they are independent of each other and of the step. Training goes on bit for bit as if nobody looked.
 
 mod affinity;
@@ -44,7 +44,7 @@ pub struct Settings {
     /// The first step that may be measured: gradients of the first steps say how new heads learn, not how tasks relate.
     pub from: usize,
     /// Independent half-batches a task, at least 2; tables are judged from 4 on.
-    pub draws: usize,
+    pub mini_batches: usize,
     /// Examples in each of them.
     pub examples: usize,
     /// η, the look-ahead's learning rate, a plain gradient step on the shared parameters.
@@ -66,7 +66,7 @@ impl Default for Settings {
         Self {
             every: 5,
             from: 0,
-            draws: 4,
+            mini_batches: 4,
             examples: 16,
             rate: 1e-3,
             groups: 3,
@@ -84,7 +84,7 @@ impl Settings {
     pub fn check(&self) -> Result<()> {
         let least = [
             ("every", self.every, 1),
-            ("draws", self.draws, 2),
+            ("mini_batches", self.mini_batches, 2),
             ("examples", self.examples, 1),
             ("groups", self.groups, 1),
             ("texts", self.texts, 1),
@@ -144,7 +144,7 @@ impl<'a> Diagnostics<'a> {
 
     /// The half-batches of measurement `index`, `[draw][task]`.
     fn batches(&self, index: usize, assembled: &Assembled) -> Result<Vec<Vec<TaskBatch>>> {
-        let Settings { draws, examples, .. } = self.settings;
+        let Settings { mini_batches, examples, .. } = self.settings;
         let sizes: Vec<usize> = assembled.datasets.iter().map(|dataset| dataset.train.examples.len()).collect();
         if let Some(task) = sizes.iter().position(|&size| size < 2 * examples) {
             bail!(
@@ -159,11 +159,11 @@ impl<'a> Diagnostics<'a> {
         let sampler = Sampler::new("uniform", &serde_json::json!({}), &sizes, seed)?;
         let packed = assembled.trainer.model.params.device().is_cpu();
         let batch = |draw: usize, task: usize| {
-            let chosen = sampler.examples(TaskId(task), index * draws + draw, examples);
+            let chosen = sampler.examples(TaskId(task), index * mini_batches + draw, examples);
             let split = &assembled.datasets[task].train;
             mtl_data::collate(TaskId(task), chosen.iter().map(|&at| &split.examples[at]), packed)
         };
-        Ok((0..draws).map(|draw| (0..sizes.len()).map(|task| batch(draw, task)).collect()).collect())
+        Ok((0..mini_batches).map(|draw| (0..sizes.len()).map(|task| batch(draw, task)).collect()).collect())
     }
 }
 
@@ -189,9 +189,9 @@ impl Observer for Diagnostics<'_> {
             self.findings = assembled.trainer.model.sharing.findings()?;
         } else if step >= self.settings.from && (step - self.settings.from).is_multiple_of(self.settings.every) {
             let batches = self.batches(self.affinity.len(), assembled)?;
-            let draws = conflict::gradients(&assembled.trainer, &batches, step)?;
-            self.conflict.add(&assembled.trainer.model, &draws);
-            let (learnt, judged) = (&draws[0], &batches[batches.len() - 1]);
+            let mini_batches = conflict::gradients(&assembled.trainer, &batches, step)?;
+            self.conflict.add(&assembled.trainer.model, &mini_batches);
+            let (learnt, judged) = (&mini_batches[0], &batches[batches.len() - 1]);
             self.affinity.push(affinity::look_ahead(&assembled.trainer, learnt, judged, step, self.settings.rate)?);
         }
         Ok(())

@@ -6,7 +6,7 @@
 
 use anyhow::Result;
 use candle_core::{DType, Tensor};
-use mtl_backbone::{Encoder, Part, Pass, Ports, Slot, Wants};
+use mtl_backbone::{Encoder, ParameterView, Part, Pass, Ports, Wants};
 use mtl_sharing::walk;
 use mtl_task::{Packed, TaskId};
 
@@ -72,18 +72,18 @@ fn states(assembled: &Assembled, task: TaskId, tokens: &[Packed]) -> Result<Vec<
         let states = match &merged {
             None => vec![model.sharing.represent(task, tokens, &mut pass)?],
             Some(parts) => {
-                let slot = |part: Part, _: &mut Pass| {
+                let view = |part: Part, _: &mut Pass| {
                     let Some((_, theta)) = parts.iter().find(|(of, _)| *of == part) else {
                         candle_core::bail!("the merged encoder has no {part}")
                     };
-                    Ok(Slot {
+                    Ok(ParameterView {
                         theta: theta.detach(),
                         layout: encoder.layout(part).clone(),
                         wants: Wants::None,
-                        sink: None,
+                        accumulator: None,
                     })
                 };
-                walk(encoder, tokens, encoder.layers(), &mut pass, slot, |_| Ports::default())?
+                walk(encoder, tokens, encoder.layers(), &mut pass, view, |_| Ports::default())?
             }
         };
         let host = |state: &Tensor| state.detach().to_device(&candle_core::Device::Cpu)?.to_dtype(DType::F64);

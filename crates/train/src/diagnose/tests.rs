@@ -166,8 +166,8 @@ fn tasks_of_their_own_share_nothing_and_their_states_differ() -> Result<()> {
 #[test]
 fn too_few_measurements_and_settings_out_of_range_are_refused() -> Result<()> {
     let mut silent = Silent;
-    let refused = Diagnostics::new(Settings { draws: 1, ..Settings::default() }, &mut silent).err();
-    assert_eq!(refused.map(|error| error.to_string()).as_deref(), Some("`draws` must be at least 2, found 1"));
+    let refused = Diagnostics::new(Settings { mini_batches: 1, ..Settings::default() }, &mut silent).err();
+    assert_eq!(refused.map(|error| error.to_string()).as_deref(), Some("`mini_batches` must be at least 2, found 1"));
     let refused = Diagnostics::new(Settings::default(), &mut silent)?.diagnosis().err().map(|error| error.to_string());
     assert!(refused.is_some_and(|error| error.starts_with("0 measurements in 0 steps")));
     Ok(())

@@ -10,13 +10,13 @@ use std::collections::BTreeMap;
 use anyhow::Context;
 use candle_core::{DType, Device, Result, Tensor};
 use mtl_backbone::{Flat, Param};
-use mtl_sharing::Bits;
+use mtl_sharing::{Bits, Moments};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::flat::{Chunk, Real, Rule, moment, restored, update};
+use super::flat::{Chunk, Real, Rule, combined, moment, restored, update};
 use super::registry::{Entry, at_least_zero};
-use super::{Blend, Optimizer};
+use super::{Optimizer, WeightedSum};
 
 pub(super) const ENTRY: Entry = Entry {
     name: "adamw",
@@ -60,10 +60,11 @@ fn read(settings: &Value) -> anyhow::Result<Settings> {
 
 struct AdamW {
     settings: Settings,
-    moments: BTreeMap<String, Moments>,
+    moments: BTreeMap<String, Remembered>,
 }
 
-struct Moments {
+#[derive(Clone)]
+struct Remembered {
     steps: u64,
     /// m and v.
     flats: [Flat; 2],
@@ -117,10 +118,39 @@ impl Rule for Step {
     }
 }
 
+impl Moments for AdamW {
+    fn fork(&mut self, from: &str, to: &str) {
+        if let Some(remembered) = self.moments.get(from).cloned() {
+            self.moments.insert(to.to_string(), remembered);
+        }
+    }
+
+    fn scale(&mut self, name: &str, first: f64, second: f64) {
+        if let Some(Remembered { flats: [m, v], .. }) = self.moments.get_mut(name) {
+            m.scale(first);
+            v.scale(second);
+        }
+    }
+
+    fn merge(&mut self, into: &str, parts: &[(&str, f64)]) {
+        let parts: Vec<(&Remembered, f64)> =
+            parts.iter().filter_map(|(name, share)| Some((self.moments.get(*name)?, *share))).collect();
+        let flat = |at: usize| combined(parts.iter().map(|(remembered, share)| (&remembered.flats[at], *share)));
+        if let (Some(m), Some(v)) = (flat(0), flat(1)) {
+            let steps = parts.iter().map(|(remembered, _)| remembered.steps).max().unwrap_or(0);
+            self.moments.insert(into.to_string(), Remembered { steps, flats: [m, v] });
+        }
+    }
+
+    fn drop(&mut self, name: &str) {
+        self.moments.remove(name);
+    }
+}
+
 impl Optimizer for AdamW {
-    fn step(&mut self, param: &Param, blend: &Blend, rate: f64, mask: Option<&Bits>) -> Result<()> {
+    fn step(&mut self, param: &Param, blend: &WeightedSum, rate: f64, mask: Option<&Bits>) -> Result<()> {
         if !self.moments.contains_key(param.name()) {
-            let fresh = Moments { steps: 0, flats: [moment(param)?, moment(param)?] };
+            let fresh = Remembered { steps: 0, flats: [moment(param)?, moment(param)?] };
             self.moments.insert(param.name().to_string(), fresh);
         }
         let Some(moments) = self.moments.get_mut(param.name()) else { return Ok(()) };
@@ -162,7 +192,7 @@ impl Optimizer for AdamW {
             };
             let steps = get("steps")?.to_dtype(DType::I64)?.to_vec1::<i64>()?.first().copied().unwrap_or(0) as u64;
             let flats = [restored(get("m")?)?, restored(get("v")?)?];
-            self.moments.insert(name.to_string(), Moments { steps, flats });
+            self.moments.insert(name.to_string(), Remembered { steps, flats });
         }
         Ok(())
     }

@@ -3,12 +3,12 @@
 //! Chunks are of a fixed size and touch nothing but themselves, so the result is the same for any number of threads.
 
 use candle_core::{CpuStorage, InplaceOp1, Layout, Result, Tensor};
-use mtl_backbone::{Flat, Param, Segment, SparseRows};
+use mtl_backbone::{Flat, GradientBlock, Param, SparseRows};
 use mtl_sharing::Bits;
 use rayon::prelude::*;
 use std::sync::Mutex;
 
-use super::Blend;
+use super::WeightedSum;
 
 /// Elements a chunk: three vectors of it stay in a core's cache.
 const CHUNK: usize = 1 << 14;
@@ -56,7 +56,7 @@ pub(super) trait Rule: Sync {
 /// tensors that decay and tensors that do not.
 pub(super) fn update(
     param: &Param,
-    blend: &Blend,
+    blend: &WeightedSum,
     moments: &mut [Flat],
     mask: Option<&Bits>,
     rule: &dyn Rule,
@@ -72,7 +72,7 @@ pub(super) fn update(
 
 struct Job<'a> {
     param: &'a Param,
-    blend: &'a Blend<'a>,
+    blend: &'a WeightedSum<'a>,
     moments: Mutex<&'a mut [Flat]>,
     mask: Option<&'a Bits>,
     rule: &'a dyn Rule,
@@ -106,12 +106,12 @@ impl InplaceOp1 for Job<'_> {
 }
 
 /// One term of a blend in its own precision.
-enum Row<'a, T> {
+enum BlockRow<'a, T> {
     Dense(f64, &'a [T]),
     Sparse(f64, &'a SparseRows, &'a [T]),
 }
 
-fn rows<'a, T>(blend: &'a Blend, of: impl Fn(&'a Flat) -> Option<&'a Vec<T>>) -> Result<Vec<Row<'a, T>>> {
+fn rows<'a, T>(blend: &'a WeightedSum, of: impl Fn(&'a Flat) -> Option<&'a Vec<T>>) -> Result<Vec<BlockRow<'a, T>>> {
     blend
         .0
         .iter()
@@ -120,8 +120,8 @@ fn rows<'a, T>(blend: &'a Blend, of: impl Fn(&'a Flat) -> Option<&'a Vec<T>>) ->
                 candle_core::bail!("gradient and parameter differ in type")
             };
             Ok(match segment {
-                Segment::Dense(_) => Row::Dense(*weight, values),
-                Segment::Rows(sparse) => Row::Sparse(*weight, sparse, values),
+                GradientBlock::Dense(_) => BlockRow::Dense(*weight, values),
+                GradientBlock::Rows(sparse) => BlockRow::Sparse(*weight, sparse, values),
             })
         })
         .collect()
@@ -135,7 +135,7 @@ impl Job<'_> {
         &self,
         values: &mut [T],
         moments: Vec<&mut [T]>,
-        rows: &[Row<T>],
+        rows: &[BlockRow<T>],
         change: impl Fn(Chunk<T>) + Sync,
     ) {
         let mut pieces: Vec<Piece<T>> = Vec::new();
@@ -185,7 +185,7 @@ impl Job<'_> {
     }
 }
 
-impl<T: Real> Row<'_, T> {
+impl<T: Real> BlockRow<'_, T> {
     fn add_to(&self, start: usize, gradient: &mut [T]) {
         let add = |to: &mut [T], weight: f64, from: &[T]| {
             let weight = T::of(weight);
@@ -213,6 +213,20 @@ impl<T: Real> Row<'_, T> {
 /// Zeros like `param`, for a moment.
 pub(super) fn moment(param: &Param) -> Result<Flat> {
     Flat::zeros(param.tensor().dtype(), param.layout().len())
+}
+
+/// Σ share · moment, of moments of one length.
+pub(super) fn combined<'a>(parts: impl IntoIterator<Item = (&'a Flat, f64)>) -> Option<Flat> {
+    let mut sum: Option<Flat> = None;
+    for (part, share) in parts {
+        let mut scaled = part.clone();
+        scaled.scale(share);
+        match &mut sum {
+            Some(sum) => sum.add(&scaled),
+            None => sum = Some(scaled),
+        }
+    }
+    sum
 }
 
 /// A saved moment.

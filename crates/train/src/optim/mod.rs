@@ -8,22 +8,23 @@ mod sgd;
 use std::collections::BTreeMap;
 
 use candle_core::{Result, Tensor};
-use mtl_backbone::{Param, Segment};
-use mtl_sharing::Bits;
+use mtl_backbone::{GradientBlock, Param};
+use mtl_sharing::{Bits, Moments};
 
 pub use registry::{Entry, OPTIMIZERS, find};
 
 /// The gradient of one parameter, Σ weight · segment, not yet added up: the optimizer does that on the way.
 #[derive(Clone, Debug, Default)]
-pub struct Blend<'a>(pub Vec<(f64, &'a Segment)>);
+pub struct WeightedSum<'a>(pub Vec<(f64, &'a GradientBlock)>);
 
-/// Makes steps. What is frozen or masked feels neither gradient, momentum nor decay.
-pub trait Optimizer: Send {
+/// Makes steps. What is frozen or masked feels neither gradient, momentum nor decay. What it remembers of a parameter can
+/// be split, joined and forgotten while training goes on, see [`Moments`].
+pub trait Optimizer: Moments + Send {
     /// Changes `param` by a step of learning rate `rate` against its gradient `blend`. Elements outside `mask` stay.
     ///
     /// # Errors
     /// Those of candle.
-    fn step(&mut self, param: &Param, blend: &Blend, rate: f64, mask: Option<&Bits>) -> Result<()>;
+    fn step(&mut self, param: &Param, blend: &WeightedSum, rate: f64, mask: Option<&Bits>) -> Result<()>;
 
     /// Forgets all moments.
     fn reset(&mut self);

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use anyhow::Context;
 use candle_core::{Device, Result, Tensor};
 use mtl_backbone::{Flat, Param};
-use mtl_sharing::Bits;
+use mtl_sharing::{Bits, Moments};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::flat::{Chunk, Real, Rule, moment, restored, update};
+use super::flat::{Chunk, Real, Rule, combined, moment, restored, update};
 use super::registry::{Entry, at_least_zero};
-use super::{Blend, Optimizer};
+use super::{Optimizer, WeightedSum};
 
 pub(super) const ENTRY: Entry = Entry {
     name: "sgd",
@@ -87,8 +87,33 @@ impl Rule for Step {
     }
 }
 
+impl Moments for Sgd {
+    fn fork(&mut self, from: &str, to: &str) {
+        if let Some(momentum) = self.momenta.get(from).cloned() {
+            self.momenta.insert(to.to_string(), momentum);
+        }
+    }
+
+    fn scale(&mut self, name: &str, first: f64, _second: f64) {
+        if let Some(momentum) = self.momenta.get_mut(name) {
+            momentum.scale(first);
+        }
+    }
+
+    fn merge(&mut self, into: &str, parts: &[(&str, f64)]) {
+        let parts = parts.iter().filter_map(|(name, share)| Some((self.momenta.get(*name)?, *share)));
+        if let Some(sum) = combined(parts) {
+            self.momenta.insert(into.to_string(), sum);
+        }
+    }
+
+    fn drop(&mut self, name: &str) {
+        self.momenta.remove(name);
+    }
+}
+
 impl Optimizer for Sgd {
-    fn step(&mut self, param: &Param, blend: &Blend, rate: f64, mask: Option<&Bits>) -> Result<()> {
+    fn step(&mut self, param: &Param, blend: &WeightedSum, rate: f64, mask: Option<&Bits>) -> Result<()> {
         // A momentum of zeros makes the first step's b = g + λθ.
         if !self.momenta.contains_key(param.name()) {
             self.momenta.insert(param.name().to_string(), moment(param)?);

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use super::document::Document;
-use super::{Evaluation, Keep, Member, Over, Recipe, Schedule, StepKind, Train, Word};
+use super::{DecisionScope, Evaluation, Keep, Member, Recipe, Schedule, ScopeName, StepKind, Train};
 use crate::control::Control;
 use crate::{optim, schedule};
 
@@ -45,7 +45,12 @@ pub(super) fn recipe(document: &Document) -> Result<Recipe> {
     let weighting =
         member(document, "weighting", "rule", rule.name, &weighting_fields, &(rule.defaults)(), &["over", "private"])?;
     let private: Private = field(document, &weighting_fields, "weighting", "private")?.unwrap_or_default();
-    let over = field(document, &weighting_fields, "weighting", "over")?.unwrap_or(Over::Word(Word::All));
+    let over = field(document, &weighting_fields, "weighting", "over")?;
+    let over = over.unwrap_or(DecisionScope::Name(match rule.class {
+        // Losses are of no parameters.
+        Class::Losses => ScopeName::All,
+        Class::Gram | Class::Jacobian => ScopeName::Owners,
+    }));
 
     let sharing_fields = section(document, "sharing")?;
     let strategy_name = member_name(document, &sharing_fields, "sharing", "strategy", "hard")?;
@@ -98,7 +103,7 @@ pub(super) fn recipe(document: &Document) -> Result<Recipe> {
     ranges(document, &recipe)?;
     (rule.build)(recipe.tasks.len(), &recipe.weighting.settings)
         .map_err(|e| anyhow!("{}: {e}", document.place(&["weighting"])))?;
-    // One task bargains with nobody, over all that it reaches.
+    // One task groups with nobody, over all that it reaches.
     let shares = recipe.tasks.len() == 1 || (strategy.shares_with)(&recipe.sharing.settings)?;
     grid(document, &recipe, rule.class, shares)?;
     if recipe.evaluation.keep == Keep::Each && shares && recipe.tasks.len() > 1 {
@@ -116,7 +121,7 @@ pub(super) fn recipe(document: &Document) -> Result<Recipe> {
 fn grid(document: &Document, recipe: &Recipe, class: Class, shares: bool) -> Result<()> {
     let rule = &recipe.weighting.name;
     if class == Class::Losses {
-        if recipe.over != Over::Word(Word::All) {
+        if !whole(&recipe.over) {
             bail!(
                 "{}: rule `{rule}` sees losses alone, so `over` cannot narrow what it looks at; leave it out, or take a \
                  rule over gradients such as nash",
@@ -135,14 +140,19 @@ fn grid(document: &Document, recipe: &Recipe, class: Class, shares: bool) -> Res
     }
     if recipe.train.step == StepKind::One {
         bail!(
-            "{place}: rule `{rule}` needs the gradient of every task in every step, but `train.step = \"one\"` draws \
+            "{place}: rule `{rule}` needs the gradient of every task in every step, but `train.step = \"one\"` mini_batches \
              one task a step; set train.step = \"joint\", or take a rule over losses (equal, uncertainty)"
         );
     }
-    if class == Class::Jacobian && recipe.over != Over::Word(Word::All) {
-        bail!("{place}: rule `{rule}` works coordinate by coordinate; `over` must be \"all\"");
+    if class == Class::Jacobian && !whole(&recipe.over) {
+        bail!("{place}: rule `{rule}` works coordinate by coordinate; `over` must be \"all\" or \"owners\"");
     }
     Ok(())
+}
+
+/// Whether a rule sees all parameters that it weighs.
+fn whole(over: &DecisionScope) -> bool {
+    matches!(over, DecisionScope::Name(ScopeName::All | ScopeName::Owners))
 }
 
 fn ranges(document: &Document, recipe: &Recipe) -> Result<()> {

@@ -15,14 +15,14 @@ use crate::store::{read_tensors, write_tensors};
 impl Run {
     /// Writes down the parameters of every task that the last look found better than before.
     pub(super) fn keep_each(&mut self) -> Result<()> {
-        let Some(look) = self.standing.looks.last() else { return Ok(()) };
+        let Some(look) = self.state.looks.last() else { return Ok(()) };
         let scores = look.dev.clone();
-        self.standing.bests.resize(scores.len(), f64::NEG_INFINITY);
+        self.state.bests.resize(scores.len(), f64::NEG_INFINITY);
         for (task, score) in scores.into_iter().enumerate() {
-            if score <= self.standing.bests[task] {
+            if score <= self.state.bests[task] {
                 continue;
             }
-            self.standing.bests[task] = score;
+            self.state.bests[task] = score;
             let model = &self.assembled.trainer.model;
             let trained = |name: &String| model.params.get(name).is_some_and(|param| param.trainable());
             let own = model.params.tensors_of(&model.reach(TaskId(task)).into_iter().filter(trained).collect())?;

@@ -56,10 +56,10 @@ impl Run {
             seed: self.recipe.train.seed,
             device: self.options.device_name.clone(),
             commit: self.options.commit.clone(),
-            steps: self.standing.step,
+            steps: self.state.step,
             best_step,
-            seconds: self.standing.seconds,
-            tokens_per_second: self.standing.tokens as f64 / self.standing.seconds.max(1e-9),
+            seconds: self.state.seconds,
+            tokens_per_second: self.state.tokens as f64 / self.state.seconds.max(1e-9),
             test_opened_at: self.test_opened_at(),
             parameters: Parameters {
                 total: accounting.total,
@@ -69,7 +69,7 @@ impl Run {
                 single_task_total: accounting.single_task_total,
                 stored_bytes: accounting.stored_bytes,
             },
-            outcomes: self.standing.outcomes.clone(),
+            outcomes: self.state.outcomes.clone(),
             tasks,
         };
         Ok((report, judged))

@@ -30,7 +30,10 @@ fn moves(recipe: &Recipe) -> BTreeMap<String, f64> {
         mtl_data::collate(TaskId(task), &dataset.train.examples[..4], true)
     };
     let batches = assembled.datasets.iter().enumerate().map(batch).collect();
-    assembled.trainer.step(&[batches], Progress { step: 0, of: 4 }, 0.5).expect("a step");
+    assembled
+        .trainer
+        .step(&[batches], Progress { step: 0, of: 4 }, 0.5, &mtl_train::DevSplits::none())
+        .expect("a step");
     let after = values(&assembled);
     let norm = |(name, before): (&String, &Vec<f64>)| {
         let squares = before.iter().zip(&after[name]).map(|(before, after)| (after - before).powi(2));

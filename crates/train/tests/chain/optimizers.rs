@@ -2,9 +2,9 @@
 //! blends, masks, saved states.
 
 use candle_core::{DType, Device, Tensor};
-use mtl_backbone::{Flat, Param, Params, Segment, SparseRows};
+use mtl_backbone::{Flat, GradientBlock, Param, Params, SparseRows};
 use mtl_sharing::Bits;
-use mtl_train::optim::{Blend, OPTIMIZERS, Optimizer, find};
+use mtl_train::optim::{OPTIMIZERS, Optimizer, WeightedSum, find};
 use serde_json::{Value, json};
 
 fn fixture() -> Value {
@@ -17,7 +17,9 @@ fn numbers(value: &Value) -> Vec<f32> {
 
 fn parameter(values: &[f32], decay: bool) -> Param {
     let mut params = Params::new(&Device::Cpu, DType::F32);
-    params.insert_tensor("shared/v", &Tensor::new(values, &Device::Cpu).expect("a tensor"), decay).expect("inserted")
+    params
+        .insert_tensor("shared/v", &Tensor::new(values, &Device::Cpu).expect("a tensor"), decay, true)
+        .expect("inserted")
 }
 
 fn values(param: &Param) -> Vec<f32> {
@@ -31,8 +33,8 @@ fn built(name: &str, settings: &Value) -> Box<dyn Optimizer> {
     (entry.build)(&all).expect("valid")
 }
 
-fn dense(values: &[f32]) -> Segment {
-    Segment::Dense(Flat::F32(values.to_vec()))
+fn dense(values: &[f32]) -> GradientBlock {
+    GradientBlock::Dense(Flat::F32(values.to_vec()))
 }
 
 #[test]
@@ -59,7 +61,7 @@ fn a_hundred_steps_are_pytorchs() {
             let quarter: Vec<f32> = numbers(gradient).iter().map(|value| value * 0.25).collect();
             let half: Vec<f32> = numbers(gradient).iter().map(|value| value * 0.5).collect();
             let (quarter, half) = (dense(&quarter), dense(&half));
-            optimizer.step(&param, &Blend(vec![(2., &quarter), (1., &half)]), rate, None).expect("stepped");
+            optimizer.step(&param, &WeightedSum(vec![(2., &quarter), (1., &half)]), rate, None).expect("stepped");
             let Some(expected) = case["after"].get((step + 1).to_string()) else { continue };
             compared += 1;
             for (found, expected) in values(&param).iter().zip(numbers(expected)) {
@@ -77,9 +79,9 @@ fn biases_and_layer_norms_do_not_decay() {
         let mut optimizer = built(entry.name, &json!({ "weight_decay": 0.5 }));
         let (weight, bias) = (parameter(&[1., 2.], true), parameter(&[1., 2.], false));
         let zero = dense(&[0., 0.]);
-        optimizer.step(&weight, &Blend(vec![(1., &zero)]), 0.1, None).expect("stepped");
+        optimizer.step(&weight, &WeightedSum(vec![(1., &zero)]), 0.1, None).expect("stepped");
         built(entry.name, &json!({ "weight_decay": 0.5 }))
-            .step(&bias, &Blend(vec![(1., &zero)]), 0.1, None)
+            .step(&bias, &WeightedSum(vec![(1., &zero)]), 0.1, None)
             .expect("stepped");
         assert_eq!(values(&bias), [1., 2.], "{}", entry.name);
         assert_eq!(values(&weight), [0.95, 1.9], "{}", entry.name);
@@ -92,11 +94,11 @@ fn what_is_masked_feels_neither_gradient_nor_momentum_nor_decay() {
         let mut optimizer = built(entry.name, &json!({ "weight_decay": 0.1 }));
         let param = parameter(&[1., 2., 3.], true);
         let gradient = dense(&[1., 1., 1.]);
-        optimizer.step(&param, &Blend(vec![(1., &gradient)]), 0.1, None).expect("stepped");
+        optimizer.step(&param, &WeightedSum(vec![(1., &gradient)]), 0.1, None).expect("stepped");
         let before = values(&param);
         let mask = Bits::from_fn(3, |at| at == 0);
         for _ in 0..3 {
-            optimizer.step(&param, &Blend(vec![(1., &gradient)]), 0.1, Some(&mask)).expect("stepped");
+            optimizer.step(&param, &WeightedSum(vec![(1., &gradient)]), 0.1, Some(&mask)).expect("stepped");
         }
         let after = values(&param);
         assert_ne!(after[0], before[0], "{}", entry.name);
@@ -107,12 +109,12 @@ fn what_is_masked_feels_neither_gradient_nor_momentum_nor_decay() {
 #[test]
 fn touched_rows_are_a_dense_gradient_with_zeros() {
     for entry in OPTIMIZERS {
-        let rows = Segment::Rows(SparseRows { width: 2, ids: vec![1], rows: Flat::F32(vec![3., -4.]) });
+        let rows = GradientBlock::Rows(SparseRows { width: 2, ids: vec![1], rows: Flat::F32(vec![3., -4.]) });
         let whole = dense(&[0., 0., 3., -4., 0., 0.]);
-        let stepped = |gradients: [&Segment; 3]| {
+        let stepped = |gradients: [&GradientBlock; 3]| {
             let (mut optimizer, param) = (built(entry.name, &json!({})), parameter(&[1., 2., 3., 4., 5., 6.], true));
             for gradient in gradients {
-                optimizer.step(&param, &Blend(vec![(0.5, gradient)]), 0.1, None).expect("stepped");
+                optimizer.step(&param, &WeightedSum(vec![(0.5, gradient)]), 0.1, None).expect("stepped");
             }
             values(&param)
         };
@@ -123,13 +125,13 @@ fn touched_rows_are_a_dense_gradient_with_zeros() {
 #[test]
 fn a_saved_state_goes_on_bit_for_bit_and_a_reset_forgets() {
     let fixture = fixture();
-    let gradients: Vec<Segment> =
+    let gradients: Vec<GradientBlock> =
         fixture["gradients"].as_array().expect("gradients")[..6].iter().map(|g| dense(&numbers(g))).collect();
     for entry in OPTIMIZERS {
         let start = numbers(&fixture["start"]);
         let step = |optimizer: &mut Box<dyn Optimizer>, param: &Param, from: usize, to: usize| {
             for gradient in &gradients[from..to] {
-                optimizer.step(param, &Blend(vec![(1., gradient)]), 0.01, None).expect("stepped");
+                optimizer.step(param, &WeightedSum(vec![(1., gradient)]), 0.01, None).expect("stepped");
             }
         };
         let (mut whole, param) = (built(entry.name, &json!({})), parameter(&start, true));

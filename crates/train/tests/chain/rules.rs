@@ -35,7 +35,7 @@ fn every_rule_trains_and_goes_on_from_a_checkpoint_bit_for_bit() {
 #[test]
 fn a_rule_with_a_validation_draw_gets_a_second_batch_from_examples_that_are_not_learnt() {
     let trainer = assembled(&recipe(&["weighting.rule=auto-lambda"])).trainer;
-    assert!(trainer.validates() && trainer.draws() == 2);
+    assert!(trainer.validates() && trainer.mini_batches() == 2);
     assert!(!assembled(&recipe(&["weighting.rule=nash"])).trainer.validates());
     // With two training examples a task, one is held out and one is left; with one, nothing is left to learn.
     let folder = tempfile::tempdir().expect("a folder");

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use candle_core::Tensor;
-use mtl_backbone::{Flat, Row, Segment};
+use mtl_backbone::{Flat, GradientBlock, TaskGradient};
 use mtl_task::{Progress, TaskBatch, TaskId};
-use mtl_train::{Assembled, audit};
+use mtl_train::{Assembled, DevSplits, audit};
 
 use crate::tiny::{assembled, recipe};
 
@@ -33,7 +33,7 @@ fn values(assembled: &Assembled) -> BTreeMap<String, Vec<f64>> {
 
 fn step(assembled: &mut Assembled, batches: &[TaskBatch]) -> mtl_train::StepReport {
     let progress = Progress { step: 0, of: 4 };
-    assembled.trainer.step(&[batches.to_vec()], progress, RATE).expect("a step")
+    assembled.trainer.step(&[batches.to_vec()], progress, RATE, &DevSplits::none()).expect("a step")
 }
 
 /// What a step of rate [`RATE`] took, divided by the rate: the gradient.
@@ -105,7 +105,7 @@ fn private(rule: &str, policy: &str) -> (Vec<f64>, Vec<f64>) {
     let rows = model.trainer.gradients(&window).expect("gradients");
     let report = step(&mut model, &window);
     let taken = taken(&before, &values(&model));
-    let multiple = |(task, row): (usize, &Row)| {
+    let multiple = |(task, row): (usize, &TaskGradient)| {
         let names = model.trainer.model.head(TaskId(task));
         let (mut along, mut square) = (0., 0.);
         for name in &names {
@@ -160,7 +160,7 @@ fn the_audit_names_parameters_without_a_gradient() {
         let mut rows = rows.clone();
         for segment in rows.iter_mut().filter_map(|row| row.0.get_mut(name)) {
             let length = segment.values().len();
-            *segment = Segment::Dense(Flat::F64(vec![value; length]));
+            *segment = GradientBlock::Dense(Flat::F64(vec![value; length]));
         }
         rows
     };
@@ -178,7 +178,7 @@ fn a_loss_that_is_no_number_stops_training_with_step_and_task() {
         let param = model.trainer.model.params.get("task.mood/head.bias").expect("a bias").clone();
         param.var().set(&Tensor::new(&[f64::NAN], param.tensor().device()).expect("a tensor")).expect("set");
         let progress = Progress { step: 3, of: 4 };
-        let error = model.trainer.step(&[window], progress, RATE).expect_err("NaN").to_string();
+        let error = model.trainer.step(&[window], progress, RATE, &DevSplits::none()).expect_err("NaN").to_string();
         assert!(error.contains("step 3") && error.contains("`mood`") && error.contains("NaN"), "{error}");
     }
 }

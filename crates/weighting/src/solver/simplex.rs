@@ -1,4 +1,4 @@
-//! Euclidean projection onto the probability simplex (Held, Wolfe and Crowder, 1974).
+//! Euclidean projection onto the probability simplex (CachedWeights, Wolfe and Crowder, 1974).
 
 /// The nearest point with entries ≥ 0 that sum to 1.
 pub(crate) fn project(point: &[f64]) -> Vec<f64> {

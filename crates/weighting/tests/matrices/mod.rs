@@ -3,7 +3,7 @@
 
 use mtl_task::rng::{Key, Stream};
 use mtl_task::{Likelihood, Progress};
-use mtl_weighting::{Dense, Evidence, Gram, Jacobian, Outcome, Weighting};
+use mtl_weighting::{Dense, Gram, Jacobian, Outcome, StepInputs, Weighting};
 
 pub(crate) type Rows = Vec<Vec<f64>>;
 
@@ -68,38 +68,40 @@ pub(crate) fn kinds(seed: u64) -> Vec<(&'static str, Rows)> {
 }
 
 /// One step of a rule: the outcome and the direction.
-pub(crate) fn step(rule: &mut Weighting, draws: &[Rows], losses: &[f64], number: usize) -> (Outcome, Vec<f64>) {
-    let tasks = draws[0].len();
+pub(crate) fn step(rule: &mut Weighting, mini_batches: &[Rows], losses: &[f64], number: usize) -> (Outcome, Vec<f64>) {
+    let tasks = mini_batches[0].len();
     let likelihood = vec![Likelihood::Gaussian; tasks];
-    let seen = Evidence {
+    let seen = StepInputs {
         losses,
         likelihood: &likelihood,
         progress: Progress { step: number, of: 100 },
         key: Key::new(5).with(number as u64),
     };
-    let draws: Vec<Dense> = draws.iter().map(|rows| Dense::new(rows.clone()).expect("a matrix")).collect();
+    let mini_batches: Vec<Dense> =
+        mini_batches.iter().map(|rows| Dense::new(rows.clone()).expect("a matrix")).collect();
     let mut direction = vec![];
     let outcome = match rule {
         Weighting::Losses(rule) => rule.weights(&seen),
         Weighting::Gram(rule) => {
-            let rows: Vec<&[f64]> = draws.iter().flat_map(|draw| (0..tasks).map(|task| draw.row(task))).collect();
+            let rows: Vec<&[f64]> =
+                mini_batches.iter().flat_map(|draw| (0..tasks).map(|task| draw.row(task))).collect();
             rule.weights(&Gram::of_rows(&rows), &seen)
         }
         Weighting::Jacobian(rule) => {
-            let draws: Vec<&dyn Jacobian> = draws.iter().map(|draw| draw as &dyn Jacobian).collect();
-            rule.direction(&draws, &seen, &mut |start, part| {
+            let mini_batches: Vec<&dyn Jacobian> = mini_batches.iter().map(|draw| draw as &dyn Jacobian).collect();
+            rule.direction(&mini_batches, &seen, &mut |start, part| {
                 assert_eq!(start, direction.len(), "chunks are written in order");
                 direction.extend(part);
             })
         }
     };
     if direction.is_empty() && !outcome.weights.is_empty() {
-        direction = draws[0].combine(&outcome.weights);
+        direction = mini_batches[0].combine(&outcome.weights);
     }
     (outcome, direction)
 }
 
-/// Several steps on changing gradients around `rows` and falling losses, hindsight included; the last step's outcome,
+/// Several steps on changing gradients around `rows` and falling losses, losses_after_step included; the last step's outcome,
 /// direction and gradients.
 pub(crate) fn play(
     rule: &mut Weighting,
@@ -114,9 +116,9 @@ pub(crate) fn play(
         let change: Vec<f64> = (0..rows[0].len()).map(|_| 1.0 + 0.2 * stream.normal()).collect();
         let now: Rows = rows.iter().map(|row| row.iter().zip(&change).map(|(g, c)| g * c).collect()).collect();
         let falling: Vec<f64> = losses.iter().map(|loss| loss * 0.9f64.powi(number as i32)).collect();
-        let draws = vec![now.clone(); rule.needs().draws];
-        let (outcome, direction) = step(rule, &draws, &falling, number);
-        rule.hindsight(
+        let mini_batches = vec![now.clone(); rule.needs().mini_batches];
+        let (outcome, direction) = step(rule, &mini_batches, &falling, number);
+        rule.losses_after_step(
             &falling.iter().enumerate().map(|(i, loss)| loss * (0.99 - 0.01 * i as f64)).collect::<Vec<_>>(),
         );
         last = Some((outcome, direction, now));

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, anyhow};
 use clap::Args;
 use mtl_task::rng::Key;
 use mtl_task::{Likelihood, Progress};
-use mtl_weighting::{Dense, Entry, Evidence, Gram, Jacobian, Weighting};
+use mtl_weighting::{Dense, Entry, Gram, Jacobian, StepInputs, Weighting};
 use problem::{STARTS, distance, front, losses};
 use serde_json::{Value, json};
 
@@ -147,7 +147,7 @@ fn descend(entry: &Entry, start: [f64; 2], scale: f64, steps: usize, front: &[[f
             second[k] = 0.999 * second[k] + 0.001 * direction[k] * direction[k];
             x[k] -= 1e-3 * (first[k] / c1) / ((second[k] / c2).sqrt() + 1e-8);
         }
-        rule.hindsight(&losses(x, scale).0);
+        rule.losses_after_step(&losses(x, scale).0);
     }
     let (losses, _) = losses(x, scale);
     path.push(losses);
@@ -157,21 +157,21 @@ fn descend(entry: &Entry, start: [f64; 2], scale: f64, steps: usize, front: &[[f
 
 /// What the rule makes of one step. The problem has no noise: every draw a rule asks for is the same.
 fn direction(rule: &mut Weighting, losses: [f64; 2], gradients: [[f64; 2]; 2], progress: Progress) -> [f64; 2] {
-    let seen = Evidence {
+    let seen = StepInputs {
         losses: &losses,
         likelihood: &[Likelihood::Gaussian; 2],
         progress,
         key: Key::new(0).with(progress.step as u64),
     };
-    let draws = rule.needs().draws;
+    let mini_batches = rule.needs().mini_batches;
     let weights = match rule {
         Weighting::Losses(rule) => rule.weights(&seen).weights,
-        Weighting::Gram(rule) => rule.weights(&Gram::of_rows(&gradients.repeat(draws)), &seen).weights,
+        Weighting::Gram(rule) => rule.weights(&Gram::of_rows(&gradients.repeat(mini_batches)), &seen).weights,
         Weighting::Jacobian(rule) => {
             let mut written = [0.0; 2];
             if let Ok(rows) = Dense::new(gradients.iter().map(|row| row.to_vec()).collect()) {
                 let write = &mut |start: usize, part: &[f64]| written[start..start + part.len()].copy_from_slice(part);
-                rule.direction(&vec![&rows as &dyn Jacobian; draws], &seen, write);
+                rule.direction(&vec![&rows as &dyn Jacobian; mini_batches], &seen, write);
             }
             return written;
         }

@@ -1,0 +1,183 @@
+//! How the structure of a model changes in training: through one door, which keeps parameters, owners and optimizer
+//! moments together.
+
+use std::sync::Arc;
+
+use candle_core::{Result, Var};
+use mtl_backbone::{Layout, Param, Params};
+
+use crate::{Owner, TaskSet, Topology};
+
+/// What an optimizer remembers of each parameter, as far as a change of structure touches it. What an optimizer does
+/// not remember it need not change.
+pub trait Moments {
+    /// Gives the parameter called `to` a copy of what is remembered of `from`, the count of its steps included.
+    fn fork(&mut self, from: &str, to: &str);
+
+    /// Multiplies what is remembered of the parameter called `name`: running means of gradients by `first`, running
+    /// means of their squares by `second`.
+    fn scale(&mut self, name: &str, first: f64, second: f64);
+
+    /// Makes what is remembered of `into` the sum of what is remembered of `parts`, each multiplied by its share
+    /// (first and second moments alike), with the largest count of steps among them.
+    fn merge(&mut self, into: &str, parts: &[(&str, f64)]);
+
+    /// Forgets the parameter called `name`.
+    fn drop(&mut self, name: &str);
+}
+
+/// Remembers nothing, as an optimizer without moments.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoMoments;
+
+impl Moments for NoMoments {
+    fn fork(&mut self, _from: &str, _to: &str) {}
+
+    fn scale(&mut self, _name: &str, _first: f64, _second: f64) {}
+
+    fn merge(&mut self, _into: &str, _parts: &[(&str, f64)]) {}
+
+    fn drop(&mut self, _name: &str) {}
+}
+
+/// What a strategy may do to a training that is running, and nothing else.
+pub struct Change<'a> {
+    params: &'a mut Params,
+    topology: &'a mut Topology,
+    moments: &'a mut dyn Moments,
+}
+
+impl<'a> Change<'a> {
+    /// The door to a model's `params` and `topology`, and to the optimizer's `moments`.
+    pub fn new(params: &'a mut Params, topology: &'a mut Topology, moments: &'a mut dyn Moments) -> Self {
+        Self { params, topology, moments }
+    }
+
+    /// Who owns what now.
+    pub fn topology(&self) -> &Topology {
+        self.topology
+    }
+
+    /// The parameters now.
+    pub fn params(&self) -> &Params {
+        self.params
+    }
+
+    /// A copy of `param` under a new `name`, trained by `tasks`: values, and moments as they are. No task's function
+    /// changes by it.
+    ///
+    /// # Errors
+    /// If the name is taken, or nobody is to train it.
+    pub fn fork(&mut self, param: &Param, name: &str, tasks: TaskSet) -> Result<Param> {
+        owned(name, &tasks)?;
+        let copy = Var::from_tensor(&param.tensor().detach().copy()?)?;
+        let forked = self.params.insert_var(name, param.layout(), copy, true)?;
+        self.topology.set(name, Owner::Tasks(tasks));
+        self.moments.fork(param.name(), name);
+        Ok(forked)
+    }
+
+    /// Makes `tasks` those who train `param`.
+    ///
+    /// # Errors
+    /// If there is no such trained parameter, or nobody is to train it.
+    pub fn assign(&mut self, param: &Param, tasks: TaskSet) -> Result<()> {
+        owned(param.name(), &tasks)?;
+        if self.topology.trained_by(param.name()).is_none() {
+            candle_core::bail!("`{}` is not a parameter that is trained", param.name());
+        }
+        self.topology.set(param.name(), Owner::Tasks(tasks));
+        Ok(())
+    }
+
+    /// Takes `param` out of the model, and its moments with it.
+    pub fn remove(&mut self, param: &Param) {
+        self.params.remove(param.name());
+        self.topology.remove(param.name());
+        self.moments.drop(param.name());
+    }
+
+    /// The optimizer's moments. After a split a copy's gradient is that of fewer tasks: with s its tasks' share of the
+    /// gradient's squared norm, known from the Gram matrix, the second moment is to be multiplied by s, or the copy
+    /// crawls for about 1/(1 − β₂) steps.
+    pub fn moments(&mut self) -> &mut dyn Moments {
+        self.moments
+    }
+}
+
+fn owned(name: &str, tasks: &TaskSet) -> Result<()> {
+    if tasks.is_empty() {
+        candle_core::bail!("`{name}` needs a task that trains it");
+    }
+    Ok(())
+}
+
+/// A structure as a checkpoint keeps it: the topology, and the layouts of the parameters, so that those which appeared
+/// in training can be made again before any weight is read.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Structure {
+    /// Who owns what.
+    pub topology: Topology,
+    /// The layouts of parameters that were not there when the model was built, by their names.
+    pub layouts: std::collections::BTreeMap<String, SavedLayout>,
+}
+
+/// A [`Layout`] as a file keeps it.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct SavedLayout {
+    /// Name, shape and whether weight decay applies, of every tensor in order.
+    tensors: Vec<(String, Vec<usize>, bool)>,
+    /// Whether it is a table whose gradient is kept by rows.
+    table: bool,
+    /// The parameter's shape.
+    shape: Vec<usize>,
+}
+
+impl SavedLayout {
+    fn of(param: &Param) -> Self {
+        let layout = param.layout();
+        let tensors = layout.entries().iter().map(|e| (e.name.clone(), e.shape.clone(), e.decay)).collect();
+        Self { tensors, table: layout.row_width().is_some(), shape: param.tensor().dims().to_vec() }
+    }
+
+    fn layout(&self) -> Arc<Layout> {
+        match &self.tensors[..] {
+            [(name, shape, _)] if self.table && shape.len() == 2 => Layout::table(name.clone(), shape[0], shape[1]),
+            tensors => Layout::new(tensors.iter().cloned()),
+        }
+    }
+}
+
+impl Structure {
+    /// The structure of a model.
+    pub(crate) fn of(params: &Params, topology: &Topology, built: &std::collections::BTreeSet<String>) -> Self {
+        let added = params.iter().filter(|param| !built.contains(param.name()));
+        let layouts = added.map(|param| (param.name().to_string(), SavedLayout::of(param))).collect();
+        Self { topology: topology.clone(), layouts }
+    }
+
+    /// Makes `params` the parameters of this structure: those that it lacks go, those that appeared are zeros until
+    /// their weights are read.
+    ///
+    /// # Errors
+    /// If it needs a parameter whose layout is not known.
+    pub(crate) fn rebuild(&self, params: &mut Params) -> Result<()> {
+        let gone: Vec<String> = params
+            .iter()
+            .filter(|param| self.topology.owner_of(param.name()).is_none())
+            .map(|param| param.name().to_string())
+            .collect();
+        gone.iter().for_each(|name| params.remove(name));
+        for (name, owner) in self.topology.iter() {
+            if params.get(name).is_some() {
+                continue;
+            }
+            let Some(saved) = self.layouts.get(name) else {
+                candle_core::bail!("the saved structure has a parameter `{name}` that this model lacks")
+            };
+            let zeros = candle_core::Tensor::zeros(saved.shape.as_slice(), params.dtype(), params.device())?;
+            params.insert_var(name, &saved.layout(), Var::from_tensor(&zeros)?, *owner != Owner::Frozen)?;
+        }
+        Ok(())
+    }
+}

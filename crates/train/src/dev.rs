@@ -1,0 +1,92 @@
+//! Scores and losses on dev, for evaluation during training and for strategies that choose between candidates.
+
+use anyhow::{Result, bail};
+use candle_core::{DType, Device, Error};
+use mtl_backbone::Pass;
+use mtl_data::{Dataset, Example};
+use mtl_sharing::{DevScores, Heads, Sharing};
+use mtl_task::{Label, Packed, Reads, Task, TaskId};
+
+use crate::evaluate::{Forward, headline, judged_truths};
+
+/// The data that a training is measured on while it goes on: never test.
+#[derive(Clone, Copy, Default)]
+pub struct DevSplits<'a> {
+    /// The tasks' data, in the recipe's order.
+    pub datasets: &'a [Dataset],
+    /// Examples that are evaluated at a time.
+    pub batch: usize,
+}
+
+impl<'a> DevSplits<'a> {
+    /// No data: a strategy that asks for scores gets an error.
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    fn examples(&self, task: TaskId) -> Result<&'a [Example]> {
+        match self.datasets.get(task.0) {
+            Some(dataset) => Ok(&dataset.dev.examples),
+            None => bail!("task {} has no dev data here", task.0),
+        }
+    }
+}
+
+/// A model without its strategy, which is given with every question.
+pub(crate) struct Dev<'a> {
+    pub(crate) splits: &'a DevSplits<'a>,
+    pub(crate) heads: &'a Heads,
+    pub(crate) tasks: &'a [Box<dyn Task>],
+    pub(crate) device: &'a Device,
+}
+
+impl Dev<'_> {
+    /// The headline score of `task` on `examples` under `sharing`.
+    pub(crate) fn score_on(&self, examples: &[Example], sharing: &dyn Sharing, task: TaskId) -> Result<f64> {
+        let kind = self.tasks[task.0].as_ref();
+        let forward = Forward { heads: self.heads, sharing, device: self.device };
+        let predictions = forward.answers(kind, task, examples, self.splits.batch)?;
+        headline(kind, &predictions, &judged_truths(examples))
+    }
+
+    fn losses_of(&self, examples: &[Example], sharing: &dyn Sharing, task: TaskId) -> Result<Vec<f64>> {
+        let (kind, mut losses) = (self.tasks[task.0].as_ref(), Vec::with_capacity(examples.len()));
+        for chunk in examples.chunks(self.splits.batch.max(1)) {
+            let texts = || chunk.iter().map(|example| &example.encoded);
+            let tokens = if self.device.is_cpu() { Packed::new(texts()) } else { Packed::padded(texts(), 0) };
+            let logits = self.heads.logits(sharing, task, &tokens, &mut Pass::evaluation())?;
+            let mut at = 0;
+            for (place, example) in chunk.iter().enumerate() {
+                let one = tokens.select(place..place + 1);
+                let count = match kind.reads() {
+                    Reads::Text => 1,
+                    Reads::Tokens => one.anchors.len(),
+                };
+                // A text of which no word is left after truncation says nothing.
+                let loss = if count == 0 {
+                    0.
+                } else {
+                    let labels: [Label; 1] = [example.label.clone()];
+                    let truth = kind.collate(&labels, &one, self.device)?;
+                    let own = logits.narrow(0, at, count)?;
+                    kind.loss(&own, &truth)?.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.to_scalar::<f64>()?
+                };
+                at += count;
+                losses.push(loss);
+            }
+        }
+        Ok(losses)
+    }
+}
+
+impl DevScores for Dev<'_> {
+    fn score(&mut self, sharing: &dyn Sharing, task: TaskId) -> candle_core::Result<f64> {
+        let scored = self.splits.examples(task).and_then(|examples| self.score_on(examples, sharing, task));
+        scored.map_err(|error| Error::Msg(format!("{error:#}")))
+    }
+
+    fn losses(&mut self, sharing: &dyn Sharing, task: TaskId) -> candle_core::Result<Vec<f64>> {
+        let losses = self.splits.examples(task).and_then(|examples| self.losses_of(examples, sharing, task));
+        losses.map_err(|error| Error::Msg(format!("{error:#}")))
+    }
+}

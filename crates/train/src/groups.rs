@@ -1,0 +1,277 @@
+//! Weighting decisions: which parameters each is over, which tasks meet there, and what was decided.
+//!
+//! Parameters that the same tasks train form a group, and each group is a decision of its own, with its own state: two
+//! tasks bargain where two share, and one alone keeps its gradient. `over = "all"` makes it one decision of all tasks
+//! over everything shared instead. Rules that see losses alone decide once.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Result, bail};
+use candle_core::DType;
+use mtl_backbone::{Flat, GradientBlock, TaskGradient};
+use mtl_nash::Gram;
+use mtl_sharing::{Model, TaskSet};
+use mtl_task::TaskId;
+use mtl_weighting::{CachedWeights, Class, Jacobian, Outcome, Private, StepInputs, Weighting};
+
+use crate::gradients::{Rows, total};
+use crate::recipe::{DecisionScope, Recipe, ScopeName};
+
+/// One decision: some tasks, the parameters that they share, and a rule with its state.
+pub(crate) struct WeightingGroup {
+    /// What it is called in files.
+    pub(crate) label: String,
+    /// The tasks that decide, rising.
+    pub(crate) tasks: Vec<TaskId>,
+    /// The parameters whose gradients the rule sees.
+    observed: BTreeSet<String>,
+    /// The parameters that its weights apply to.
+    pub(crate) weighted: BTreeSet<String>,
+    pub(crate) rule: Weighting,
+}
+
+/// The gradients of a step, mini-batch after mini-batch.
+pub(crate) struct StepGradients<'a> {
+    /// The tasks that take part.
+    pub(crate) tasks: &'a [TaskId],
+    /// One gradient for each mini-batch and task.
+    pub(crate) rows: &'a [&'a TaskGradient],
+    /// Number of mini-batches.
+    pub(crate) mini_batches: usize,
+    /// Their inner products by parameter.
+    pub(crate) parts: &'a BTreeMap<String, Gram>,
+    /// Elements of each shared parameter.
+    pub(crate) lengths: &'a BTreeMap<String, usize>,
+    /// Their type.
+    pub(crate) dtype: DType,
+}
+
+/// What a rule decided, and the direction that it wrote itself, if it did.
+pub(crate) struct Decision {
+    pub(crate) outcome: Outcome,
+    pub(crate) direction: Option<TaskGradient>,
+    /// For each weight, the place of its task among those of the step.
+    pub(crate) places: Vec<usize>,
+}
+
+impl Decision {
+    /// The weight of the step's task at `place`, before clipping if `unclipped`; none if it did not take part.
+    pub(crate) fn weight(&self, place: usize, unclipped: bool) -> Option<f64> {
+        let at = self.places.iter().position(|known| *known == place)?;
+        let clip = if unclipped { self.outcome.clip } else { 1. };
+        self.outcome.weights.get(at).map(|weight| weight / clip)
+    }
+
+    /// Nothing to decide: everybody's gradient as it is.
+    fn identity(places: Vec<usize>) -> Self {
+        Self { outcome: Outcome::exact(vec![1.; places.len()]), direction: None, places }
+    }
+}
+
+/// What a model's structure asks to be decided: a label, the tasks, the parameters observed and those weighted.
+struct Asked {
+    label: String,
+    tasks: TaskSet,
+    observed: BTreeSet<String>,
+    weighted: BTreeSet<String>,
+}
+
+impl WeightingGroup {
+    /// The decisions that `recipe` asks for over the parameters of `model`. What `before` (the groups of an earlier
+    /// structure) remembers of a set of tasks goes on in a group of the same tasks; a new set starts from what is known
+    /// of its tasks.
+    pub(crate) fn all(recipe: &Recipe, model: &Model, mut before: Vec<Self>) -> Result<Vec<Self>> {
+        let entry = mtl_weighting::find(&recipe.weighting.name).map_err(anyhow::Error::msg)?;
+        let mut groups = Vec::new();
+        for Asked { label, tasks, observed, weighted } in asked(recipe, model, entry.class)? {
+            let tasks: Vec<TaskId> = tasks.iter().collect();
+            let rule = match before.iter().position(|old| old.label == label && old.tasks == tasks) {
+                Some(at) => before.swap_remove(at).rule,
+                None => (entry.build)(tasks.len(), &recipe.weighting.settings).map_err(anyhow::Error::msg)?,
+            };
+            groups.push(Self { label, tasks, observed, weighted, rule });
+        }
+        Ok(groups)
+    }
+
+    /// Weighs the gradients of a step. `inputs` are of every task of the model.
+    ///
+    /// A step may leave tasks out: one-task steps, and phases of some tasks. A rule over losses then weighs all by their
+    /// last losses, and the weights of those who take part count. A rule over gradients decides among those that are
+    /// present; one alone keeps its gradient.
+    pub(crate) fn decide(&mut self, step: &StepGradients, inputs: &StepInputs) -> Result<Decision> {
+        let place = |task: &TaskId| step.tasks.iter().position(|present| present == task);
+        let places: Vec<usize> = self.tasks.iter().filter_map(place).collect();
+        if let Weighting::Losses(rule) = &mut self.rule {
+            let mut outcome = rule.weights(inputs);
+            if places.len() < self.tasks.len() {
+                outcome.weights = step.tasks.iter().map(|task| outcome.weights[task.0]).collect();
+                return Ok(Decision { outcome, direction: None, places: (0..step.tasks.len()).collect() });
+            }
+            return Ok(Decision { outcome, direction: None, places });
+        }
+        if places.len() < self.tasks.len() || self.weighted.is_empty() {
+            return Ok(Decision::identity(places));
+        }
+        let losses: Vec<f64> = self.tasks.iter().map(|task| inputs.loss(task.0)).collect();
+        let likelihood: Vec<_> = self.tasks.iter().map(|task| inputs.likelihood(task.0)).collect();
+        let everyone = self.tasks.len() == inputs.losses.len();
+        let key = if everyone { inputs.key } else { inputs.key.named(&self.label) };
+        let inputs = StepInputs { losses: &losses, likelihood: &likelihood, key, ..*inputs };
+        // The gradients of the group's tasks alone, mini-batch after mini-batch.
+        let count = step.tasks.len();
+        let chosen: Vec<usize> =
+            (0..step.mini_batches).flat_map(|batch| places.iter().map(move |place| batch * count + place)).collect();
+        let partial = |names: &BTreeSet<String>| {
+            let parts = names.iter().filter_map(|name| step.parts.get(name));
+            if chosen.len() == step.rows.len() {
+                return total(chosen.len(), parts);
+            }
+            let parts: Vec<Gram> = parts.map(|part| among(part, &chosen)).collect();
+            total(chosen.len(), parts.iter())
+        };
+        if let Some(cached) = self.rule.cached(inputs.progress) {
+            let outcome = reuse(cached, &partial(&self.weighted));
+            return Ok(Decision { outcome, direction: None, places });
+        }
+        Ok(match &mut self.rule {
+            Weighting::Losses(_) => Decision::identity(places),
+            Weighting::Gram(rule) => {
+                Decision { outcome: rule.weights(&partial(&self.observed), &inputs), direction: None, places }
+            }
+            Weighting::Jacobian(rule) => {
+                let lengths: BTreeMap<String, usize> = (self.observed.iter())
+                    .filter_map(|name| step.lengths.get(name).map(|length| (name.clone(), *length)))
+                    .collect();
+                let rows: Vec<&TaskGradient> = chosen.iter().map(|&row| step.rows[row]).collect();
+                let mini_batches: Vec<Rows> =
+                    rows.chunks(places.len().max(1)).map(|rows| Rows::new(rows, &lengths)).collect();
+                let mini_batches: Vec<&dyn Jacobian> = mini_batches.iter().map(|rows| rows as _).collect();
+                let mut direction = Direction::zeros(&lengths, step.dtype)?;
+                let write = &mut |start: usize, values: &[f64]| direction.write(start, values);
+                let outcome = rule.direction(&mini_batches, &inputs, write);
+                Decision { outcome, direction: Some(direction.row), places }
+            }
+        })
+    }
+}
+
+/// The decisions that a structure asks for.
+fn asked(recipe: &Recipe, model: &Model, class: Class) -> Result<Vec<Asked>> {
+    let topology = &model.topology;
+    let all = TaskSet::all(topology.tasks());
+    let shared = match topology.tasks() {
+        // One task shares with nobody: its gradient over all but its head is what a rule sees.
+        1 => {
+            let head = model.head(TaskId(0));
+            let trained = topology.iter().filter(|(name, _)| topology.trained_by(name).is_some());
+            trained.map(|(name, _)| name.to_string()).filter(|name| !head.contains(name)).collect()
+        }
+        _ => topology.shared(),
+    };
+    let one = |observed: BTreeSet<String>, weighted: BTreeSet<String>| {
+        vec![Asked { label: "all".into(), tasks: all.clone(), observed, weighted }]
+    };
+    if class == Class::Losses || topology.tasks() == 1 && !matches!(recipe.over, DecisionScope::Parts(_)) {
+        return Ok(one(shared.clone(), shared));
+    }
+    let name_of = |tasks: &TaskSet| match *tasks == all {
+        true => "all".to_string(),
+        false => tasks.iter().map(|task| model.tasks[task.0].name.as_str()).collect::<Vec<_>>().join("+"),
+    };
+    Ok(match &recipe.over {
+        DecisionScope::Name(ScopeName::All) => one(shared.clone(), shared),
+        DecisionScope::Name(ScopeName::Owners) => topology
+            .groups()
+            .into_iter()
+            .filter(|(tasks, _)| tasks.len() > 1)
+            .map(|(tasks, names)| {
+                let names: BTreeSet<String> = names.into_iter().collect();
+                Asked { label: name_of(&tasks), tasks, observed: names.clone(), weighted: names }
+            })
+            .collect(),
+        DecisionScope::Name(ScopeName::Layerwise) => shared
+            .iter()
+            .filter_map(|name| {
+                let (part, tasks) = (BTreeSet::from([name.clone()]), topology.trained_by(name)?.clone());
+                Some(Asked { label: name.clone(), tasks, observed: part.clone(), weighted: part })
+            })
+            .collect(),
+        DecisionScope::Parts(parts) => {
+            let is = |name: &&String| parts.iter().any(|part| *name == part || name.ends_with(&format!("/{part}")));
+            let observed: BTreeSet<String> = shared.iter().filter(is).cloned().collect();
+            if observed.is_empty() {
+                let known: Vec<&str> = shared.iter().map(String::as_str).collect();
+                bail!("`over = {parts:?}` names no shared parameter; shared are {}", known.join(", "));
+            }
+            one(observed, shared)
+        }
+    })
+}
+
+/// The inner products among the `chosen` rows.
+fn among(gram: &Gram, chosen: &[usize]) -> Gram {
+    let entries = chosen.iter().flat_map(|&i| chosen.iter().map(move |&j| gram.at(i, j))).collect();
+    Gram::new(chosen.len(), entries)
+}
+
+/// Weights that still hold, clipped to the rule's norm by this step's gradients.
+fn reuse(cached: CachedWeights, gram: &Gram) -> Outcome {
+    let norm = gram.quadratic(cached.weights).max(0.).sqrt();
+    let clip = cached.max_norm.filter(|bound| norm > *bound).map_or(1., |bound| bound / norm);
+    let mut outcome = Outcome::exact(cached.weights.iter().map(|weight| weight * clip).collect());
+    outcome.clip = clip;
+    outcome
+}
+
+/// What the gradient of each of the step's tasks on its own parameters is multiplied by: after the decision of most
+/// tasks that it took part in.
+pub(crate) fn private_weights(policy: Private, class: Class, decisions: &[Decision], tasks: usize) -> Vec<f64> {
+    let own = policy == Private::Own || policy == Private::Auto && class != Class::Losses;
+    if own {
+        return vec![1.; tasks];
+    }
+    let of = |place: usize| decisions.iter().find_map(|decision| decision.weight(place, true)).unwrap_or(1.);
+    let weights: Vec<f64> = (0..tasks).map(of).collect();
+    if policy != Private::Normalised {
+        return weights;
+    }
+    let sum: f64 = weights.iter().sum();
+    weights.iter().map(|weight| if sum > 0. { weight * tasks as f64 / sum } else { 1. }).collect()
+}
+
+/// A direction as a rule over the Jacobian writes it, column chunk after column chunk.
+struct Direction {
+    row: TaskGradient,
+    starts: Vec<(String, usize, usize)>,
+}
+
+impl Direction {
+    fn zeros(lengths: &BTreeMap<String, usize>, dtype: candle_core::DType) -> Result<Self> {
+        let mut start = 0;
+        let mut direction = Self { row: TaskGradient::default(), starts: Vec::new() };
+        for (name, &length) in lengths {
+            direction.row.0.insert(name.clone(), GradientBlock::Dense(Flat::zeros(dtype, length)?));
+            direction.starts.push((name.clone(), start, start + length));
+            start += length;
+        }
+        Ok(direction)
+    }
+
+    fn write(&mut self, start: usize, values: &[f64]) {
+        for (name, first, end) in &self.starts {
+            let (from, to) = (start.max(*first), (start + values.len()).min(*end));
+            if from >= to {
+                continue;
+            }
+            let values = &values[from - start..to - start];
+            match self.row.0.get_mut(name).map(GradientBlock::values_mut) {
+                Some(Flat::F32(into)) => {
+                    into[from - first..to - first].iter_mut().zip(values).for_each(|(i, v)| *i = *v as f32)
+                }
+                Some(Flat::F64(into)) => into[from - first..to - first].copy_from_slice(values),
+                None => {}
+            }
+        }
+    }
+}

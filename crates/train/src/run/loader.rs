@@ -1,0 +1,134 @@
+//! Which examples a step learns from: the sampler's choice as batches, a function of (seed, step).
+
+use anyhow::{Context, Result};
+use candle_core::Device;
+use mtl_data::{Example, Sampler};
+use mtl_sharing::Phase;
+use mtl_task::rng::Key;
+use mtl_task::{TaskBatch, TaskId};
+
+use crate::assemble::Assembled;
+use crate::control::Control;
+use crate::recipe::{Recipe, StepKind};
+
+/// Share of a task's training examples that a rule with a validation draw validates on.
+const HELD_OUT: f64 = 0.1;
+
+pub(super) struct DataLoader {
+    /// What is learnt.
+    learnt: Pool,
+    /// What a rule that asks for it validates on, taken out of the training examples.
+    held_out: Option<Pool>,
+    mini_batches: usize,
+    kind: StepKind,
+    /// Examples a task in a step, accumulation included.
+    size: usize,
+    batch: usize,
+    packed: bool,
+}
+
+/// Some of each task's training examples, and the order in which they come.
+struct Pool {
+    sampler: Sampler,
+    examples: Vec<Vec<usize>>,
+    control: Control,
+    key: Key,
+}
+
+impl Pool {
+    fn new(recipe: &Recipe, examples: Vec<Vec<usize>>, seed: u64) -> Result<Self> {
+        let sizes: Vec<usize> = examples.iter().map(Vec::len).collect();
+        let sampler = Sampler::new(&recipe.sampler.name, &recipe.sampler.settings, &sizes, seed)?;
+        Ok(Self { sampler, examples, control: recipe.control.clone(), key: Key::new(seed).named("augment") })
+    }
+
+    /// The `index`-th draw of `task`, which are the examples `chosen`.
+    fn batch(&self, assembled: &Assembled, task: TaskId, index: usize, chosen: &[usize], packed: bool) -> TaskBatch {
+        let split = &assembled.datasets[task.0].train;
+        let examples = &self.examples[task.0];
+        let chosen = chosen.iter().map(|&at| &split.examples[examples[at]]);
+        if self.control.augment == 0. {
+            return mtl_data::collate(task, chosen, packed);
+        }
+        let key = self.key.with(index as u64).with(task.0 as u64);
+        let hidden: Vec<Example> = chosen
+            .enumerate()
+            .map(|(place, example)| self.control.augmented(example, &assembled.tokenizer, key.with(place as u64)))
+            .collect();
+        mtl_data::collate(task, &hidden, packed)
+    }
+}
+
+impl DataLoader {
+    /// # Errors
+    /// If a task has no example, or none is left beside those held out.
+    pub(super) fn new(recipe: &Recipe, assembled: &Assembled, device: &Device) -> Result<Self> {
+        let sizes = assembled.datasets.iter().map(|dataset| dataset.train.examples.len());
+        let key = Key::new(recipe.train.seed).named("held out");
+        let divided = sizes.enumerate().map(|(task, size)| match assembled.trainer.validates() {
+            false => ((0..size).collect(), Vec::new()),
+            true => {
+                let mut order: Vec<usize> = key.with(task as u64).stream().permutation(size);
+                let learnt = order.split_off(((size as f64 * HELD_OUT).ceil() as usize).min(size));
+                (learnt, order)
+            }
+        });
+        let (learnt, held_out): (Vec<Vec<usize>>, Vec<Vec<usize>>) = divided.unzip();
+        let held_out = match assembled.trainer.validates() {
+            true => Some(Pool::new(recipe, held_out, recipe.train.seed.wrapping_add(1))?),
+            false => None,
+        };
+        Ok(Self {
+            learnt: Pool::new(recipe, learnt, recipe.train.seed)?,
+            held_out,
+            mini_batches: assembled.trainer.mini_batches(),
+            kind: recipe.train.step,
+            size: recipe.train.batch * recipe.train.accumulate,
+            batch: recipe.train.batch,
+            packed: device.is_cpu(),
+        })
+    }
+
+    /// The mini_batches of step `step`, one batch per task of `phase` each.
+    pub(super) fn mini_batches(
+        &self,
+        assembled: &Assembled,
+        step: usize,
+        phase: &Phase,
+    ) -> Result<Vec<Vec<TaskBatch>>> {
+        let learnt = self.mini_batches - usize::from(self.held_out.is_some());
+        let ordinary = (0..learnt).map(|draw| self.batches(&self.learnt, assembled, step * learnt + draw, phase));
+        ordinary.chain(self.held_out.iter().map(|pool| self.batches(pool, assembled, step, phase))).collect()
+    }
+
+    /// A batch of every task, for the audit before the first step.
+    pub(super) fn first(&self, assembled: &Assembled) -> Vec<TaskBatch> {
+        (0..assembled.datasets.len())
+            .map(|task| {
+                let chosen = self.learnt.sampler.examples(TaskId(task), 0, self.batch);
+                self.learnt.batch(assembled, TaskId(task), 0, &chosen, self.packed)
+            })
+            .collect()
+    }
+
+    fn batches(&self, pool: &Pool, assembled: &Assembled, index: usize, phase: &Phase) -> Result<Vec<TaskBatch>> {
+        let allowed = |task: TaskId| phase.tasks.as_ref().is_none_or(|tasks| tasks.contains(&task));
+        let chosen = match self.kind {
+            StepKind::Joint => pool.sampler.joint(index, self.size),
+            StepKind::One => pool.sampler.one(index, self.size),
+        };
+        let batches: Vec<TaskBatch> = chosen
+            .into_iter()
+            .filter(|(task, _)| allowed(*task))
+            .map(|(task, chosen)| pool.batch(assembled, task, index, &chosen, self.packed))
+            .collect();
+        if !batches.is_empty() {
+            return Ok(batches);
+        }
+        // A phase of few tasks under one-task steps: the drawn task sits out, and the allowed ones take turns.
+        let tasks = phase.tasks.as_deref().filter(|tasks| !tasks.is_empty()).context("a phase without tasks")?;
+        let task = tasks[index % tasks.len()];
+        let chosen = pool.sampler.examples(task, index, self.size);
+        Ok(vec![pool.batch(assembled, task, index, &chosen, self.packed)])
+    }
+}

@@ -1,0 +1,112 @@
+//! What a training works out from the topology of its model, and how it takes on a new one.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Result, bail};
+use mtl_nash::Gram;
+use mtl_sharing::{Change, Model, StepView};
+use mtl_task::{Progress, TaskBatch, TaskId};
+
+use crate::dev::{Dev, DevSplits};
+use crate::groups::WeightingGroup;
+use crate::recipe::Recipe;
+use crate::step::Trainer;
+
+/// What the optimizer's step reads off the topology; worked out again when that changes.
+#[derive(Default)]
+pub(crate) struct UpdateLayout {
+    /// What the learning rate is multiplied by, by parameter, where a task has a rate of its own.
+    factors: BTreeMap<String, f64>,
+    /// Which parameters are clipped by a common norm: those of tasks that share any, so that tasks which share none are
+    /// clipped as they would be in runs of their own, see [`Topology::components`](mtl_sharing::Topology::components).
+    components: BTreeMap<String, usize>,
+    /// Which decision weighs a parameter.
+    pub(crate) decisions: BTreeMap<String, usize>,
+}
+
+impl UpdateLayout {
+    fn of(recipe: &Recipe, model: &Model, groups: &[WeightingGroup]) -> Result<Self> {
+        let components = model.topology.components();
+        let component = |name: &str| {
+            let first = model.topology.trained_by(name)?.iter().next()?;
+            components.iter().position(|tasks| tasks.contains(first))
+        };
+        let names = model.topology.iter().map(|(name, _)| name);
+        let decided = |(at, group): (usize, &WeightingGroup)| -> Vec<(String, usize)> {
+            group.weighted.iter().map(|name| (name.clone(), at)).collect()
+        };
+        Ok(Self {
+            factors: factors(recipe, model)?,
+            components: names.filter_map(|name| Some((name.to_string(), component(name)?))).collect(),
+            decisions: groups.iter().enumerate().flat_map(decided).collect(),
+        })
+    }
+
+    /// What the learning rate of the parameter called `name` is multiplied by.
+    pub(crate) fn factor(&self, name: &str) -> f64 {
+        self.factors.get(name).copied().unwrap_or(1.)
+    }
+
+    /// Parameters of the same component are clipped by their common norm.
+    pub(crate) fn component(&self, name: &str) -> usize {
+        self.components.get(name).copied().unwrap_or(0)
+    }
+}
+
+/// The rates of the tasks' own parameters, as factors of the common one.
+fn factors(recipe: &Recipe, model: &Model) -> Result<BTreeMap<String, f64>> {
+    let base = recipe.base_rate();
+    let mut factors = BTreeMap::new();
+    for (name, rate) in &recipe.task_rates {
+        let names = || model.tasks.iter().map(|task| task.name.as_str());
+        let Some(task) = names().position(|known| known == name) else {
+            let known: Vec<&str> = names().collect();
+            let nearest = mtl_task::nearest(name, names());
+            bail!("[optimizer] task_rates: no task `{name}`{nearest}; there are {}", known.join(", "))
+        };
+        let owned = model.topology.iter().map(|(name, _)| name);
+        let owned = owned.filter(|name| model.topology.trained_by(name).and_then(|t| t.only()) == Some(TaskId(task)));
+        factors.extend(owned.map(|name| (name.to_string(), rate / base)));
+    }
+    Ok(factors)
+}
+
+impl Trainer {
+    /// Works out again what follows from the topology.
+    pub(crate) fn regroup(&mut self) -> Result<()> {
+        let before = std::mem::take(&mut self.groups);
+        self.groups = WeightingGroup::all(&self.recipe, &self.model, before)?;
+        self.layout = UpdateLayout::of(&self.recipe, &self.model, &self.groups)?;
+        Ok(())
+    }
+
+    /// Lets the strategy change itself after a step on `batches`, and takes on what it made of the structure.
+    pub(crate) fn adapt(
+        &mut self,
+        grams: &BTreeMap<String, Gram>,
+        batches: &[TaskBatch],
+        progress: Progress,
+        learning_rate: f64,
+        dev: &DevSplits,
+    ) -> Result<()> {
+        let tasks: Vec<TaskId> = batches.iter().map(|batch| batch.task).collect();
+        let Model { params, topology, sharing, heads, .. } = &mut self.model;
+        let (before, device) = (topology.version(), params.device().clone());
+        let mut held_out = Dev { splits: dev, heads, tasks: &self.tasks, device: &device };
+        let mut change = Change::new(params, topology, self.optimizer.as_mut());
+        let mut view = StepView { tasks: &tasks, grams, progress, learning_rate, held_out: &mut held_out };
+        sharing.adapt(&mut change, &mut view)?;
+        if self.model.topology.version() != before {
+            self.regroup()?;
+            self.audit_due = true;
+        }
+        Ok(())
+    }
+
+    /// Tells the strategy that a phase begins, or, with the number of phases, that training is over.
+    pub(crate) fn enter(&mut self, phase: usize, dev: &DevSplits) -> Result<()> {
+        let Model { params, sharing, heads, .. } = &mut self.model;
+        let device = params.device().clone();
+        Ok(sharing.enter(phase, &mut Dev { splits: dev, heads, tasks: &self.tasks, device: &device })?)
+    }
+}
