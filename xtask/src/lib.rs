@@ -1,22 +1,33 @@
-//! The command line of mtl as a library, so that its parts can be tested.
+//! `cargo xtask`: every command of the product, and the developers' own.
 
-pub mod commands;
-pub mod compare;
-mod device;
-pub mod fetch;
-pub mod locate;
-mod progress;
+mod commands;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
+use mtl_cli::{Context, Program};
 
 /// Multi-task learning over pretrained BERT-style encoders.
 #[derive(Debug, Parser)]
-#[command(name = "cargo xtask", bin_name = "cargo xtask", version, disable_help_subcommand = true)]
+#[command(name = "cargo xtask", version, disable_help_subcommand = true)]
 pub struct Arguments {
     #[command(subcommand)]
-    command: commands::Command,
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    #[command(flatten)]
+    Product(mtl_cli::Command),
+    /// Measure what the project claims of its speed
+    Bench(commands::Bench),
+    /// Run the developers' checks: format, lints, documentation, shipped files
+    Check(commands::Check),
+}
+
+/// How this program is started, and which package builds it.
+pub fn program() -> Program {
+    Program { name: "cargo xtask".into(), package: Some("xtask".into()) }
 }
 
 impl Arguments {
@@ -24,12 +35,30 @@ impl Arguments {
     ///
     /// # Errors
     /// Says what went wrong, where, and what would be right.
-    pub fn run(self) -> anyhow::Result<ExitCode> {
-        self.command.run()
+    pub fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
+        match self.command {
+            Command::Product(command) => command.run(context),
+            Command::Bench(command) => command.run(context),
+            Command::Check(command) => command.run(),
+        }
     }
 }
 
-/// The Rust in the README compiles and holds.
+/// The Rust in the README and in the crates' pages compiles and holds.
 #[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
-pub struct Readme;
+mod pages {
+    #[doc = include_str!("../../README.md")]
+    pub struct Project;
+    #[doc = include_str!("../../crates/backbone/README.md")]
+    pub struct Backbone;
+    #[doc = include_str!("../../crates/data/README.md")]
+    pub struct Data;
+    #[doc = include_str!("../../crates/eval/README.md")]
+    pub struct Eval;
+    #[doc = include_str!("../../crates/report/README.md")]
+    pub struct Report;
+    #[doc = include_str!("../../crates/task/README.md")]
+    pub struct Task;
+    #[doc = include_str!("../../crates/train/README.md")]
+    pub struct Train;
+}

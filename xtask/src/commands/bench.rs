@@ -4,13 +4,14 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
+use mtl_cli::Context;
 
 use super::bench_solver::BenchSolver;
 use super::bench_step::BenchStep;
 
 /// Measure what the project claims of its speed.
 #[derive(Debug, Args)]
-pub struct Bench {
+pub(crate) struct Bench {
     #[command(subcommand)]
     what: What,
 }
@@ -24,10 +25,10 @@ enum What {
 }
 
 impl Bench {
-    pub(super) fn run(self) -> Result<ExitCode> {
+    pub(crate) fn run(self, context: &Context) -> Result<ExitCode> {
         match self.what {
             What::Solver(command) => command.run().map(|()| ExitCode::SUCCESS),
-            What::Step(command) => command.run(),
+            What::Step(command) => command.run(&context.program),
         }
     }
 }

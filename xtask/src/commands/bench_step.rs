@@ -1,7 +1,7 @@
 //! `bench step`: what one training step costs, on the batches, heads and settings of the PyTorch peer in
 //! `docs/benches/peers`.
 //!
-//! Three tasks of 2, 3 and 5 classes, each forward, loss and backward on a batch of its own, then the bargain if there
+//! Three tasks of 2, 3 and 5 classes, each forward, loss and backward on a batch of its own, then bargaining if there
 //! is one, and one AdamW update of every parameter. Step i uses set i mod 4 of its case.
 
 use std::collections::BTreeMap;
@@ -16,13 +16,13 @@ use clap::Args;
 use mtl_backbone::checkpoint::Checkpoint;
 use mtl_backbone::kernel::ProductPrecision;
 use mtl_backbone::{Family, Implementation as Route, Pretrained, pretrained, random};
+use mtl_cli::Program;
+use mtl_cli::commands::minilm;
+use mtl_cli::device::{Where, set_threads};
 use mtl_task::rng::Key;
 use mtl_task::{Encoded, Label, Packed, Progress, TaskBatch, TaskId, TaskSpec};
 use mtl_train::{Recipe, Trainer, trainer};
 use serde_json::{Value, json};
-
-use super::train::set_threads;
-use crate::device::Where;
 
 /// Classes of the tasks, in turn.
 const CLASSES: [usize; 3] = [2, 3, 5];
@@ -52,7 +52,7 @@ pub(super) struct BenchStep {
     /// Width of its states, a multiple of 32; the feed-forward block is four times as wide
     #[arg(long, default_value_t = 384, conflicts_with = "model")]
     hidden: usize,
-    /// Timed steps, behind one that warms up
+    /// Timed steps, after one that warms up
     #[arg(long, default_value_t = 5)]
     steps: usize,
     /// Threads; 0 for one a core
@@ -73,7 +73,7 @@ pub(super) struct BenchStep {
     /// The peers' batches and heads, safetensors; drawn by seed if left out
     #[arg(long, value_name = "FILE")]
     batches: Option<PathBuf>,
-    /// Answer lines `CASE MODE STEPS` on standard input, see docs/benches/peers/README.md
+    /// Measure the lines `CASE MODE STEPS` on standard input, see docs/benches/peers/README.md
     #[arg(long)]
     serve: bool,
     /// Print JSON
@@ -82,8 +82,8 @@ pub(super) struct BenchStep {
 }
 
 impl BenchStep {
-    pub(super) fn run(self) -> Result<ExitCode> {
-        if let Some(code) = self.device.rerun()? {
+    pub(super) fn run(self, program: &Program) -> Result<ExitCode> {
+        if let Some(code) = self.device.rerun(program)? {
             return Ok(code);
         }
         set_threads(self.threads)?;
@@ -149,15 +149,6 @@ impl BenchStep {
     }
 }
 
-/// The shape of all-MiniLM-L6-v2, the default encoder.
-pub(super) fn minilm() -> Value {
-    json!({
-        "model_type": "bert", "vocab_size": 30522, "hidden_size": 384, "num_hidden_layers": 6,
-        "num_attention_heads": 12, "intermediate_size": 1536, "max_position_embeddings": 512, "type_vocab_size": 2,
-        "hidden_act": "gelu", "layer_norm_eps": 1e-12,
-    })
-}
-
 struct Bench {
     pretrained: Pretrained,
     device: Device,
@@ -171,7 +162,7 @@ struct Bench {
 }
 
 impl Bench {
-    /// Runs `count` steps; answers their times and the peak memory.
+    /// Runs `count` steps; returns their times and the peak memory.
     fn time(&mut self, case: &str, mode: &str, count: usize) -> Result<Value> {
         let rule = match mode {
             "ew" | "ewacc" | "forward" => "equal",

@@ -1,15 +1,20 @@
 //! `cargo xtask check`.
 
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
-use crate::locate::workspace;
-
-/// Run the developers' checks, the cheapest first: format, lints, documentation, and `cargo deny` where it is installed.
+/// Run the developers' checks, the cheapest first: shipped manifests, format, lints, documentation, and `cargo deny`
+/// where it is installed.
 #[derive(Debug, Args)]
-pub struct Check {}
+pub(crate) struct Check {
+    /// Copy datasets/ and models/ to where the binary `mtl` takes what it ships, and do nothing else
+    #[arg(long)]
+    assets: bool,
+}
 
 const CHECKS: &[&[&str]] = &[
     &["fmt", "--all", "--check"],
@@ -18,13 +23,22 @@ const CHECKS: &[&[&str]] = &[
 ];
 
 impl Check {
-    pub(super) fn run(self) -> Result<ExitCode> {
+    pub(crate) fn run(self) -> Result<ExitCode> {
+        let checkout = mtl_cli::checkout().context("this is no checkout of mtl")?;
+        if self.assets {
+            ship(&checkout)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        let differing = mtl_cli::differing(&checkout)?;
+        if !differing.is_empty() {
+            bail!("not as shipped: {}; `cargo xtask check --assets` ships them", differing.join(", "));
+        }
         for check in CHECKS {
-            cargo(check)?;
+            cargo(&checkout, check)?;
         }
         let denies = Command::new("cargo").args(["deny", "--version"]).output().is_ok_and(|out| out.status.success());
         if denies {
-            cargo(&["deny", "check"])?;
+            cargo(&checkout, &["deny", "check"])?;
         } else {
             eprintln!("skipped: cargo deny is not installed");
         }
@@ -32,12 +46,12 @@ impl Check {
     }
 }
 
-fn cargo(arguments: &[&str]) -> Result<()> {
+fn cargo(checkout: &Path, arguments: &[&str]) -> Result<()> {
     eprintln!("cargo {}", arguments.join(" "));
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let status = Command::new(cargo)
         .args(arguments)
-        .current_dir(workspace())
+        .current_dir(checkout)
         .env("RUSTDOCFLAGS", "-D warnings")
         .status()
         .context("cannot start cargo")?;
@@ -45,4 +59,35 @@ fn cargo(arguments: &[&str]) -> Result<()> {
         bail!("cargo {} failed", arguments.join(" "));
     }
     Ok(())
+}
+
+/// Copies the manifests of `checkout` into the assets of `mtl-cli`, and lets the binary be built anew.
+fn ship(checkout: &Path) -> Result<()> {
+    for folder in ["datasets", "models"] {
+        let assets = checkout.join("crates/cli/assets").join(folder);
+        for old in manifests(&assets)? {
+            fs::remove_file(&old).with_context(|| format!("cannot remove {}", old.display()))?;
+        }
+        for path in manifests(&checkout.join(folder))? {
+            let to = assets.join(path.file_name().unwrap_or_default());
+            fs::copy(&path, &to).with_context(|| format!("cannot write {}", to.display()))?;
+        }
+    }
+    // Cargo follows the files that were there at the last build; a new one it notices by the file that takes them in.
+    let taker = checkout.join("crates/cli/src/assets.rs");
+    let file =
+        fs::File::options().append(true).open(&taker).with_context(|| format!("cannot open {}", taker.display()))?;
+    file.set_modified(std::time::SystemTime::now()).with_context(|| format!("cannot touch {}", taker.display()))
+}
+
+/// The TOML files of a folder.
+fn manifests(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|ending| ending == "toml") {
+            found.push(path);
+        }
+    }
+    Ok(found)
 }

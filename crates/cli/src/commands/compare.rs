@@ -1,0 +1,135 @@
+//! `compare`.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Args;
+use mtl_compare::{Ended, Engine, Experiment, INTERRUPTED, Options, compare, run_one};
+use mtl_eval::comparison::Comparison;
+
+use super::train::commit;
+use crate::locate::{self, Files, Kind};
+use crate::output;
+use crate::watch::{Comparing, Training};
+use crate::{Context, Overrides};
+
+/// Compare arms (strategies under rules) over tasks and seeds, by one frozen plan.
+///
+/// Hyper-parameters are tuned on dev with the test splits sealed; the final runs open them once. The command may be
+/// stopped anywhere: given again, it continues, and ends with the same comparison.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  {program} compare quick\n  {program} compare default-tasks --engine local:2\n  \
+    {program} compare my.toml --set train.steps=500 --out runs/longer")]
+pub struct Compare {
+    /// An experiment: a path, or the name of a shipped one (`{program} list experiments`)
+    experiment: String,
+    #[command(flatten)]
+    overrides: Overrides,
+    /// The experiment's folder [default: runs/compare-EXPERIMENT]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Who runs the runs: `local` (one after the other), `local:N` (N processes), or `print` (the commands, for others)
+    #[arg(long, default_value = "local", value_name = "ENGINE")]
+    engine: Engine,
+    /// Work offline: use only what is on this machine
+    #[arg(long)]
+    offline: bool,
+    /// Try runs again that broke
+    #[arg(long)]
+    retry: bool,
+    /// Stop when so many runs of a stage are done
+    #[arg(long, value_name = "N")]
+    at_most: Option<usize>,
+    /// Print the comparison as JSON
+    #[arg(long)]
+    json: bool,
+    /// Run one run of the frozen plan
+    #[arg(long, value_name = "ID", hide = true)]
+    run: Option<String>,
+}
+
+impl Compare {
+    pub(super) fn run(self, context: &Context) -> Result<ExitCode> {
+        let stem = Path::new(&self.experiment).file_stem().and_then(|stem| stem.to_str()).unwrap_or("unnamed");
+        let options = Options {
+            out: self.out.clone().unwrap_or_else(|| Path::new("runs").join(format!("compare-{stem}"))),
+            engine: self.engine,
+            offline: self.offline,
+            at_most: self.at_most,
+            retry: self.retry,
+            commit: commit(),
+            program: context.program.name.clone(),
+        };
+        let files = Files::new(self.offline)?;
+        if let Some(id) = &self.run {
+            let mut progress = Training::new()?;
+            let done = run_one(id, &options, &files, &mut progress)?;
+            progress.done();
+            return Ok(if done { ExitCode::SUCCESS } else { ExitCode::from(INTERRUPTED) });
+        }
+        let document = locate::find(Kind::Experiment, &self.experiment)?.document;
+        let experiment = Experiment::parse(&self.experiment, &document, &self.overrides.set, &files)?;
+        let mut progress = Comparing::new()?;
+        let ended = compare(&experiment, &options, &files, &mut progress);
+        progress.done();
+        match ended? {
+            Ended::Finished(comparison) => {
+                match self.json {
+                    true => output::result(&serde_json::to_string_pretty(&*comparison)?),
+                    false => output::result(&summary(&comparison)),
+                }
+                output::note(&format!("report: {}", options.out.join("report.html").display()));
+                Ok(ExitCode::SUCCESS)
+            }
+            Ended::Printed(commands) => {
+                commands.iter().try_for_each(|command| output::line(command))?;
+                let due = if commands.len() == 1 {
+                    "1 run is due".into()
+                } else {
+                    format!("{} runs are due", commands.len())
+                };
+                output::note(&format!("{due}; when all are done, the same command continues"));
+                Ok(ExitCode::SUCCESS)
+            }
+            Ended::Stopped { done, of } => {
+                let again = context.program.again(None, &[]);
+                output::note(&format!("stopped with {done} of {of} runs done; continue with: {again}"));
+                Ok(ExitCode::from(INTERRUPTED))
+            }
+        }
+    }
+}
+
+/// The comparison in a few lines; the report has the rest.
+fn summary(comparison: &Comparison) -> String {
+    let mut text = format!("{}: {}\n", comparison.name, comparison.about.trim());
+    if let Some(pilot) = &comparison.pilot {
+        text += &format!("a pilot, from which no conclusion may be drawn: {pilot}\n");
+    }
+    let number = |value: Option<f64>, digits: usize| value.map_or("–".into(), |value| format!("{value:.digits$}"));
+    let width = comparison.arms.iter().map(|arm| arm.arm.name.chars().count()).max().unwrap_or(0).max(3);
+    text += &format!("{:width$}  runs  Δm %     [interval]        rank  cpu s", "arm");
+    comparison.tasks.iter().for_each(|task| text += &format!("  {}", task.name));
+    for arm in &comparison.arms {
+        let interval =
+            arm.gain_per_task.as_ref().map_or(String::new(), |gain| format!("[{:.2}, {:.2}]", gain.low, gain.high));
+        text += &format!(
+            "\n{:width$}  {:>4}  {:>6}  {interval:>17}  {:>5}  {:>5}",
+            arm.arm.name,
+            arm.finished,
+            number(arm.gains[0].percent, 2),
+            number(arm.mean_rank, 2),
+            number(Some(arm.cpu_seconds), 0)
+        );
+        for (task, facts) in arm.tasks.iter().zip(&comparison.tasks) {
+            text += &format!("  {:>1$}", number(task.mean, 3), facts.name.chars().count());
+        }
+    }
+    for warning in &comparison.warnings {
+        text += &format!("\nwarning: {warning}");
+    }
+    let broken = comparison.arms.iter().flat_map(|arm| arm.broken.iter().map(|reason| (&arm.arm.name, reason)));
+    broken.for_each(|(arm, reason)| text += &format!("\nbroken: {arm}, {reason}"));
+    text
+}

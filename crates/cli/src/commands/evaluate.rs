@@ -1,0 +1,86 @@
+//! `evaluate`.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use candle_core::Device;
+use clap::{Args, ValueEnum};
+use mtl_compare::{Library, paths};
+use mtl_data::{LoadOptions, TestKey};
+use mtl_eval::Judged;
+use mtl_task::Label;
+use mtl_train::Trained;
+
+use crate::locate::Files;
+use crate::output::line;
+
+/// Score a run's model again, on dev or on test, by every metric of its tasks.
+#[derive(Debug, Args)]
+pub struct Evaluate {
+    /// The run folder
+    run: PathBuf,
+    /// Which split
+    #[arg(long, value_enum, default_value_t = Split::Dev)]
+    split: Split,
+    /// Examples a task; 0 for all [default: the recipe's]
+    #[arg(long)]
+    limit: Option<usize>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+    /// Work offline: use only what is on this machine
+    #[arg(long)]
+    offline: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Split {
+    Train,
+    Dev,
+    Test,
+}
+
+impl Evaluate {
+    pub(super) fn run(self, _context: &crate::Context) -> Result<ExitCode> {
+        let trained = Trained::open(&self.run, &Device::Cpu)?;
+        let recipe = &trained.recipe;
+        let located = Files::new(self.offline)?.locate(&paths::anchored_recipe(recipe, &self.run))?;
+        let options = LoadOptions {
+            max_tokens: recipe.train.max_tokens,
+            limit_train: recipe.train.limit,
+            limit_dev: self.limit.unwrap_or(recipe.evaluation.dev_limit()),
+            limit_test: self.limit.unwrap_or(recipe.evaluation.test_limit()),
+            seed: recipe.train.data_seed(),
+        };
+        let mut scores: BTreeMap<String, BTreeMap<String, f64>> = BTreeMap::new();
+        for dataset in &located.datasets {
+            let loaded =
+                mtl_data::load(&dataset.name, &dataset.manifest, &dataset.folder, &trained.tokenizer, &options)?;
+            let (id, task) = trained.task(&dataset.name)?;
+            let examples = match self.split {
+                Split::Train => &loaded.train.examples,
+                Split::Dev => &loaded.dev.examples,
+                Split::Test => &loaded.test.open(&TestKey::final_evaluation()).examples,
+            };
+            let answers = trained.answer_examples(id, examples)?;
+            let truth: Vec<Label> = examples.iter().map(|example| example.label.clone()).collect();
+            let judged = Judged { answers: &answers, truth: &truth, names: task.names() };
+            let metrics = task.metrics();
+            scores.insert(
+                dataset.name.clone(),
+                mtl_eval::scores(&metrics, judged).with_context(|| format!("dataset `{}`", dataset.name))?,
+            );
+        }
+        if self.json {
+            line(&serde_json::to_string_pretty(&scores)?)?;
+        } else {
+            for (task, metrics) in &scores {
+                let shown: Vec<String> = metrics.iter().map(|(name, score)| format!("{name} {score:.4}")).collect();
+                line(&format!("{task}: {}", shown.join(", ")))?;
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}

@@ -1,0 +1,70 @@
+//! The commands, one file each.
+
+mod compare;
+mod data;
+mod diagnose;
+mod evaluate;
+mod explain;
+mod fetch;
+mod list;
+mod predict;
+mod toy;
+mod train;
+mod weigh;
+
+pub use list::minilm;
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+use crate::Context;
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Compare arms over tasks and seeds, by one frozen plan
+    Compare(compare::Compare),
+    /// Check datasets before they are trusted
+    Data(data::Data),
+    /// Measure the interactions between tasks while they train
+    Diagnose(diagnose::Diagnose),
+    /// Score a run's model again
+    Evaluate(evaluate::Evaluate),
+    /// Explain a member of a registry: a strategy, a rule, a metric, …
+    Explain(explain::Explain),
+    /// Fetch the model and datasets of a recipe
+    Fetch(fetch::Fetch),
+    /// List what there is: models, datasets, strategies, rules, …
+    List(list::List),
+    /// Predict labels of texts with a run's model
+    Predict(predict::Predict),
+    /// Run the two-task illustration of the Nash-MTL paper by every rule
+    Toy(toy::Toy),
+    /// Fine-tune an encoder on several tasks
+    Train(train::Train),
+    /// Weigh given task gradients by a rule
+    Weigh(weigh::Weigh),
+}
+
+impl Command {
+    /// Does it.
+    ///
+    /// # Errors
+    /// Says what went wrong, where, and what would be right.
+    pub fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
+        match self {
+            Self::Compare(command) => command.run(context),
+            Self::Data(command) => command.run(context),
+            Self::Diagnose(command) => command.run(context),
+            Self::Evaluate(command) => command.run(context),
+            Self::Explain(command) => command.run(context),
+            Self::Fetch(command) => command.run(context),
+            Self::List(command) => command.run(context),
+            Self::Predict(command) => command.run(context),
+            Self::Toy(command) => command.run(context),
+            Self::Train(command) => command.run(context),
+            Self::Weigh(command) => command.run(context),
+        }
+    }
+}

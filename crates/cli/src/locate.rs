@@ -1,0 +1,262 @@
+//! From names to manifests, recipes and experiments.
+//!
+//! Anything that looks like a path is one. A name is looked for in the folder of its kind here (`./datasets`, `./models`,
+//! `./recipes`, `./experiments`), then among what is shipped inside the binary.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use mtl_compare::paths::{anchored_overrides, anchored_recipe, is_path};
+use mtl_compare::{Document, Library, Unavailable};
+use mtl_data::manifest::{DatasetManifest, ModelManifest, Source};
+use mtl_hub::Fetcher;
+use mtl_train::{Located, LocatedDataset, LocatedModel, Recipe};
+use sha2::{Digest, Sha256};
+
+use crate::checkout::cache;
+use crate::watch::Fetching;
+use crate::{assets, output};
+
+/// What a name may stand for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A dataset's manifest.
+    Dataset,
+    /// An experiment.
+    Experiment,
+    /// A model's manifest.
+    Model,
+    /// A recipe.
+    Recipe,
+}
+
+impl Kind {
+    fn noun(self) -> &'static str {
+        match self {
+            Self::Dataset => "dataset",
+            Self::Experiment => "experiment",
+            Self::Model => "model",
+            Self::Recipe => "recipe",
+        }
+    }
+
+    fn folder(self) -> &'static str {
+        match self {
+            Self::Dataset => "datasets",
+            Self::Experiment => "experiments",
+            Self::Model => "models",
+            Self::Recipe => "recipes",
+        }
+    }
+}
+
+/// The names that there are of a kind: those in its folder here, and those shipped; sorted.
+pub fn names(kind: Kind) -> Vec<String> {
+    let entries = std::fs::read_dir(kind.folder()).into_iter().flatten().flatten();
+    let mut names: Vec<String> = entries.filter_map(|entry| assets::name(&entry.path())).collect();
+    names.extend(assets::names(kind.folder()));
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+/// A file that was found.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// Its text, and what it is called.
+    pub document: Document,
+    /// Where it lies, unless it is shipped.
+    path: Option<PathBuf>,
+}
+
+/// The file of a kind that `name` means.
+///
+/// # Errors
+/// If there is no such file; names the nearest.
+pub fn find(kind: Kind, name: &str) -> Result<Found> {
+    let (noun, folder) = (kind.noun(), kind.folder());
+    if is_path(name) {
+        let path = PathBuf::from(name);
+        if path.exists() {
+            return read(path);
+        }
+        let here = std::env::current_dir().map(|here| format!(" from {}", here.display())).unwrap_or_default();
+        bail!(
+            "{noun} `{name}`: no such file, seen{here}; a name without `.toml` and `/` is looked for in {folder}/ and among \
+             those that are shipped"
+        );
+    }
+    let path = Path::new(folder).join(format!("{name}.toml"));
+    if path.exists() {
+        return read(path);
+    }
+    if let Some(text) = assets::text(folder, name) {
+        let location = path.display().to_string();
+        let document = Document { name: name.into(), location, folder: PathBuf::new(), text: text.into() };
+        return Ok(Found { document, path: None });
+    }
+    let known = names(kind);
+    let nearest = mtl_task::nearest(name, known.iter().map(String::as_str));
+    bail!("unknown {noun} `{name}`{nearest}; there are {}", known.join(", "))
+}
+
+fn read(path: PathBuf) -> Result<Found> {
+    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let name = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("unnamed").to_string();
+    let folder = path.parent().unwrap_or(Path::new("")).to_path_buf();
+    let document = Document { name, location: path.display().to_string(), folder, text };
+    Ok(Found { document, path: Some(path) })
+}
+
+impl Found {
+    /// Where it lies, or where it would lie if it were not shipped.
+    fn location(&self) -> &Path {
+        self.path.as_deref().unwrap_or(Path::new(&self.document.location))
+    }
+
+    /// What its files are called in a cache that several projects share: its name, if it is as shipped; else followed by a
+    /// hash of its sources, because another project may mean something else by that name.
+    fn cached(&self, kind: Kind, sources: &[Source]) -> Result<String> {
+        let Document { name, text, .. } = &self.document;
+        if assets::text(kind.folder(), name) == Some(text) {
+            return Ok(name.clone());
+        }
+        let digest = Sha256::digest(serde_json::to_vec(sources)?);
+        let digits: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+        Ok(format!("{name}-{digits}"))
+    }
+
+    fn shipped<T: serde::de::DeserializeOwned>(&self) -> Result<T> {
+        toml::from_str(&self.document.text).with_context(|| self.document.location.clone())
+    }
+}
+
+/// The dataset that `name` means: its manifest, and where that was found.
+///
+/// # Errors
+/// If there is none, or its manifest is malformed.
+pub fn dataset(name: &str) -> Result<(DatasetManifest, Found)> {
+    let found = find(Kind::Dataset, name)?;
+    let manifest = match &found.path {
+        Some(path) => DatasetManifest::read(path)?,
+        None => found.shipped()?,
+    };
+    Ok((manifest, found))
+}
+
+/// The model that `name` means: its manifest, and where that was found.
+///
+/// # Errors
+/// As [`dataset`].
+pub fn model(name: &str) -> Result<(ModelManifest, Found)> {
+    let found = find(Kind::Model, name)?;
+    let manifest = match &found.path {
+        Some(path) => ModelManifest::read(path)?,
+        None => found.shipped()?,
+    };
+    Ok((manifest, found))
+}
+
+/// A recipe as a command was given it: its paths are followed from the current folder.
+#[derive(Clone, Debug)]
+pub struct Given {
+    /// What it is called.
+    pub name: String,
+    /// What it says.
+    pub recipe: Recipe,
+}
+
+/// The recipe that `name` means, with `set` (`section.key=value`, paths from the current folder) applied.
+///
+/// # Errors
+/// If there is none, or it is malformed.
+pub fn recipe(name: &str, set: &[String]) -> Result<Given> {
+    let Document { name, location, folder, text } = find(Kind::Recipe, name)?.document;
+    let (recipe, dropped) = Recipe::parse(&location, &text, &anchored_overrides(set, Path::new("")))?;
+    dropped.iter().for_each(|dropped| output::note(&dropped.to_string()));
+    Ok(Given { name, recipe: anchored_recipe(&recipe, &folder) })
+}
+
+/// Finds what recipes name, and fetches it.
+pub struct Files {
+    /// What fetches.
+    pub fetcher: Fetcher,
+    /// Whether the cache is of this checkout alone.
+    own: bool,
+}
+
+impl Files {
+    /// As the environment says; without the network if `offline`.
+    ///
+    /// # Errors
+    /// If there is no place for a cache.
+    pub fn new(offline: bool) -> Result<Self> {
+        let (cache, own) = cache()?;
+        let mut fetcher = Fetcher::from_environment(cache, offline);
+        fetcher.watch = Arc::new(Fetching::detect());
+        Ok(Self { fetcher, own })
+    }
+
+    /// The model that `name` means, fetched.
+    ///
+    /// # Errors
+    /// If it is unknown or malformed; as [`Unavailable`] if no source has its files.
+    pub fn model(&self, name: &str) -> Result<LocatedModel> {
+        let (manifest, found) = model(name)?;
+        let name = found.document.name.clone();
+        let cached = if self.own { name.clone() } else { found.cached(Kind::Model, &manifest.sources)? };
+        let folder = match manifest.random {
+            Some(_) => None,
+            None => Some(self.fetcher.model(&cached, &manifest, found.location()).map_err(Unavailable)?),
+        };
+        Ok(LocatedModel { name, manifest, folder })
+    }
+
+    /// The dataset that `name` means, fetched.
+    ///
+    /// # Errors
+    /// As [`Files::model`].
+    pub fn dataset(&self, name: &str) -> Result<LocatedDataset> {
+        let (manifest, found) = dataset(name)?;
+        let name = found.document.name.clone();
+        let cached = if self.own { name.clone() } else { found.cached(Kind::Dataset, &manifest.sources)? };
+        let folder = self.fetcher.dataset(&cached, &manifest, found.location()).map_err(Unavailable)?;
+        Ok(LocatedDataset { name, manifest, folder })
+    }
+}
+
+impl Library for Files {
+    fn recipe(&self, name: &str) -> Result<Document> {
+        Ok(find(Kind::Recipe, name)?.document)
+    }
+
+    fn locate(&self, recipe: &Recipe) -> Result<Located> {
+        let model = self.model(&recipe.checkpoint)?;
+        let mut datasets: Vec<LocatedDataset> = Vec::new();
+        for task in &recipe.tasks {
+            let dataset = self.dataset(task)?;
+            if datasets.iter().any(|known| known.name == dataset.name) {
+                bail!("two tasks are called `{}`; rename one of the manifests", dataset.name);
+            }
+            datasets.push(dataset);
+        }
+        Ok(Located { datasets, model })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_as_shipped_has_a_cache_folder_of_its_own() {
+        let (manifest, mut found) = model("all-minilm-l6-v2").expect("shipped");
+        let name = |found: &Found, sources: &[Source]| found.cached(Kind::Model, sources).expect("a name");
+        assert_eq!(name(&found, &manifest.sources), "all-minilm-l6-v2");
+        found.document.text += "# edited";
+        let edited = name(&found, &manifest.sources);
+        assert_eq!(edited.len(), "all-minilm-l6-v2-".len() + 8);
+        assert_ne!(name(&found, &manifest.sources[1..]), edited, "other sources, another folder");
+    }
+}

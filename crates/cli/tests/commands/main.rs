@@ -1,0 +1,16 @@
+//! Whole commands, as they are typed.
+
+mod chain;
+mod comparing;
+mod device;
+mod explain;
+#[cfg(unix)]
+mod interrupted;
+mod malformed;
+mod names;
+mod own;
+mod paths;
+mod shipped;
+#[cfg(target_os = "linux")]
+mod streams;
+mod tool;

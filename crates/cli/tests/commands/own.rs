@@ -1,0 +1,95 @@
+//! A dataset and an encoder of one's own, by path, as the README describes them.
+
+use std::path::{Path, PathBuf};
+
+use crate::tool::{good, json};
+
+const TICKETS: &str = r#"
+about = "support tickets by team"
+licence = "ours"
+
+[task]
+kind = "classification"       # or regression, multilabel, tagging
+
+[columns]
+text = "body"                 # or text_a and text_b for pairs, tokens for tagging
+label = "team"
+
+[splits]
+all = ["tickets.csv"]         # or train, dev and test files; what is missing is drawn, without leaks
+
+[[source]]
+kind = "path"
+folder = "."
+files = [{ path = "tickets.csv" }]
+"#;
+
+const MODEL: &str = r#"
+about = "a tiny encoder of random weights"
+licence = "ours"
+architecture = "bert"
+
+[[source]]
+kind = "path"
+folder = "encoder"
+files = [{ path = "config.json" }, { path = "vocab.txt" }, { path = "model.safetensors" }]
+"#;
+
+const RECIPE: &str = r#"
+tasks = ["my-task.toml"]
+checkpoint = "my-model.toml"
+
+[train]
+steps = 6
+batch = 4
+max_tokens = 16
+
+[evaluation]
+every = 3
+"#;
+
+pub(crate) fn words() -> Vec<String> {
+    let special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"].map(String::from);
+    special.into_iter().chain((b'a'..=b'z').map(|letter| char::from(letter).to_string())).collect()
+}
+
+/// A folder with a recipe, a dataset and an encoder.
+pub(crate) fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect("written");
+    write("my-recipe.toml", RECIPE);
+    write("my-task.toml", TICKETS);
+    write("my-model.toml", MODEL);
+    let row = |row: u8| {
+        format!("{row},{} printer {row},{}\n", char::from(b'a' + row % 26), ["desk", "lines"][row as usize % 2])
+    };
+    write("tickets.csv", &format!("id,body,team\n{}", (0..60).map(row).collect::<String>()));
+    std::fs::create_dir(folder.path().join("encoder")).expect("made");
+    let fixture: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../backbone/tests/fixtures/bert");
+    for name in ["config.json", "model.safetensors"] {
+        std::fs::copy(fixture.join(name), folder.path().join("encoder").join(name)).expect("copied");
+    }
+    write("encoder/vocab.txt", &words().join("\n"));
+    folder
+}
+
+#[test]
+fn a_recipe_by_path_trains_on_data_and_encoder_by_path() {
+    let folder = folder();
+    let here = folder.path();
+    let table = good(here, &["train", "my-recipe.toml", "--out", "run"]);
+    assert!(table.contains("my-task"), "{table}");
+    let report = json(&std::fs::read_to_string(here.join("run/report.json")).expect("a report"));
+    assert_eq!((report["recipe"].as_str(), report["checkpoint"].as_str()), (Some("my-recipe"), Some("my-model")));
+    assert_eq!(report["tasks"]["my-task"]["kind"], "classification");
+    assert_eq!(report["tasks"]["my-task"]["n_test"], 12);
+    good(here, &["evaluate", "run"]);
+    // Where no folder is named, it is the next free one under runs/.
+    good(here, &["train", "my-recipe.toml"]);
+    good(here, &["train", "my-recipe.toml", "--set", "train.seed=1"]);
+    assert!(here.join("runs/my-recipe/report.json").exists() && here.join("runs/my-recipe-2/report.json").exists());
+    let audit = json(&good(here, &["data", "check", "my-recipe.toml", "--json"]));
+    assert_eq!(audit["tasks"][0]["name"], "my-task");
+    assert_eq!(good(here, &["fetch", "--model", "my-model.toml"]).trim(), "encoder");
+    assert_eq!(good(here, &["fetch", "--dataset", "my-task.toml"]).trim(), ".");
+}

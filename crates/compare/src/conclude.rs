@@ -1,0 +1,107 @@
+//! From the records of a finished plan to the comparison, and to the files that show it.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use mtl_eval::comparison::{ArmSpec, Comparison, Question, RunRecord};
+use mtl_task::rng::Key;
+use mtl_train::write_atomically;
+
+use super::paths::task_name;
+use super::{Arm, Experiment, Leak, Options, Plan, Planned, Purpose, Refused, leak, tune};
+
+/// Compares what ran, and writes it down.
+pub(super) fn conclude(
+    experiment: &Experiment,
+    arms: &[Arm],
+    refused: &[Refused],
+    plan: &Plan,
+    options: &Options,
+) -> Result<Comparison> {
+    let table = &experiment.table;
+    let lines = |purpose: Purpose| plan.lines().iter().filter(move |line| line.purpose == purpose);
+    let mut records: Vec<RunRecord> = Vec::new();
+    for line in lines(Purpose::Final) {
+        records.extend(plan.record(line)?);
+    }
+    let mut specs: Vec<ArmSpec> = Vec::new();
+    for arm in arms {
+        let tuned = tune::chosen(table.tune.as_ref(), arm, plan)?.unwrap_or_default();
+        specs.push(ArmSpec { tuned, ..arm.spec.clone() });
+    }
+    let question = Question {
+        name: experiment.title.clone(),
+        about: table.about.clone(),
+        arms: specs,
+        baseline: table.baseline.clone(),
+        tasks: experiment.recipe()?.tasks.iter().map(|task| task_name(task)).collect(),
+        seeds: experiment.seeds(),
+        level: table.level,
+        resamples: table.resamples,
+        key: Key::new(0).named("compare").named(&experiment.title),
+    };
+    let mut comparison = Comparison::of(&question, &records)
+        .with_context(|| broken_baseline(lines(Purpose::Final), plan, &table.baseline))?;
+    for arm in &mut comparison.arms {
+        let own = |line: &&Planned| line.arm == arm.arm.name;
+        let reasons = plan.lines().iter().filter(own).filter_map(|line| {
+            let purpose = if line.purpose == Purpose::Tune { "tuning " } else { "" };
+            Some(format!("{purpose}seed {} ({}): {}", line.seed, line.id, plan.broken(line)?))
+        });
+        arm.broken = reasons.collect();
+        for line in lines(Purpose::Tune).filter(own) {
+            arm.tuning_cpu_seconds += plan.record(line)?.map_or(0., |record| record.cpu_seconds);
+        }
+    }
+    let said = refused.iter().map(|refused| format!("not run: {refused}"));
+    comparison.warnings.extend(said);
+    let leaks = leak::leaks(arms, plan)?;
+    if !leaks.is_empty() {
+        comparison.warnings.extend(leaks.iter().map(leaked));
+        write_atomically(&options.out.join("leak.json"), &serde_json::to_vec_pretty(&leaks)?)?;
+    }
+    comparison.provenance = [
+        ("commit", options.commit.clone().unwrap_or_else(|| "unknown".into())),
+        ("command", format!("{} compare {}", options.program, experiment.name)),
+        ("device", "cpu".into()),
+        ("version", env!("CARGO_PKG_VERSION").into()),
+        ("system", format!("{} {}", std::env::consts::OS, std::env::consts::ARCH)),
+        ("runs", plan.lines().len().to_string()),
+    ]
+    .map(|(key, value)| (key.to_string(), value))
+    .into();
+    publish(&comparison, &options.out)?;
+    Ok(comparison)
+}
+
+/// What a reader has to see of a leak.
+fn leaked(leak: &Leak) -> String {
+    let Leak { arm, runs, looks, by_dev, by_test, claimed, kept } = leak;
+    format!(
+        "had test picked among the {looks} evaluations of `{arm}`, its mean test score over {runs} runs would read {by_test:.4} \
+         instead of {by_dev:.4}; picked on one half of test it reads {claimed:.4} there and {kept:.4} on the other half, \
+         which is inflation by {:.4}",
+        claimed - kept
+    )
+}
+
+/// The one place where a comparison becomes files.
+fn publish(comparison: &Comparison, out: &Path) -> Result<()> {
+    let files = [
+        ("comparison.json", serde_json::to_string_pretty(comparison)?),
+        ("report.html", mtl_report::html(comparison)?),
+        ("report.md", mtl_report::markdown(comparison)?),
+        ("report.csv", mtl_report::csv(comparison)?),
+        ("report.tex", mtl_report::latex_document(comparison)?),
+    ];
+    files.iter().try_for_each(|(name, text)| write_atomically(&out.join(name), text.as_bytes()))
+}
+
+/// What to say if there is nothing to compare with.
+fn broken_baseline<'a>(lines: impl Iterator<Item = &'a Planned>, plan: &Plan, baseline: &str) -> String {
+    let reasons: Vec<String> = lines.filter(|line| line.arm == baseline).filter_map(|line| plan.broken(line)).collect();
+    match reasons.first() {
+        Some(reason) => format!("no comparison can be made; a run of the baseline broke: {reason}"),
+        None => "no comparison can be made".into(),
+    }
+}

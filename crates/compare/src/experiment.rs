@@ -1,0 +1,94 @@
+//! An experiment: one TOML file that says which arms are compared, by which seeds, and what is tuned.
+
+mod arms;
+mod table;
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use mtl_train::Recipe;
+
+use crate::paths::{anchored, anchored_overrides, anchored_recipe, task_name};
+use crate::{Document, Library};
+pub use arms::{Arm, Refused};
+pub use table::Control;
+pub(super) use table::{ArmTable, Keys, Method, Table, Tune, flattened};
+
+/// An experiment over a base recipe.
+#[derive(Clone, Debug)]
+pub struct Experiment {
+    /// What it was asked for by: a name, or a path.
+    pub name: String,
+    /// Its title: the file stem.
+    pub title: String,
+    pub(super) table: Table,
+    /// The folder that its relative paths start from.
+    pub(super) folder: PathBuf,
+    base: Document,
+    /// Overrides of every run: the experiment's own, then those of the command line.
+    set: Vec<String>,
+}
+
+impl Experiment {
+    /// The experiment of `document`, asked for as `name`, with `set` (`section.key=value`, paths starting from the
+    /// current folder) applied to every run's recipe.
+    ///
+    /// # Errors
+    /// If a key is unknown or a value odd, or its base recipe is not valid with its changes.
+    pub fn parse(name: &str, document: &Document, set: &[String], library: &dyn Library) -> Result<Self> {
+        let Document { name: title, location, folder, text } = document;
+        let table: Table = match toml::from_str(text) {
+            Ok(table) => table,
+            // The parser's message carries line, column and the line itself.
+            Err(error) => bail!("{location}: {error}"),
+        };
+        table.check().with_context(|| location.to_string())?;
+        let base = library.recipe(&anchored(&table.base, folder)).with_context(|| format!("{location}: base"))?;
+        // Every seed sees the same examples, or arms could not be compared example by example.
+        let mut all: Vec<String> = ["train.data_seed=0", "evaluation.train_curve=true"].map(String::from).to_vec();
+        all.extend(anchored_overrides(&flattened(&table.set), folder));
+        all.extend(anchored_overrides(set, "".as_ref()));
+        let (name, title, folder) = (name.to_string(), title.clone(), folder.clone());
+        let found = Self { name, title, table, folder, base, set: all };
+        let (recipe, _) = Recipe::parse(&found.base.location, &found.base.text, &found.set)
+            .with_context(|| format!("{location}: the base recipe with the experiment's [set]"))?;
+        let tasks: Vec<String> = recipe.tasks.iter().map(|task| task_name(task)).collect();
+        if let Some(main) = &found.table.main
+            && !tasks.contains(main)
+        {
+            bail!("{location}: main: `{main}` is none of the tasks {}", tasks.join(", "));
+        }
+        Ok(found)
+    }
+
+    /// The base recipe with the experiment's changes.
+    pub(super) fn recipe(&self) -> Result<Recipe> {
+        self.resolved(&[])
+    }
+
+    /// A recipe of this experiment, whose paths this process can follow.
+    ///
+    /// # Errors
+    /// If it is a cell of the grid that cannot be.
+    pub(super) fn resolved(&self, overrides: &[String]) -> Result<Recipe> {
+        let all = [&self.set[..], overrides].concat();
+        let (recipe, _) = Recipe::parse(&self.base.location, &self.base.text, &all)?;
+        // Overrides are anchored already, so what is relative is the base recipe's.
+        Ok(anchored_recipe(&recipe, &self.base.folder))
+    }
+
+    /// The task that controls with corrupted tasks are judged on: the one named, or the first.
+    pub(super) fn main_task(&self, recipe: &Recipe) -> String {
+        self.table.main.clone().unwrap_or_else(|| task_name(&recipe.tasks[0]))
+    }
+
+    /// How many stages the plan has: the rungs of the tuning, and the final runs.
+    pub fn stages(&self) -> usize {
+        self.table.tune.as_ref().map_or(0, Tune::rungs) + 1
+    }
+
+    /// The seeds of the final runs.
+    pub fn seeds(&self) -> Vec<u64> {
+        self.table.seeds.list()
+    }
+}

@@ -1,0 +1,186 @@
+//! From an experiment's tables to its arms: the product of the grid, the single-task baseline, the controls' switches.
+
+use std::fmt;
+
+use anyhow::{Result, bail};
+use mtl_eval::comparison::ArmSpec;
+use mtl_train::{Keep, Recipe};
+
+use super::{ArmTable, Control, Experiment, flattened};
+use crate::paths::{anchored_overrides, task_name};
+
+/// An arm that can run.
+#[derive(Clone, Debug)]
+pub struct Arm {
+    /// What it is; nothing tuned yet.
+    pub spec: ArmSpec,
+    /// Changes of the experiment's base recipe.
+    pub overrides: Vec<String>,
+    /// Steps of a final run.
+    pub steps: usize,
+    /// Whether its tasks are trained side by side and never meet: each may then have a rate and a best step of its own,
+    /// as it would have in a run of its own.
+    pub apart: bool,
+    /// Whether its final runs have as many steps as the baseline's processor seconds buy.
+    pub equal_compute: bool,
+}
+
+/// An arm that cannot run, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Its name.
+    pub arm: String,
+    /// Why.
+    pub reason: String,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "arm `{}`: {}", self.arm, self.reason)
+    }
+}
+
+impl Experiment {
+    /// The arms that can run, and those that cannot.
+    ///
+    /// # Errors
+    /// If two arms have one name, or the baseline is missing or cannot run.
+    pub fn arms(&self) -> Result<(Vec<Arm>, Vec<Refused>)> {
+        let base = self.recipe()?;
+        let mut tables: Vec<ArmTable> = self.table.arm.clone();
+        tables.extend(self.product());
+        let alone = |arm: &ArmTable| arm.strategy.as_deref() == Some("single") && arm.control.is_none();
+        if !tables.iter().any(alone) {
+            tables.insert(0, ArmTable { strategy: Some("single".into()), ..ArmTable::default() });
+        }
+        let (mut arms, mut refused): (Vec<Arm>, Vec<Refused>) = Default::default();
+        let mut names: Vec<String> = Vec::new();
+        for table in &tables {
+            let table = completed(table, &base);
+            let name = table.name.clone().unwrap_or_default();
+            if names.contains(&name) {
+                bail!("two arms are called `{name}`; give one of them a `name`");
+            }
+            names.push(name.clone());
+            match self.arm(&table, &base) {
+                Ok(arm) => arms.push(arm),
+                Err(error) => refused.push(Refused { arm: name, reason: format!("{error:#}") }),
+            }
+        }
+        let baseline = &self.table.baseline;
+        if let Some(refused) = refused.iter().find(|refused| refused.arm == *baseline) {
+            bail!("the baseline cannot run: {refused}");
+        }
+        if !names.contains(baseline) {
+            bail!("the baseline `{baseline}` is none of the arms {}", names.join(", "));
+        }
+        Ok((arms, refused))
+    }
+
+    fn arm(&self, table: &ArmTable, base: &Recipe) -> Result<Arm> {
+        let mut overrides = Vec::new();
+        let members = [
+            ("checkpoint", &table.checkpoint),
+            ("sharing.strategy", &table.strategy),
+            ("weighting.rule", &table.rule),
+            ("sampler.name", &table.sampler),
+        ];
+        for (key, value) in members {
+            overrides.extend(value.iter().map(|value| format!("{key}={}", toml::Value::from(value.as_str()))));
+        }
+        let others: Vec<toml::Value> = (base.tasks.iter().map(|task| task_name(task)))
+            .filter(|task| *task != self.main_task(base))
+            .map(toml::Value::from)
+            .collect();
+        let others = toml::Value::Array(others);
+        match table.control {
+            Some(Control::Shuffled) => overrides.push(format!("control.shuffle={others}")),
+            Some(Control::Noise) => overrides.push(format!("control.noise={others}")),
+            Some(Control::Augmented) => overrides.push("control.augment=0.1".into()),
+            // Thrice the usual dropout, ten times the usual decay.
+            Some(Control::Regularised) => overrides
+                .extend(["train.dropout=0.3", "head.dropout=0.3", "optimizer.weight_decay=0.1"].map(String::from)),
+            Some(Control::Capacity) | None => {}
+        }
+        let apart = table.strategy.as_deref().is_some_and(alone);
+        if apart && base.evaluation.keep == Keep::Best {
+            overrides.push("evaluation.keep=\"each\"".into());
+        }
+        overrides.extend(flattened(&table.set));
+        let overrides = anchored_overrides(&overrides, &self.folder);
+        let recipe = self.resolved(&overrides)?;
+        Ok(Arm {
+            spec: ArmSpec {
+                name: table.name.clone().unwrap_or_default(),
+                strategy: recipe.sharing.name.clone(),
+                rule: recipe.weighting.name.clone(),
+                checkpoint: task_name(&recipe.checkpoint),
+                sampler: recipe.sampler.name.clone(),
+                tuned: Default::default(),
+                control: table.control.map(|control| control.about().to_string()),
+            },
+            overrides,
+            steps: recipe.train.steps,
+            apart,
+            equal_compute: table.equal_compute,
+        })
+    }
+
+    /// The arms of the grid.
+    fn product(&self) -> Vec<ArmTable> {
+        let grid = &self.table.grid;
+        let options = |list: &[String]| -> Vec<Option<String>> {
+            if list.is_empty() { vec![None] } else { list.iter().cloned().map(Some).collect() }
+        };
+        if [&grid.strategies, &grid.rules, &grid.samplers, &grid.checkpoints].iter().all(|list| list.is_empty()) {
+            return Vec::new();
+        }
+        let mut arms = Vec::new();
+        for checkpoint in options(&grid.checkpoints) {
+            for strategy in options(&grid.strategies) {
+                for sampler in options(&grid.samplers) {
+                    for rule in options(&grid.rules) {
+                        let (strategy, sampler) = (strategy.clone(), sampler.clone());
+                        let checkpoint = checkpoint.clone();
+                        arms.push(ArmTable { strategy, rule, sampler, checkpoint, ..ArmTable::default() });
+                    }
+                }
+            }
+        }
+        arms
+    }
+}
+
+/// Whether a strategy trains a model per task and nothing else.
+fn alone(strategy: &str) -> bool {
+    strategy.starts_with("single")
+}
+
+/// `table` with strategy, rule and name filled in. Single-task arms weigh tasks equally unless told otherwise: there is
+/// nothing to bargain over.
+fn completed(table: &ArmTable, base: &Recipe) -> ArmTable {
+    let mut arm = table.clone();
+    match arm.control {
+        Some(Control::Capacity) => arm.strategy = Some("single-small".into()),
+        Some(Control::Augmented | Control::Regularised) => {
+            arm.strategy.get_or_insert_with(|| "single".into());
+        }
+        _ => {}
+    }
+    let strategy = arm.strategy.get_or_insert_with(|| base.sharing.name.clone()).clone();
+    let alone = alone(&strategy);
+    let usual = if alone { "equal".to_string() } else { base.weighting.name.clone() };
+    let rule = arm.rule.get_or_insert(usual).clone();
+    let mut name = if alone && rule == "equal" { strategy } else { format!("{strategy}+{rule}") };
+    for varied in [&arm.sampler, &arm.checkpoint].into_iter().flatten() {
+        name += &format!("+{}", task_name(varied));
+    }
+    if arm.equal_compute {
+        name += " (equal compute)";
+    }
+    if let Some(control) = arm.control {
+        name += &format!(" ({})", control.about());
+    }
+    arm.name.get_or_insert(name);
+    arm
+}

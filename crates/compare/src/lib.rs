@@ -1,0 +1,157 @@
+//! Comparisons: many runs by one plan, and what they say together.
+//!
+//! An [`Experiment`] names arms, seeds and what is tuned. Its plan is made in stages (the rungs of the tuning, then the
+//! final runs), each frozen in `plan.jsonl` before its first run: one line a run, with an id that is a hash of its
+//! resolved recipe. Whatever is finished is never run again, so a comparison may be stopped anywhere and started again.
+//!
+//! Nothing here prints or touches the network: who compares watches through a [`Watch`], and says by a [`Library`]
+//! where recipes, datasets and models come from.
+
+mod checkpoints;
+mod conclude;
+mod engine;
+mod experiment;
+mod leak;
+mod library;
+pub mod paths;
+mod plan;
+mod record;
+mod run;
+mod tune;
+mod watch;
+
+pub use engine::{Engine, INTERRUPTED};
+pub use experiment::{Arm, Control, Experiment, Refused};
+pub use leak::Leak;
+pub use library::{Document, Library, Unavailable};
+pub use plan::{Plan, Planned, Purpose};
+pub use watch::{Progress, Silent, Watch};
+
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use mtl_eval::comparison::Comparison;
+
+use watch::TotalProgress;
+
+/// How a comparison is carried out.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The experiment's folder.
+    pub out: PathBuf,
+    /// Who runs the runs.
+    pub engine: Engine,
+    /// Whether the runs may not use the network.
+    pub offline: bool,
+    /// Runs to finish before stopping, if not all.
+    pub at_most: Option<usize>,
+    /// Whether runs that broke are tried again.
+    pub retry: bool,
+    /// The source's commit, if known.
+    pub commit: Option<String>,
+    /// What the command line is called by those who type it, such as `mtl`.
+    pub program: String,
+}
+
+/// How a comparison ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// All runs are done.
+    Finished(Box<Comparison>),
+    /// It was stopped, or runs are left that could not run now; the same command continues.
+    Stopped {
+        /// Runs that are done.
+        done: usize,
+        /// Runs in all.
+        of: usize,
+    },
+    /// The commands of the runs that are due, for others to run.
+    Printed(Vec<String>),
+}
+
+/// Carries out `experiment` as far as `options` let it.
+///
+/// # Errors
+/// If the plan in the folder is another experiment's, another process works there, or no comparison can be made of
+/// what ran.
+pub fn compare(
+    experiment: &Experiment,
+    options: &Options,
+    library: &dyn Library,
+    watch: &mut dyn Watch,
+) -> Result<Ended> {
+    let lock = lock(&options.out)?;
+    let mut plan = Plan::open(&options.out)?;
+    let (arms, refused) = experiment.arms()?;
+    let mut total = TotalProgress::new(experiment, &arms, watch);
+    refused.iter().for_each(|refused| total.say(&format!("not run: {refused}")));
+    for stage in 0..experiment.stages() {
+        let lines = plan.freeze(stage, tune::stage(experiment, &arms, stage, &plan)?)?;
+        if !engine::carry_out(&lines, &plan, experiment, options, library, &mut total)? {
+            let due = lines.iter().filter(|line| !plan.is_done(line)).map(|line| options.command(experiment, line));
+            return Ok(match options.engine {
+                Engine::Print => Ended::Printed(due.collect()),
+                Engine::Local(_) => Ended::Stopped { done: total.done(), of: total.runs() },
+            });
+        }
+    }
+    let comparison = conclude::conclude(experiment, &arms, &refused, &plan, options)?;
+    drop(lock);
+    Ok(Ended::Finished(Box::new(comparison)))
+}
+
+impl Options {
+    /// The command that runs `line` alone.
+    fn command(&self, experiment: &Experiment, line: &Planned) -> String {
+        let (program, offline) = (&self.program, if self.offline { " --offline" } else { "" });
+        format!("{program} compare {} --out {} --run {}{offline}", experiment.name, self.out.display(), line.id)
+    }
+}
+
+/// Runs the one run called `id` of the frozen plan in the folder; returns whether it is done. One that could not run
+/// now says why by a note.
+///
+/// # Errors
+/// If there is no such run. A run that breaks is no error: it is recorded.
+pub fn run_one(
+    id: &str,
+    options: &Options,
+    library: &dyn Library,
+    observer: &mut dyn mtl_train::Observer,
+) -> Result<bool> {
+    let plan = Plan::open(&options.out)?;
+    let line = plan.find(id)?;
+    if plan.is_done(line) && !(options.retry && plan.broken(line).is_some()) {
+        return Ok(true);
+    }
+    Ok(match run::run(line, &plan, library, options, observer) {
+        run::Ended::Finished | run::Ended::Broken(_) => true,
+        run::Ended::Interrupted => false,
+        run::Ended::Postponed(reason) => {
+            observer.note(&reason);
+            false
+        }
+    })
+}
+
+/// Keeps a second process out of the folder for as long as the file lives.
+fn lock(out: &Path) -> Result<File> {
+    let path = out.join("lock");
+    let context = || format!("cannot write {}", path.display());
+    std::fs::create_dir_all(out).with_context(context)?;
+    let file = File::create(&path).with_context(context)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            bail!("{}: another process compares here; wait for it, or choose another --out", out.display())
+        }
+        // A file system without locks: the folder's owner has to take care.
+        Err(TryLockError::Error(_)) => Ok(file),
+    }
+}
+
+/// The Rust in the README compiles and holds.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

@@ -1,0 +1,146 @@
+//! Paths in recipes and experiments: a relative one starts from the folder of the file it is written in.
+//!
+//! What is written into a run folder is a recipe in a file of its own, so its paths start there: a run can be
+//! looked at from any folder, and moves together with the data it names.
+
+use std::path::{Component, Path, PathBuf};
+
+use mtl_train::Recipe;
+
+/// Whether `name` is a path; anything else is the name of something that is shipped.
+pub fn is_path(name: &str) -> bool {
+    name.ends_with(".toml") || name.contains(['/', '\\'])
+}
+
+/// What the manifest called `name`, or lying at that path, is called in reports: its file stem.
+pub fn task_name(name: &str) -> String {
+    let path = Path::new(name);
+    let stem = if name.ends_with(".toml") { path.file_stem() } else { path.file_name() };
+    stem.and_then(|stem| stem.to_str()).unwrap_or(name).to_string()
+}
+
+/// `name`, starting from `folder` if it is a relative path.
+pub fn anchored(name: &str, folder: &Path) -> String {
+    if is_path(name) { folder.join(name).to_string_lossy().into_owned() } else { name.to_string() }
+}
+
+/// `recipe` with its paths starting from `folder`, where the recipe's file lies.
+pub fn anchored_recipe(recipe: &Recipe, folder: &Path) -> Recipe {
+    with_paths(recipe, |name| anchored(name, folder))
+}
+
+/// `recipe`, whose paths this process can follow, as it is written into `folder`.
+pub fn written_recipe(recipe: &Recipe, folder: &Path) -> Recipe {
+    let folder = resolved(folder);
+    with_paths(recipe, |name| match is_path(name) {
+        true => relative(&resolved(Path::new(name)), &folder),
+        false => name.to_string(),
+    })
+}
+
+/// `overrides` (`key=value`) with the paths of `tasks` and `checkpoint` made absolute, starting from `folder`.
+pub fn anchored_overrides(overrides: &[String], folder: &Path) -> Vec<String> {
+    let absolute = |name: &str| {
+        let path = anchored(name, folder);
+        if is_path(name) {
+            std::path::absolute(&path).unwrap_or(path.into()).to_string_lossy().into_owned()
+        } else {
+            path
+        }
+    };
+    let one = |text: &String| {
+        let Some((key, value)) = text.split_once('=') else { return text.clone() };
+        let parsed = format!("value = {}", value.trim()).parse::<toml::Table>().ok();
+        // A value that is no TOML is a plain word.
+        let value = parsed.and_then(|mut table| table.remove("value")).unwrap_or_else(|| value.trim().into());
+        let value = match (key.trim(), value) {
+            ("checkpoint", toml::Value::String(name)) => toml::Value::String(absolute(&name)),
+            ("tasks", toml::Value::Array(names)) => {
+                let name = |name: toml::Value| name.as_str().map_or(name.clone(), |name| absolute(name).into());
+                toml::Value::Array(names.into_iter().map(name).collect())
+            }
+            _ => return text.clone(),
+        };
+        format!("{key}={value}")
+    };
+    overrides.iter().map(one).collect()
+}
+
+fn with_paths(recipe: &Recipe, change: impl Fn(&str) -> String) -> Recipe {
+    let mut recipe = recipe.clone();
+    recipe.tasks.iter_mut().for_each(|task| *task = change(task));
+    recipe.checkpoint = change(&recipe.checkpoint);
+    recipe
+}
+
+/// `path` without links and `..`, as far as it exists.
+fn resolved(path: &Path) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or(path.to_path_buf());
+    for there in path.ancestors() {
+        if let (Ok(found), Ok(rest)) = (there.canonicalize(), path.strip_prefix(there)) {
+            return found.join(rest);
+        }
+    }
+    path
+}
+
+/// The way from the folder `from` to `to`, with `/` between its parts; `to` itself where there is none.
+fn relative(to: &Path, from: &Path) -> String {
+    let (to_parts, from_parts): (Vec<Component>, Vec<Component>) =
+        (to.components().collect(), from.components().collect());
+    let common = to_parts.iter().zip(&from_parts).take_while(|(a, b)| a == b).count();
+    if common == 0 {
+        return to.to_string_lossy().into_owned();
+    }
+    let up = from_parts[common..].iter().map(|_| "..".to_string());
+    let down = to_parts[common..].iter().map(|part| part.as_os_str().to_string_lossy().into_owned());
+    // A lone file name without `/` and `.toml` would be read as a name.
+    let path = up.chain(down).collect::<Vec<_>>().join("/");
+    if is_path(&path) { path } else { format!("./{path}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_stay_and_relative_paths_go_on_from_their_file() {
+        let folder = Path::new("/data/mine");
+        assert_eq!(anchored("planted-topic", folder), "planted-topic");
+        assert_eq!(Path::new(&anchored("my-task.toml", folder)), Path::new("/data/mine/my-task.toml"));
+        assert_eq!(anchored("/elsewhere/task.toml", folder), "/elsewhere/task.toml");
+        assert_eq!(anchored("my-task.toml", Path::new("")), "my-task.toml");
+        assert_eq!((task_name("a/my-task.toml"), task_name("nash")), ("my-task".to_string(), "nash".to_string()));
+    }
+
+    #[test]
+    fn overrides_are_anchored_where_they_name_files() {
+        let given =
+            ["tasks=[\"a.toml\", \"planted-topic\"]", "checkpoint=b.toml", "checkpoint=embedded", "train.steps=3"];
+        let found = anchored_overrides(&given.map(String::from), Path::new("/data"));
+        assert_eq!(
+            found,
+            [
+                "tasks=[\"/data/a.toml\", \"planted-topic\"]",
+                "checkpoint=\"/data/b.toml\"",
+                "checkpoint=\"embedded\"",
+                "train.steps=3"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_written_recipe_leads_back_to_the_same_files() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let root = folder.path().canonicalize().expect("a path");
+        std::fs::write(root.join("task.toml"), "").expect("written");
+        let text = "tasks = [\"task.toml\"]\ncheckpoint = \"embedded\"\n";
+        let (recipe, _) = Recipe::parse("x", text, &[]).expect("a recipe");
+        let out = root.join("runs/first");
+        let written = written_recipe(&anchored_recipe(&recipe, &root), &out);
+        assert_eq!((written.tasks[0].as_str(), written.checkpoint.as_str()), ("../../task.toml", "embedded"));
+        std::fs::create_dir_all(&out).expect("made");
+        let again = anchored_recipe(&written, &out);
+        assert_eq!(Path::new(&again.tasks[0]).canonicalize().expect("there"), root.join("task.toml"));
+    }
+}
