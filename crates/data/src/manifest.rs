@@ -94,12 +94,18 @@ pub struct ReaderSpec {
     /// Lines to skip after the header line (some formats put types there).
     #[serde(default)]
     pub skip: usize,
-    /// `utf-8` (default) or `latin-1`.
+    /// The files' encoding: `utf-8` (default), `utf-16`, `windows-1252`, `euc-kr`, `gb18030`, `shift_jis`, or any other
+    /// label of the WHATWG's encoding standard. `latin-1` means `windows-1252`, as it does there. A file's byte order
+    /// mark counts more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encoding: Option<String>,
     /// Delimited text only: quotes are ordinary characters.
     #[serde(default)]
     pub no_quotes: bool,
+    /// Delimited text only: the most lines that a field in quotes may span (default 20). Where a quote is closed later
+    /// than that, it was rather an ordinary character, and the rows between would be lost in one field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quoted_lines: Option<usize>,
 }
 
 /// Which file is which split. A split without a file is drawn from `train`, or from `all`.
