@@ -102,12 +102,17 @@ impl Experiment {
                 .extend(["train.dropout=0.3", "head.dropout=0.3", "optimizer.weight_decay=0.1"].map(String::from)),
             Some(Control::Capacity) | None => {}
         }
-        let apart = table.strategy.as_deref().is_some_and(alone);
+        let with_set = |mut overrides: Vec<String>| {
+            overrides.extend(flattened(&table.set));
+            anchored_overrides(&overrides, &self.folder)
+        };
+        let plain = self.resolved(&with_set(overrides.clone()))?;
+        // Tasks that reach no common trained parameter are as many models: each has its own best step and rate.
+        let apart = !(mtl_sharing::find(&plain.sharing.name)?.shares_with)(&plain.sharing.settings)?;
         if apart && base.evaluation.keep == Keep::Best {
             overrides.push("evaluation.keep=\"each\"".into());
         }
-        overrides.extend(flattened(&table.set));
-        let overrides = anchored_overrides(&overrides, &self.folder);
+        let overrides = with_set(overrides);
         let recipe = self.resolved(&overrides)?;
         Ok(Arm {
             spec: ArmSpec {
@@ -151,13 +156,13 @@ impl Experiment {
     }
 }
 
-/// Whether a strategy trains a model per task and nothing else.
-fn alone(strategy: &str) -> bool {
-    strategy.starts_with("single")
+/// Whether tasks reach no common trained parameter under a strategy's default section.
+fn apart(strategy: &str) -> bool {
+    mtl_sharing::find(strategy).is_ok_and(|entry| !entry.shares)
 }
 
-/// `table` with strategy, rule and name filled in. Single-task arms weigh tasks equally unless told otherwise: there is
-/// nothing to bargain over.
+/// `table` with strategy, rule and name filled in. Arms whose tasks share nothing weigh them equally unless told
+/// otherwise: no gradients meet.
 fn completed(table: &ArmTable, base: &Recipe) -> ArmTable {
     let mut arm = table.clone();
     match arm.control {
@@ -168,10 +173,10 @@ fn completed(table: &ArmTable, base: &Recipe) -> ArmTable {
         _ => {}
     }
     let strategy = arm.strategy.get_or_insert_with(|| base.sharing.name.clone()).clone();
-    let alone = alone(&strategy);
-    let usual = if alone { "equal".to_string() } else { base.weighting.name.clone() };
+    let apart = apart(&strategy);
+    let usual = if apart { "equal".to_string() } else { base.weighting.name.clone() };
     let rule = arm.rule.get_or_insert(usual).clone();
-    let mut name = if alone && rule == "equal" { strategy } else { format!("{strategy}+{rule}") };
+    let mut name = if apart && rule == "equal" { strategy } else { format!("{strategy}+{rule}") };
     for varied in [&arm.sampler, &arm.checkpoint].into_iter().flatten() {
         name += &format!("+{}", task_name(varied));
     }
