@@ -18,7 +18,7 @@ pub use registry::{Entry, OPTIMIZERS, find};
 pub struct WeightedSum<'a>(pub Vec<(f64, &'a GradientBlock)>);
 
 /// Makes steps. What is frozen or masked feels neither gradient, momentum nor decay.
-pub trait Optimizer: Send {
+pub trait Optimizer: Send + Sync {
     /// Changes `param` by a step of learning rate `rate` against its gradient `blend`. Elements outside `mask` stay.
     ///
     /// # Errors

@@ -194,6 +194,25 @@ fn a_finished_run_opens_and_answers() {
 }
 
 #[test]
+fn threads_that_share_a_model_get_the_bits_that_one_gets() {
+    let folder = tempfile::tempdir().expect("a folder");
+    run(&recipe(&["weighting.rule=nash"]), folder.path());
+    let trained = Trained::open(folder.path(), &Device::Cpu).expect("a run");
+    let texts: Vec<Texts> =
+        (0..40).map(|row| Texts::One(["suba", "sube", "moba", "fi"][..1 + row % 4].join(" "))).collect();
+    let names = ["topic", "mood", "tags"];
+    let answers = |name: &str| trained.answer(trained.task(name).expect("a task").0, &texts).expect("answers");
+    let alone = names.map(answers);
+    let together: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..6).map(|at| scope.spawn(move || answers(names[at % 3]))).collect();
+        threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
+    });
+    for (at, answers) in together.iter().enumerate() {
+        assert_eq!(*answers, alone[at % 3], "thread {at}");
+    }
+}
+
+#[test]
 fn a_run_is_opened_in_the_arithmetic_that_it_was_trained_in() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut seen = Vec::new();
