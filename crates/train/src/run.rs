@@ -263,7 +263,7 @@ impl Run {
             true => (self.state.phase_step, phase.steps),
             false => (self.state.step, steps),
         };
-        let rate = self.recipe.base_rate() * schedule::factor(&self.recipe.schedule, at, of);
+        let rate = self.recipe.base_rate()? * schedule::factor(&self.recipe.schedule, at, of);
         let progress = Progress { step: self.state.step, of: steps };
         let batches = self.loader.mini_batches(&self.assembled, self.state.step, phase)?;
         let report = self.assembled.trainer.step(&batches, progress, rate)?;

@@ -322,7 +322,7 @@ fn owners(model: &Model) -> BTreeMap<String, usize> {
 }
 
 fn factors(recipe: &Recipe, model: &Model) -> Result<BTreeMap<String, f64>> {
-    let base = recipe.base_rate();
+    let base = recipe.base_rate()?;
     let mut factors = BTreeMap::new();
     let owners = owners(model);
     for (name, rate) in &recipe.task_rates {
