@@ -38,34 +38,27 @@ pub fn answers_each(
     examples: &[Example],
     batch: usize,
 ) -> Result<Vec<Vec<Answer>>> {
-    // See `Trainer::step`: a loop from within the pool wakes nobody who is awake.
-    rayon::scope(|_| answers_within(model, sharing, tasks, examples, batch))
-}
-
-fn answers_within(
-    model: &Model,
-    sharing: &dyn Sharing,
-    tasks: &[(TaskId, &dyn Task)],
-    examples: &[Example],
-    batch: usize,
-) -> Result<Vec<Vec<Answer>>> {
-    let ids: Vec<TaskId> = tasks.iter().map(|(id, _)| *id).collect();
-    let mut order: Vec<usize> = (0..examples.len()).collect();
-    order.sort_by_key(|&index| examples[index].encoded.ids.len());
-    let mut answers: Vec<Vec<Option<Answer>>> = vec![vec![None; examples.len()]; tasks.len()];
-    for chunk in order.chunks(batch.max(1)) {
-        let texts = chunk.iter().map(|&index| &examples[index].encoded);
-        let tokens = if model.params.device().is_cpu() { Packed::new(texts) } else { Packed::padded(texts, 0) };
-        let mut pass = Pass::evaluation();
-        let logits = model.logits_each_under(sharing, &ids, &tokens, &mut pass)?;
-        for ((answers, (_, task)), logits) in answers.iter_mut().zip(tasks).zip(&logits) {
-            for (&index, answer) in chunk.iter().zip(task.decode(logits, &tokens)?) {
-                answers[index] = Some(answer);
+    let within = || {
+        let ids: Vec<TaskId> = tasks.iter().map(|(id, _)| *id).collect();
+        let mut order: Vec<usize> = (0..examples.len()).collect();
+        order.sort_by_key(|&index| examples[index].encoded.ids.len());
+        let mut answers: Vec<Vec<Option<Answer>>> = vec![vec![None; examples.len()]; tasks.len()];
+        for chunk in order.chunks(batch.max(1)) {
+            let texts = chunk.iter().map(|&index| &examples[index].encoded);
+            let tokens = if model.params.device().is_cpu() { Packed::new(texts) } else { Packed::padded(texts, 0) };
+            let mut pass = Pass::evaluation();
+            let logits = model.logits_each_under(sharing, &ids, &tokens, &mut pass)?;
+            for ((answers, (_, task)), logits) in answers.iter_mut().zip(tasks).zip(&logits) {
+                for (&index, answer) in chunk.iter().zip(task.decode(logits, &tokens)?) {
+                    answers[index] = Some(answer);
+                }
             }
         }
-    }
-    let whole = |answers: Vec<Option<Answer>>| answers.into_iter().collect::<Option<Vec<Answer>>>();
-    answers.into_iter().map(whole).collect::<Option<_>>().context("a text was left without an answer")
+        let whole = |answers: Vec<Option<Answer>>| answers.into_iter().collect::<Option<Vec<Answer>>>();
+        answers.into_iter().map(whole).collect::<Option<_>>().context("a text was left without an answer")
+    };
+    // See `Trainer::step`: a loop from within the pool wakes nobody who is awake.
+    rayon::scope(|_| within())
 }
 
 impl Trainer {
