@@ -23,7 +23,7 @@ mod write;
 
 pub use limits::check_config;
 pub use tensors::{NamedTensor, read_safetensors};
-pub use write::write_safetensors_atomic;
+pub use write::{TEMPORARY_PREFIX, safetensors_bytes, write_atomically, write_safetensors_atomic};
 
 /// Longest `config.json` that is read; real ones are a few kilobytes.
 const MAX_CONFIG: u64 = 16 << 20;

@@ -88,7 +88,7 @@ pub struct Shape {
     pub intermediate: usize,
     /// Rows of the position table.
     pub positions: usize,
-    /// TaskGradient of the first token's position.
+    /// Row of the position table that the first token takes.
     pub first_position: usize,
     /// Rows of the segment table; 0 if there is none.
     pub types: usize,

@@ -3,6 +3,8 @@
 use candle_core::{CpuStorage, DType, Device, Result, Storage, Tensor};
 use rayon::prelude::*;
 
+use crate::kernel::CHUNK;
+
 /// A host vector of floats. Training uses f32; f64 is for finite differences and limit cases.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Flat {
@@ -149,9 +151,6 @@ impl Flat {
         with_flat!(self, values => values.iter().position(|value| !value.is_finite()))
     }
 }
-
-/// Elements that one thread adds at a time.
-const CHUNK: usize = 1 << 14;
 
 fn add<T: Copy + Send + Sync + std::ops::AddAssign>(to: &mut [T], from: &[T]) {
     let chunk = |(to, from): (&mut [T], &[T])| to.iter_mut().zip(from).for_each(|(to, from)| *to += *from);

@@ -167,19 +167,47 @@ impl Params {
     /// Sets every parameter from tensors named as [`Params::tensors`] names them.
     ///
     /// # Errors
-    /// If one is missing or has another shape, naming it.
+    /// If one is missing, has another shape, or belongs to no parameter, naming it; then nothing is changed.
     pub fn assign(&self, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
+        self.check(tensors)?;
         for param in self.iter() {
             let mut flat = Vec::with_capacity(param.layout.entries().len());
             for entry in param.layout.entries() {
                 let name = format!("{}/{}", param.prefix(), entry.name);
                 let Some(tensor) = tensors.get(&name) else { candle_core::bail!("tensor `{name}` is missing") };
-                if tensor.dims() != entry.shape {
-                    candle_core::bail!("tensor `{name}` has shape {:?}, expected {:?}", tensor.dims(), entry.shape);
-                }
                 flat.push(tensor.to_device(&self.device)?.to_dtype(self.dtype)?.flatten_all()?);
             }
             param.var.set(&Tensor::cat(&flat, 0)?.reshape(param.var.shape())?)?;
+        }
+        Ok(())
+    }
+
+    /// Whether `tensors` are exactly those of the parameters, by name and shape.
+    fn check(&self, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
+        let mut shapes: BTreeMap<String, &[usize]> = BTreeMap::new();
+        for param in self.iter() {
+            let named = |name: &String| format!("{}/{name}", param.owner());
+            shapes.extend(param.layout.entries().iter().map(|entry| (named(&entry.name), entry.shape.as_slice())));
+        }
+        for (name, shape) in &shapes {
+            let Some(tensor) = tensors.get(name) else {
+                let others = tensors.keys().filter(|other| !shapes.contains_key(*other));
+                let nearest = mtl_task::nearest(name, others.map(String::as_str));
+                candle_core::bail!("tensor `{name}` is missing{nearest}")
+            };
+            if tensor.dims() != *shape {
+                candle_core::bail!("tensor `{name}` has shape {:?}, expected {shape:?}", tensor.dims());
+            }
+        }
+        let unknown: Vec<String> = (tensors.keys())
+            .filter(|name| !shapes.contains_key(*name))
+            .map(|name| format!("`{name}`{}", mtl_task::nearest(name, shapes.keys().map(String::as_str))))
+            .collect();
+        if !unknown.is_empty() {
+            let more = unknown.len().saturating_sub(5);
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            let shown = unknown[..unknown.len().min(5)].join(", ");
+            candle_core::bail!("no parameter takes these tensors: {shown}{more}; they are of another model");
         }
         Ok(())
     }
@@ -204,6 +232,30 @@ mod tests {
         let restored = params.get("shared/layer.0").expect("inserted").tensor().to_vec1::<f32>()?;
         assert_eq!(restored, [1., 2., 3., 4., 5.]);
         assert!(params.insert_tensor("task.x/head.bias", &Tensor::new(0f32, &Device::Cpu)?, false, true).is_err());
+
+        // What is refused changes nothing, and the tensor that is at fault is named.
+        let refused = |change: &dyn Fn(&mut BTreeMap<String, Tensor>) -> Result<()>| {
+            let mut tensors: BTreeMap<String, Tensor> =
+                saved.iter().map(|(name, tensor)| Ok((name.clone(), tensor.zeros_like()?))).collect::<Result<_>>()?;
+            change(&mut tensors)?;
+            let error = params.assign(&tensors).err().map(|error| error.to_string()).unwrap_or_default();
+            assert_eq!(params.get("shared/layer.0").expect("inserted").tensor().to_vec1::<f32>()?[0], 1., "{error}");
+            Result::Ok(error)
+        };
+        let zero = || Tensor::zeros(1, DType::F32, &Device::Cpu);
+        let error = refused(&|tensors| Ok(drop(tensors.insert("task.x/head.bia".into(), zero()?))))?;
+        assert!(error.contains("no parameter takes") && error.contains("`task.x/head.bias`?"), "{error}");
+        let error = refused(&|tensors| {
+            let bias = tensors.remove("task.x/head.bias");
+            tensors.extend(bias.map(|bias| ("task.y/head.bias".into(), bias)));
+            Ok(())
+        })?;
+        assert!(error.contains("`task.x/head.bias` is missing (did you mean `task.y/head.bias`?)"), "{error}");
+        let error = refused(&|tensors| Ok(drop(tensors.insert("shared/a".into(), zero()?))))?;
+        assert!(error.contains("`shared/a` has shape [1], expected [2, 2]"), "{error}");
+        let error =
+            refused(&|tensors| Ok(tensors.extend((0..9).map(|i| (format!("x{i}"), saved["shared/b"].clone())))))?;
+        assert!(error.contains("and 4 more"), "{error}");
         Ok(())
     }
 }

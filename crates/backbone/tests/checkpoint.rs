@@ -5,7 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
-use mtl_backbone::checkpoint::{Checkpoint, NamedTensor, read_safetensors, write_safetensors_atomic};
+use mtl_backbone::checkpoint::{
+    Checkpoint, NamedTensor, read_safetensors, safetensors_bytes, write_atomically, write_safetensors_atomic,
+};
 use serde_json::{Value, json};
 
 type Raw<'a> = (&'a str, &'a str, Vec<usize>, Vec<u8>);
@@ -265,6 +267,35 @@ fn written_files_read_back_bit_for_bit_and_replace_the_old_ones_whole() {
     let nowhere = folder.path().join("nowhere").join("x.safetensors");
     let message = format!("{:#}", write_safetensors_atomic(&nowhere, &tensors).expect_err("no such folder"));
     assert!(message.contains("x.safetensors") && message.contains("permissions"), "{message}");
+}
+
+#[test]
+fn the_bytes_do_not_depend_on_the_order_and_say_that_they_are_for_pytorch() {
+    let tensor = |value: f32| NamedTensor { shape: vec![1], data: vec![value] };
+    let (a, b) = (tensor(1.), tensor(2.));
+    let bytes = safetensors_bytes([("b", &b), ("a", &a)]).expect("bytes");
+    assert_eq!(bytes, safetensors_bytes([("a", &a), ("b", &b)]).expect("bytes"));
+    let length = u64::from_le_bytes(bytes[..8].try_into().expect("eight bytes")) as usize;
+    let header: serde_json::Value = serde_json::from_slice(&bytes[8..8 + length]).expect("JSON");
+    assert_eq!(header["__metadata__"], serde_json::json!({ "format": "pt" }));
+    assert_eq!((&header["a"]["data_offsets"][0], &header["b"]["data_offsets"][0]), (&0.into(), &4.into()));
+}
+
+/// As any other program's file: 0666 less the umask, which a plain new file shows.
+#[cfg(unix)]
+#[test]
+fn who_may_read_a_written_file_is_decided_by_the_umask() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = folder(&[("plain", b"a file like any other"), ("closed", b"a file that was there")]);
+    let mode = |name: &str| fs::metadata(folder.path().join(name)).expect("there").permissions().mode();
+    fs::set_permissions(folder.path().join("closed"), fs::Permissions::from_mode(0o600)).expect("closed");
+    let tensor = NamedTensor { shape: vec![1], data: vec![0.] };
+    write_atomically(&folder.path().join("bytes"), b"bytes").expect("written");
+    write_atomically(&folder.path().join("closed"), b"bytes").expect("written");
+    write_safetensors_atomic(&folder.path().join("tensors"), [("a", &tensor)]).expect("written");
+    for name in ["bytes", "closed", "tensors"] {
+        assert_eq!(mode(name), mode("plain"), "{name}");
+    }
 }
 
 #[test]

@@ -303,9 +303,12 @@ impl Recipe {
         Ok((recipe, dropped))
     }
 
-    /// The learning rate before the schedule.
-    pub(crate) fn base_rate(&self) -> f64 {
-        self.optimizer.settings["rate"].as_f64().unwrap_or_default()
+    /// The learning rate before the schedule; 0, which must be written out, trains nothing.
+    ///
+    /// # Errors
+    /// If the optimizer's settings have none.
+    pub(crate) fn base_rate(&self) -> Result<f64> {
+        crate::optim::rate(&self.optimizer.name, &self.optimizer.settings)
     }
 
     /// The recipe as TOML with every default written out; parsing it gives the same recipe.

@@ -1,8 +1,11 @@
 //! Checkpoints: everything a run needs to go on as if nothing had happened.
 //!
-//! A checkpoint is a folder of files and a manifest with the SHA-256 of each, written last. It is made under a
-//! temporary name and renamed, so a folder with its final name is whole; the one before it is removed afterwards.
+//! A checkpoint is a folder of files and a manifest with the SHA-256 of each, written last; how it comes to its name and
+//! what is found after a kill is told in [`folder`]. Of the one that a run goes on from, two generations are kept, so
+//! that damage to one costs no more than the steps between two saves.
 //! Random streams are functions of (seed, phase, step), so no generator has to be saved.
+
+mod folder;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,11 +13,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow, bail};
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::run::EvaluationPoint;
 use crate::step::Trainer;
-use crate::store::{read_tensors, tensor_bytes, write_atomically};
+use crate::store::{read_tensors, tensor_bytes};
+pub(crate) use folder::{find, settle, verify};
 
 /// Where a run stands.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -50,53 +53,83 @@ pub(crate) struct RunState {
     pub(crate) recipe: String,
 }
 
-const FILES: [&str; 4] = ["model.safetensors", "optimizer.safetensors", "sharing.safetensors", "standing.json"];
+/// The checkpoint that a run goes on from.
+pub(crate) const LAST: &str = "last";
+const MANIFEST: &str = "manifest.json";
+const STATE: &str = "state.json";
 
 /// Saves the whole state of a run as `folder`/`name`.
+///
+/// # Errors
+/// If the disk refuses; the checkpoint that was there before is then still found.
 pub(crate) fn save(folder: &Path, name: &str, trainer: &Trainer, state: &RunState) -> Result<()> {
-    let temporary = folder.join(format!(".{name}.{}", std::process::id()));
-    let _ = std::fs::remove_dir_all(&temporary);
     let model: BTreeMap<String, Tensor> = trainer.model.params.tensors()?.into_iter().collect();
     let mut state = state.clone();
     state.known.clone_from(&trainer.known);
     state.rules = trainer.groups.iter().map(|b| (b.label.clone(), b.rule.state())).collect();
-    let contents = [
-        tensor_bytes(&model)?,
-        tensor_bytes(&trainer.optimizer.state()?)?,
-        tensor_bytes(&trainer.model.sharing.state()?)?,
-        serde_json::to_vec(&state)?,
+    let files = [
+        ("model.safetensors", tensor_bytes(&model)?),
+        ("optimizer.safetensors", tensor_bytes(&trainer.optimizer.state()?)?),
+        ("sharing.safetensors", tensor_bytes(&trainer.model.sharing.state()?)?),
+        (STATE, serde_json::to_vec(&state)?),
     ];
-    let mut manifest = BTreeMap::new();
-    for (file, bytes) in FILES.iter().zip(&contents) {
-        write_atomically(&temporary.join(file), bytes)?;
-        manifest.insert(*file, hex(&Sha256::digest(bytes)));
-    }
-    write_atomically(&temporary.join("manifest.json"), &serde_json::to_vec_pretty(&manifest)?)?;
-    let target = folder.join(name);
-    let old = folder.join(format!(".{name}.old"));
-    let _ = std::fs::remove_dir_all(&old);
-    if target.exists() {
-        std::fs::rename(&target, &old)?;
-    }
-    std::fs::rename(&temporary, &target).with_context(|| format!("cannot write {}", target.display()))?;
-    std::fs::File::open(folder)?.sync_all()?;
-    let _ = std::fs::remove_dir_all(&old);
-    Ok(())
+    folder::write(folder, name, &files, &mut || Ok(()))
 }
 
-/// The checkpoint called `name` in `folder`, if there is one. If a crash fell between the two renames of a save, the
-/// one before is taken.
-pub(crate) fn find(folder: &Path, name: &str) -> Option<PathBuf> {
-    [folder.join(name), folder.join(format!(".{name}.old"))]
-        .into_iter()
-        .find(|path| path.join("manifest.json").exists())
+/// Removes the checkpoint that [`LAST`] replaced: a run that is over goes on from nowhere.
+///
+/// # Errors
+/// If the disk refuses.
+pub(crate) fn forget_previous(folder: &Path) -> Result<()> {
+    let previous = folder.join(format!("{LAST}.previous"));
+    folder::remove(&previous, &mut || Ok(())).with_context(|| format!("cannot remove {}", previous.display()))
+}
+
+/// What a run goes on from.
+pub(crate) struct Restored {
+    /// Where it stood.
+    pub(crate) state: RunState,
+    /// The checkpoint.
+    pub(crate) checkpoint: PathBuf,
+    /// What is wrong with newer ones.
+    pub(crate) notes: Vec<String>,
+}
+
+/// Puts the newest sound checkpoint called [`LAST`] into `trainer`; `None` if there is none at all. A damaged one is
+/// passed over for the one before it, with a note.
+///
+/// # Errors
+/// If all are damaged, or the newest sound one does not fit `trainer`.
+pub(crate) fn restore_last(folder: &Path, trainer: &mut Trainer) -> Result<Option<Restored>> {
+    let mut damaged = Vec::new();
+    for checkpoint in folder::candidates(folder, LAST) {
+        if let Err(error) = verify(&checkpoint) {
+            damaged.push(format!("{error:#}"));
+            continue;
+        }
+        let state = load(&checkpoint, trainer)?;
+        let instead = format!("training goes on from {} instead, after step {}", checkpoint.display(), state.step);
+        let notes = damaged.into_iter().map(|error| format!("{error}; {instead}")).collect();
+        return Ok(Some(Restored { state, checkpoint, notes }));
+    }
+    if damaged.is_empty() {
+        return Ok(None);
+    }
+    bail!("{}; no sound checkpoint is left: restore the folder from a backup, or train anew", damaged.join("; "))
 }
 
 /// Puts the state saved in `checkpoint` into `trainer`.
+///
+/// # Errors
+/// If a file is missing or damaged, or does not fit `trainer`.
 pub(crate) fn restore(checkpoint: &Path, trainer: &mut Trainer) -> Result<RunState> {
-    verify(checkpoint)?;
-    let state: RunState = serde_json::from_slice(&std::fs::read(checkpoint.join("standing.json"))?)
-        .with_context(|| format!("{}/state.json", checkpoint.display()))?;
+    verify(checkpoint).context("restore the checkpoint from a backup, or train anew")?;
+    load(checkpoint, trainer)
+}
+
+fn load(checkpoint: &Path, trainer: &mut Trainer) -> Result<RunState> {
+    let path = checkpoint.join(STATE);
+    let state: RunState = serde_json::from_slice(&std::fs::read(&path)?).with_context(|| path.display().to_string())?;
     trainer.model.params.assign(&read_tensors(&checkpoint.join("model.safetensors"))?)?;
     trainer.optimizer.restore(&read_tensors(&checkpoint.join("optimizer.safetensors"))?)?;
     trainer.model.sharing.restore(&read_tensors(&checkpoint.join("sharing.safetensors"))?, state.phase)?;
@@ -106,25 +139,6 @@ pub(crate) fn restore(checkpoint: &Path, trainer: &mut Trainer) -> Result<RunSta
         group.rule.restore(state).map_err(|error| anyhow!("{}: {error}", checkpoint.display()))?;
     }
     Ok(state)
-}
-
-/// Checks every file of a checkpoint against its manifest.
-pub(crate) fn verify(checkpoint: &Path) -> Result<()> {
-    let path = checkpoint.join("manifest.json");
-    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let manifest: BTreeMap<String, String> = serde_json::from_str(&text).with_context(|| path.display().to_string())?;
-    for (file, wanted) in &manifest {
-        if file.contains(['/', '\\']) {
-            bail!("{}: `{file}` is no plain file name", path.display());
-        }
-        let place = checkpoint.join(file);
-        let bytes = std::fs::read(&place).with_context(|| format!("cannot read {}", place.display()))?;
-        let found = hex(&Sha256::digest(&bytes));
-        if found != *wanted {
-            bail!("{}: damaged: its SHA-256 is {found}, the manifest says {wanted}", place.display());
-        }
-    }
-    Ok(())
 }
 
 /// Lower-case hexadecimal digits of `bytes`.

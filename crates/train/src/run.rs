@@ -25,7 +25,7 @@ use crate::assemble::{Assembled, Located, assemble};
 use crate::dev::DevSplits;
 use crate::observer::{Observer, Plan};
 use crate::recipe::{Keep, Recipe};
-use crate::resume::{self, RunState};
+use crate::resume::{self, LAST, RunState};
 use crate::store::write_atomically;
 use crate::{audit, schedule};
 use loader::DataLoader;
@@ -107,6 +107,8 @@ pub struct Run {
     loader: DataLoader,
     phases: Vec<Phase>,
     state: RunState,
+    /// What was found on the way to `state`.
+    notes: Vec<String>,
     _lock: Lock,
 }
 
@@ -123,27 +125,27 @@ impl Run {
         let loader = DataLoader::new(&recipe, &assembled, device)?;
         let phases = assembled.trainer.model.sharing.phases(recipe.train.steps);
         let checkpoints = options.out.join("checkpoints");
-        let state = match (options.resume, resume::find(&checkpoints, "last")) {
-            (true, Some(checkpoint)) => {
-                let state = resume::restore(&checkpoint, &mut assembled.trainer)?;
-                if state.recipe != fingerprint {
-                    bail!(
-                        "{}: the checkpoint is of another recipe; resume with the recipe in {}, or choose another --out",
-                        checkpoint.display(),
-                        options.out.join("recipe.toml").display()
-                    );
-                }
-                state
-            }
+        resume::settle(&checkpoints)?;
+        let found = match options.resume {
+            true => resume::restore_last(&checkpoints, &mut assembled.trainer)?,
+            false => None,
+        };
+        let (state, notes) = match (options.resume, found) {
+            (true, Some(found)) if found.state.recipe != fingerprint => bail!(
+                "{}: the checkpoint is of another recipe; resume with the recipe in {}, or choose another --out",
+                found.checkpoint.display(),
+                options.out.join("recipe.toml").display()
+            ),
+            (true, Some(found)) => (found.state, found.notes),
             (true, None) => bail!("{}: no checkpoint to resume from", checkpoints.display()),
-            (false, Some(_)) => bail!(
+            (false, _) if resume::find(&checkpoints, LAST).is_some() => bail!(
                 "{}: already holds a run; add --resume to go on with it, or choose another --out",
                 options.out.display()
             ),
-            (false, None) => RunState { recipe: fingerprint, ..RunState::default() },
+            (false, _) => (RunState { recipe: fingerprint, ..RunState::default() }, Vec::new()),
         };
         let checkpoint_name = located.model.name.clone();
-        let run = Self { checkpoint_name, recipe, options, assembled, loader, phases, state, _lock: lock };
+        let run = Self { checkpoint_name, recipe, options, assembled, loader, phases, state, notes, _lock: lock };
         run.describe(&resolved)?;
         Ok(run)
     }
@@ -239,7 +241,7 @@ impl Run {
                 let interrupted = observer.interrupted();
                 if interrupted || (saving > 0 && self.state.step.is_multiple_of(saving)) {
                     log.flush()?;
-                    self.save("last")?;
+                    self.save(LAST)?;
                 }
                 if interrupted && self.state.step < steps && !stopped {
                     return Ok(Some(self.state.step));
@@ -251,7 +253,7 @@ impl Run {
         log.flush()?;
         self.enter(self.phases.len())?;
         observer.measure(self.state.step, steps, &self.assembled)?;
-        self.save("last")?;
+        self.save(LAST)?;
         Ok(None)
     }
 
@@ -262,7 +264,7 @@ impl Run {
             true => (self.state.phase_step, phase.steps),
             false => (self.state.step, steps),
         };
-        let rate = self.recipe.base_rate() * schedule::factor(&self.recipe.schedule, at, of);
+        let rate = self.recipe.base_rate()? * schedule::factor(&self.recipe.schedule, at, of);
         let progress = Progress { step: self.state.step, of: steps };
         let batches = self.loader.mini_batches(&self.assembled, self.state.step, phase)?;
         let splits = DevSplits { datasets: &self.assembled.datasets, batch: self.recipe.evaluation.batch };
@@ -342,7 +344,9 @@ impl Run {
                 dataset.dev.examples.len()
             )
         };
-        self.assembled.datasets.iter().flat_map(|d| std::iter::once(sizes(d)).chain(d.notes.iter().cloned())).collect()
+        let datasets = self.assembled.datasets.iter();
+        let of_data = datasets.flat_map(|d| std::iter::once(sizes(d)).chain(d.notes.iter().cloned()));
+        self.notes.iter().cloned().chain(of_data).collect()
     }
 
     fn named(&self, scores: &[f64]) -> BTreeMap<String, f64> {

@@ -96,6 +96,11 @@ impl Trainer {
         Ok(trainer)
     }
 
+    /// Number of values in the buffers that are kept for later steps' gradients.
+    pub fn pooled_values(&self) -> usize {
+        self.pool.values()
+    }
+
     /// How many independent batches of every task a step wants.
     pub fn mini_batches(&self) -> usize {
         self.groups.iter().map(|group| group.rule.needs().mini_batches).max().unwrap_or(1)

@@ -1,26 +1,21 @@
-//! Files that are whole or absent: written under a temporary name, synced, renamed.
+//! Files that are whole or absent, see [`mtl_backbone::checkpoint::write_atomically`].
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use candle_core::{Device, Tensor};
+use mtl_backbone::checkpoint::{self, safetensors_bytes};
 
-/// Writes `bytes` to `path`, which afterwards holds either all of them or what it held before.
+/// Writes `bytes` to `path`, which afterwards holds either all of them or what it held before; makes its folder.
 ///
 /// # Errors
 /// If the disk refuses.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let context = || format!("cannot write {}", path.display());
-    std::fs::create_dir_all(folder).with_context(context)?;
-    let mut file = tempfile::NamedTempFile::new_in(folder).with_context(context)?;
-    file.write_all(bytes).with_context(context)?;
-    file.as_file().sync_all().with_context(context)?;
-    file.persist(path).with_context(context)?;
-    // The rename itself is only safe once the folder is.
-    std::fs::File::open(folder).and_then(|folder| folder.sync_all()).with_context(context)
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    }
+    checkpoint::write_atomically(path, bytes)
 }
 
 /// The bytes of a safetensors file of `tensors`.
@@ -28,7 +23,7 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
 /// # Errors
 /// Those of candle and safetensors.
 pub(crate) fn tensor_bytes(tensors: &BTreeMap<String, Tensor>) -> Result<Vec<u8>> {
-    Ok(safetensors::serialize(tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)), None)?)
+    safetensors_bytes(tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)))
 }
 
 /// Writes `tensors` as safetensors, atomically.

@@ -56,7 +56,7 @@ impl UpdateLayout {
 
 /// The rates of the tasks' own parameters, as factors of the common one.
 fn factors(recipe: &Recipe, model: &Model) -> Result<BTreeMap<String, f64>> {
-    let base = recipe.base_rate();
+    let base = recipe.base_rate()?;
     let mut factors = BTreeMap::new();
     for (name, rate) in &recipe.task_rates {
         let names = || model.tasks.iter().map(|task| task.name.as_str());

@@ -18,7 +18,7 @@ use crate::recipe::{Precision, Recipe};
 use crate::resume;
 use crate::step::Trainer;
 
-/// A model out of a run folder, with the tokenizer and the tasks it was trained on.
+/// A model out of a run folder, with the tokenizer and the tasks it was trained on. Threads may share one.
 pub struct Trained {
     /// The recipe, as it was resolved.
     pub recipe: Recipe,
@@ -173,3 +173,9 @@ fn joined(a: &[Example], b: &[Example]) -> Option<Vec<Example>> {
     };
     if a.len() == b.len() { a.iter().zip(b).map(both).collect() } else { None }
 }
+
+// A server's threads answer with one model.
+const _: () = {
+    const fn shared_by_threads<T: Send + Sync>() {}
+    shared_by_threads::<Trained>();
+};

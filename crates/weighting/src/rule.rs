@@ -6,7 +6,7 @@ use mtl_task::Progress;
 use crate::{CachedWeights, Class, Jacobian, Needs, Outcome, State, StepInputs};
 
 /// What every rule may declare or keep.
-pub trait Rule: Send {
+pub trait Rule: Send + Sync {
     /// What the rule asks of a step.
     fn needs(&self) -> Needs {
         Needs::default()

@@ -2,8 +2,7 @@
 
 use rayon::prelude::*;
 
-/// Elements that a thread takes at once.
-const CHUNK: usize = 1 << 14;
+use super::CHUNK;
 
 /// One site's mask.
 #[derive(Clone, Copy, Debug, PartialEq)]

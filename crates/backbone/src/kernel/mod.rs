@@ -26,6 +26,9 @@ mod simd;
 mod sums;
 pub mod vector;
 
+/// Elements of a vector that a thread takes at once, where each costs a few operations.
+pub(crate) const CHUNK: usize = 1 << 14;
+
 pub use attend::{AttendGradients, AttendSaved, AttendWeights, Attention, attend, attend_backward};
 pub use dropout::Dropout;
 pub use embed::{EmbedGradients, EmbedWeights, Places, embed, embed_backward};

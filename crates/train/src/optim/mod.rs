@@ -11,6 +11,7 @@ use candle_core::{Result, Tensor};
 use mtl_backbone::{GradientBlock, Param};
 use mtl_sharing::{Bits, Moments};
 
+pub(crate) use registry::rate;
 pub use registry::{Entry, OPTIMIZERS, find};
 
 /// The gradient of one parameter, Σ weight · segment, not yet added up: the optimizer does that on the way.
@@ -19,7 +20,7 @@ pub struct WeightedSum<'a>(pub Vec<(f64, &'a GradientBlock)>);
 
 /// Makes steps. What is frozen or masked feels neither gradient, momentum nor decay. What it remembers of a parameter can
 /// be split, joined and forgotten while training goes on, see [`Moments`].
-pub trait Optimizer: Moments + Send {
+pub trait Optimizer: Moments + Send + Sync {
     /// Changes `param` by a step of learning rate `rate` against its gradient `blend`. Elements outside `mask` stay.
     ///
     /// # Errors

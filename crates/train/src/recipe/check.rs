@@ -82,6 +82,7 @@ pub(super) fn recipe(document: &Document) -> Result<Recipe> {
         &["task_rates"],
     )?;
     (optim::find(&optimizer.name)?.check)(&optimizer.settings)
+        .and_then(|()| optim::rate(&optimizer.name, &optimizer.settings))
         .map_err(|e| anyhow!("{}: {e:#}", document.place(&["optimizer"])))?;
 
     let recipe = Recipe {
@@ -172,7 +173,7 @@ fn ranges(document: &Document, recipe: &Recipe) -> Result<()> {
         if !rate.is_finite() || rate < 0. {
             bail!("{place}: the rate of `{task}` must be at least 0, found {rate}");
         }
-        if recipe.base_rate() == 0. {
+        if recipe.base_rate()? == 0. {
             bail!("{place}: the schedule is one of `rate`, which is 0; give it the rate that most tasks have");
         }
     }

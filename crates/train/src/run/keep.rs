@@ -39,6 +39,7 @@ impl Run {
     /// task's own.
     pub(super) fn take_back(&mut self) -> Result<Option<usize>> {
         let checkpoints = self.options.out.join("checkpoints");
+        resume::forget_previous(&checkpoints)?;
         let best = match self.recipe.evaluation.keep {
             Keep::Last => None,
             Keep::Best | Keep::Each => resume::find(&checkpoints, "best"),

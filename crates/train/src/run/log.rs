@@ -1,6 +1,6 @@
 //! `metrics.jsonl`: one object a step.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use crate::StepReport;
+use crate::store::write_atomically;
 
 /// The metrics file of a run.
 pub(super) struct Log(BufWriter<File>);
@@ -20,9 +21,9 @@ impl Log {
             Ok(text) => text.lines().filter(|line| before(line, from)).map(|line| format!("{line}\n")).collect(),
             Err(_) => String::new(),
         };
-        let mut file = BufWriter::new(File::create(path).with_context(context)?);
-        file.write_all(kept.as_bytes()).with_context(context)?;
-        Ok(Self(file))
+        // Whole before and after: a kill here must not take the lines of the steps that are not repeated.
+        write_atomically(path, kept.as_bytes())?;
+        Ok(Self(BufWriter::new(OpenOptions::new().append(true).open(path).with_context(context)?)))
     }
 
     /// Writes the line of step `step`.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use candle_core::Device;
 use mtl_data::Texts;
-use mtl_train::{Silent, Trained, assemble};
+use mtl_train::{Observer, Plan, Silent, Trained, assemble};
 
 use crate::tiny::{Break, assembled, hash, located, metrics, new, recipe, run, run_with_a_break};
 
@@ -104,8 +104,18 @@ fn a_folder_belongs_to_one_run_of_one_recipe() {
     new(&recipe(&[]), &folder.path().join("busy"), false).expect("free again");
 }
 
+/// Keeps what a run says of itself before it begins.
+#[derive(Default)]
+struct Notes(Vec<String>);
+
+impl Observer for Notes {
+    fn begin(&mut self, plan: &Plan) {
+        self.0.clone_from(&plan.notes);
+    }
+}
+
 #[test]
-fn a_damaged_checkpoint_is_refused_by_name_and_a_half_made_one_passed_over() {
+fn a_damaged_checkpoint_is_passed_over_aloud_and_two_are_refused_by_name() {
     let folder = tempfile::tempdir().expect("a folder");
     let recipe = recipe(&["train.save_every=1"]);
     let interrupted = |name: &str| {
@@ -113,26 +123,40 @@ fn a_damaged_checkpoint_is_refused_by_name_and_a_half_made_one_passed_over() {
         new(&recipe, &out, false).expect("a run").execute(&mut Break { at: 2, now: 0 }).expect("interrupted");
         out
     };
-    for file in ["model.safetensors", "optimizer.safetensors", "sharing.safetensors", "standing.json", "manifest.json"]
-    {
-        let out = interrupted(file);
-        let path = out.join("checkpoints/last").join(file);
-        let mut bytes = std::fs::read(&path).expect("read");
+    let damage = |path: &Path| {
+        let mut bytes = std::fs::read(path).expect("read");
         let middle = bytes.len() / 2;
         bytes[middle] ^= 1;
-        std::fs::write(&path, bytes).expect("written");
+        std::fs::write(path, bytes).expect("written");
+    };
+    let whole = interrupted("whole");
+    new(&recipe, &whole, true).expect("resumed").execute(&mut Silent).expect("trained");
+    let left: Vec<_> = std::fs::read_dir(whole.join("checkpoints")).expect("a folder").collect();
+    assert_eq!(left.len(), 2, "a finished run keeps best and last: {left:?}");
+    for file in ["model.safetensors", "optimizer.safetensors", "sharing.safetensors", "state.json", "manifest.json"] {
+        let out = interrupted(file);
+        damage(&out.join("checkpoints/last").join(file));
+        let mut notes = Notes::default();
+        new(&recipe, &out, true).expect("resumed").execute(&mut notes).expect("trained");
+        let named = if file == "manifest.json" { "checkpoints/last" } else { file };
+        let said = |note: &String| note.contains(named) && note.contains("last.previous instead, after step 1");
+        assert!(notes.0.iter().any(said), "{file}: {:?}", notes.0);
+        assert_eq!(hash(&out, "model.safetensors"), hash(&whole, "model.safetensors"));
+
+        let out = interrupted(&format!("both {file}"));
+        damage(&out.join("checkpoints/last").join(file));
+        damage(&out.join("checkpoints/last.previous").join(file));
         let error = format!("{:#}", new(&recipe, &out, true).err().expect("damaged"));
-        let named = if file == "manifest.json" { "last" } else { file };
-        assert!(error.contains(named), "{file}: {error}");
+        assert!(error.contains(named) && error.contains("last.previous") && error.contains("backup"), "{error}");
     }
-    // A crash between the two renames of a save leaves the checkpoint before it under another name.
-    let (whole, out) = (interrupted("whole"), interrupted("crashed"));
+    // A kill between the two renames of a save leaves the newest checkpoint under the name it was written under.
+    let out = interrupted("killed");
     let checkpoints = out.join("checkpoints");
-    std::fs::rename(checkpoints.join("last"), checkpoints.join(".last.old")).expect("renamed");
-    std::fs::create_dir(checkpoints.join(".last.1")).expect("made");
-    for out in [&whole, &out] {
-        new(&recipe, out, true).expect("resumed").execute(&mut Silent).expect("trained");
-    }
+    std::fs::remove_dir_all(checkpoints.join("last.previous")).expect("removed");
+    std::fs::rename(checkpoints.join("last"), checkpoints.join(".last.new")).expect("renamed");
+    Trained::open(&out, &Device::Cpu).expect("what is found can be opened");
+    assert!(checkpoints.join(".last.new").exists(), "opening changes nothing");
+    new(&recipe, &out, true).expect("resumed").execute(&mut Silent).expect("trained");
     assert_eq!(hash(&out, "model.safetensors"), hash(&whole, "model.safetensors"));
 }
 
@@ -167,6 +191,25 @@ fn a_finished_run_opens_and_answers() {
     assert!(error.contains("did you mean `topic`?") && error.contains("topic, mood, tags"), "{error}");
     let error = Trained::open(&folder.path().join("none"), &Device::Cpu).err().expect("no run").to_string();
     assert!(error.contains("not a run folder"), "{error}");
+}
+
+#[test]
+fn threads_that_share_a_model_get_the_bits_that_one_gets() {
+    let folder = tempfile::tempdir().expect("a folder");
+    run(&recipe(&["weighting.rule=nash"]), folder.path());
+    let trained = Trained::open(folder.path(), &Device::Cpu).expect("a run");
+    let texts: Vec<Texts> =
+        (0..40).map(|row| Texts::One(["suba", "sube", "moba", "fi"][..1 + row % 4].join(" "))).collect();
+    let names = ["topic", "mood", "tags"];
+    let answers = |name: &str| trained.answer(trained.task(name).expect("a task").0, &texts).expect("answers");
+    let alone = names.map(answers);
+    let together: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..6).map(|at| scope.spawn(move || answers(names[at % 3]))).collect();
+        threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
+    });
+    for (at, answers) in together.iter().enumerate() {
+        assert_eq!(*answers, alone[at % 3], "thread {at}");
+    }
 }
 
 #[test]

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use candle_core::Device;
 use mtl_sharing::STRATEGIES;
-use mtl_train::{Recipe, Trained, headline, judged_truths};
+use mtl_train::{Assembled, Observer, Recipe, Trained, headline, judged_truths};
 
-use crate::tiny::{assembled, hash, recipe, run, run_with_a_break, states};
+use crate::tiny::{assembled, hash, new, recipe, run, run_with_a_break, states};
 
 /// What a strategy needs to fit into an encoder that is smaller than any real one.
 const FITTED: &[(&str, &str)] = &[("single-small", "sharing.tolerance=0.5")];
@@ -45,6 +45,28 @@ fn every_strategy_trains_goes_on_bit_for_bit_and_opens_as_it_was() {
             .collect();
         let dev: BTreeMap<String, f64> = report.tasks.iter().map(|(task, report)| (task.clone(), report.dev)).collect();
         assert_eq!(scores, dev, "{name}");
+    }
+}
+
+/// Notes how much is kept for later gradients, before every step and after the last.
+#[derive(Default)]
+struct Kept(Vec<usize>);
+
+impl Observer for Kept {
+    fn measure(&mut self, _step: usize, _of: usize, assembled: &Assembled) -> anyhow::Result<()> {
+        self.0.push(assembled.trainer.pooled_values());
+        Ok(())
+    }
+}
+
+#[test]
+fn no_strategy_makes_the_pool_of_gradient_buffers_grow() {
+    for strategy in STRATEGIES {
+        let (folder, mut kept) = (tempfile::tempdir().expect("a folder"), Kept::default());
+        let recipe = tiny(strategy.name, &["train.steps=12", "evaluation.test=sealed"]);
+        new(&recipe, folder.path(), false).expect("a run").execute(&mut kept).expect("trained");
+        let (fourth, twelfth) = (kept.0[4], kept.0[12]);
+        assert_eq!(fourth, twelfth, "{}: values kept, step by step: {:?}", strategy.name, kept.0);
     }
 }
 
