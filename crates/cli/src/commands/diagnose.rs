@@ -21,7 +21,7 @@ use crate::{Context, Overrides};
 
 /// Train for a while and measure the interactions between tasks: gradient conflict, affinity, similarity of states.
 ///
-/// A measurement costs DRAWS·K forwards and backwards and K² + K forwards beside the step, for K tasks.
+/// A measurement costs MINI_BATCHES·K forwards and backwards and K² + K forwards beside the step, for K tasks.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  {program} diagnose embedded --set optimizer.rate=1e-3\n  \
     {program} diagnose default --steps 100 --every 10 --set sharing.strategy=soft --json")]
