@@ -186,7 +186,7 @@ impl Params {
     fn check(&self, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
         let mut shapes: BTreeMap<String, &[usize]> = BTreeMap::new();
         for param in self.iter() {
-            let named = |name: &String| format!("{}/{name}", param.owner());
+            let named = |name: &String| format!("{}/{name}", param.prefix());
             shapes.extend(param.layout.entries().iter().map(|entry| (named(&entry.name), entry.shape.as_slice())));
         }
         for (name, shape) in &shapes {
