@@ -55,7 +55,7 @@ pub struct Leak {
 /// Scores every kept evaluation of a run on test; `looks.json` in its folder.
 pub(super) fn look_back(folder: &Path, finished: &Finished, located: &Located) -> Result<()> {
     let mut seen = Vec::new();
-    for look in &finished.looks {
+    for look in &finished.evaluations {
         let trained = Trained::open_at(folder, &format!("step-{}", look.step), &Device::Cpu)?;
         let scores = test_scores(&trained, located)?;
         let mean = |of: fn(&[f64; 3]) -> f64| scores.iter().map(of).sum::<f64>() / scores.len().max(1) as f64;

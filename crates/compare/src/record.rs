@@ -61,7 +61,7 @@ fn task(index: usize, answered: &Answered, finished: &Finished, steps: &[Step]) 
     let test = scores(|scores| scores.test);
     let look = |of: fn(&mtl_train::EvaluationPoint) -> &Vec<f64>| -> Curve {
         let point = |look: &mtl_train::EvaluationPoint| Some(Point { step: look.step, value: *of(look).get(index)? });
-        Curve(finished.looks.iter().filter_map(point).collect())
+        Curve(finished.evaluations.iter().filter_map(point).collect())
     };
     let series = |of: fn(&Step) -> &Vec<Option<f64>>| -> Curve {
         let point = |step: &Step| {

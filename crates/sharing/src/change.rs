@@ -1,6 +1,7 @@
 //! How the structure of a model changes in training: through one door, which keeps parameters, owners and optimizer
 //! moments together.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use candle_core::{Result, Var};
@@ -112,14 +113,14 @@ fn owned(name: &str, tasks: &TaskSet) -> Result<()> {
     Ok(())
 }
 
-/// A structure as a checkpoint keeps it: the topology, and the layouts of the parameters, so that those which appeared
-/// in training can be made again before any weight is read.
+/// A structure as a checkpoint keeps it: the topology, and the layouts of its parameters, so that those which a model
+/// lacks (they appeared in training, or have gone since) can be made again before any weight is read.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Structure {
     /// Who owns what.
     pub topology: Topology,
-    /// The layouts of parameters that were not there when the model was built, by their names.
-    pub layouts: std::collections::BTreeMap<String, SavedLayout>,
+    /// The layouts of the parameters, by their names.
+    pub layouts: BTreeMap<String, SavedLayout>,
 }
 
 /// A [`Layout`] as a file keeps it.
@@ -150,14 +151,13 @@ impl SavedLayout {
 
 impl Structure {
     /// The structure of a model.
-    pub(crate) fn of(params: &Params, topology: &Topology, built: &std::collections::BTreeSet<String>) -> Self {
-        let added = params.iter().filter(|param| !built.contains(param.name()));
-        let layouts = added.map(|param| (param.name().to_string(), SavedLayout::of(param))).collect();
+    pub(crate) fn of(params: &Params, topology: &Topology) -> Self {
+        let layouts = params.iter().map(|param| (param.name().to_string(), SavedLayout::of(param))).collect();
         Self { topology: topology.clone(), layouts }
     }
 
-    /// Makes `params` the parameters of this structure: those that it lacks go, those that appeared are zeros until
-    /// their weights are read.
+    /// Makes `params` the parameters of this structure: those that are not in it go, those that are missing are zeros
+    /// until their weights are read.
     ///
     /// # Errors
     /// If it needs a parameter whose layout is not known.

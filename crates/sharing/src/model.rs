@@ -36,8 +36,6 @@ pub struct Model {
     pub tasks: Vec<TaskShape>,
     /// Their heads.
     pub heads: Heads,
-    /// Names of the parameters that were there before the first step.
-    built: BTreeSet<String>,
 }
 
 /// The heads of all tasks, in the recipe's order.
@@ -106,8 +104,7 @@ impl Model {
         let mut context =
             BuildContext::new(pretrained, encoder.clone(), (&tasks, &heads), &mut params, &mut topology, named);
         let sharing = (strategy.build)(section, &mut context)?;
-        let built = params.iter().map(|param| param.name().to_string()).collect();
-        Ok(Self { params, topology, encoder, sharing, tasks, heads: Heads(heads), built })
+        Ok(Self { params, topology, encoder, sharing, tasks, heads: Heads(heads) })
     }
 
     /// The logits of `task`, see [`Heads::logits`].
@@ -143,7 +140,7 @@ impl Model {
 
     /// What a checkpoint keeps of the structure, to be restored before any weight.
     pub fn structure(&self) -> Structure {
-        Structure::of(&self.params, &self.topology, &self.built)
+        Structure::of(&self.params, &self.topology)
     }
 
     /// Takes on a structure that a checkpoint kept: its parameters, their owners, and the strategy's use of them. The

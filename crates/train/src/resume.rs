@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 use candle_core::Tensor;
+use mtl_sharing::Structure;
 use serde::{Deserialize, Serialize};
 
 use crate::run::EvaluationPoint;
@@ -32,7 +33,7 @@ pub(crate) struct RunState {
     /// Each task's best headline score on dev so far; empty unless `evaluation.keep` is `each`.
     #[serde(default)]
     pub(crate) bests: Vec<f64>,
-    /// Looks at dev since then.
+    /// Evaluations since then.
     pub(crate) stale: usize,
     /// Seconds spent, and real tokens seen.
     pub(crate) seconds: f64,
@@ -40,9 +41,9 @@ pub(crate) struct RunState {
     /// Processor seconds spent, on all threads.
     #[serde(default)]
     pub(crate) cpu_seconds: f64,
-    /// Every look at dev so far.
-    #[serde(default)]
-    pub(crate) looks: Vec<EvaluationPoint>,
+    /// Every evaluation on dev so far.
+    #[serde(default, alias = "looks")]
+    pub(crate) evaluations: Vec<EvaluationPoint>,
     /// How often each outcome of the weighting rule occurred.
     pub(crate) outcomes: BTreeMap<String, usize>,
     /// State of each weighting rule, by its label.
@@ -57,6 +58,8 @@ pub(crate) struct RunState {
 pub(crate) const LAST: &str = "last";
 const MANIFEST: &str = "manifest.json";
 const STATE: &str = "state.json";
+/// Who owns which parameter, which is restored before any weight.
+const STRUCTURE: &str = "structure.json";
 
 /// Saves the whole state of a run as `folder`/`name`.
 ///
@@ -71,6 +74,7 @@ pub(crate) fn save(folder: &Path, name: &str, trainer: &Trainer, state: &RunStat
         ("model.safetensors", tensor_bytes(&model)?),
         ("optimizer.safetensors", tensor_bytes(&trainer.optimizer.state()?)?),
         ("sharing.safetensors", tensor_bytes(&trainer.model.sharing.state()?)?),
+        (STRUCTURE, serde_json::to_vec(&trainer.model.structure())?),
         (STATE, serde_json::to_vec(&state)?),
     ];
     folder::write(folder, name, &files, &mut || Ok(()))
@@ -128,8 +132,15 @@ pub(crate) fn restore(checkpoint: &Path, trainer: &mut Trainer) -> Result<RunSta
 }
 
 fn load(checkpoint: &Path, trainer: &mut Trainer) -> Result<RunState> {
-    let path = checkpoint.join(STATE);
+    let path = state_file(checkpoint);
     let state: RunState = serde_json::from_slice(&std::fs::read(&path)?).with_context(|| path.display().to_string())?;
+    let structure = checkpoint.join(STRUCTURE);
+    // Checkpoints of before the structure could change have the one that the model is built with.
+    if structure.exists() {
+        let saved: Structure = serde_json::from_slice(&std::fs::read(&structure)?)
+            .with_context(|| structure.display().to_string())?;
+        trainer.restructure(&saved).with_context(|| structure.display().to_string())?;
+    }
     trainer.model.params.assign(&read_tensors(&checkpoint.join("model.safetensors"))?)?;
     trainer.optimizer.restore(&read_tensors(&checkpoint.join("optimizer.safetensors"))?)?;
     trainer.model.sharing.restore(&read_tensors(&checkpoint.join("sharing.safetensors"))?, state.phase)?;
@@ -139,6 +150,12 @@ fn load(checkpoint: &Path, trainer: &mut Trainer) -> Result<RunState> {
         group.rule.restore(state).map_err(|error| anyhow!("{}: {error}", checkpoint.display()))?;
     }
     Ok(state)
+}
+
+/// Where `checkpoint` says where the run stood; older ones call the file otherwise.
+fn state_file(checkpoint: &Path) -> PathBuf {
+    let path = checkpoint.join(STATE);
+    if path.exists() { path } else { checkpoint.join("standing.json") }
 }
 
 /// Lower-case hexadecimal digits of `bytes`.

@@ -65,7 +65,7 @@ pub struct Finished {
     /// Its answers, task by task in the recipe's order: to test, or to dev if test is sealed.
     pub answered: Vec<Answered>,
     /// Every look at dev, in order.
-    pub looks: Vec<EvaluationPoint>,
+    pub evaluations: Vec<EvaluationPoint>,
     /// Processor seconds of training, on all threads.
     pub cpu_seconds: f64,
     /// Milliseconds to answer one text on its own, mean over tasks and a sample of dev.
@@ -192,7 +192,7 @@ impl Run {
         }
         let (report, answers, run) = self.finish()?;
         let (answered, latency_ms) = (run.answered(answers), run.latency()?);
-        Ok(Some(Finished { report, answered, looks: run.state.looks, cpu_seconds: run.state.cpu_seconds, latency_ms }))
+        Ok(Some(Finished { report, answered, evaluations: run.state.evaluations, cpu_seconds: run.state.cpu_seconds, latency_ms }))
     }
 
     /// The report of a run that is over, so that going on with it does not open the test split once more.
@@ -296,7 +296,7 @@ impl Run {
         }
         let look = self.scores()?;
         let scores = self.named(&look.dev);
-        self.state.looks.push(look);
+        self.state.evaluations.push(look);
         if self.recipe.evaluation.keep_looks {
             self.save(&format!("step-{}", self.state.step))?;
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Result, bail};
 use candle_core::Tensor;
 use mtl_nash::Gram;
-use mtl_sharing::{Change, Model, StepView};
+use mtl_sharing::{Change, Model, StepView, Structure};
 use mtl_task::{Progress, TaskBatch, TaskId};
 
 use crate::dev::{Dev, DevSplits};
@@ -78,6 +78,16 @@ impl Trainer {
         let before = std::mem::take(&mut self.groups);
         self.groups = WeightingGroup::all(&self.recipe, &self.model, before)?;
         self.layout = UpdateLayout::of(&self.recipe, &self.model, &self.groups)?;
+        Ok(())
+    }
+
+    /// Takes on a structure that a checkpoint kept, before its weights are read.
+    pub(crate) fn restructure(&mut self, saved: &Structure) -> Result<()> {
+        let before = self.model.topology.clone();
+        self.model.restructure(saved)?;
+        if self.model.topology != before {
+            self.regroup()?;
+        }
         Ok(())
     }
 

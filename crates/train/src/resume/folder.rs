@@ -181,7 +181,7 @@ struct Age {
 
 /// One that cannot be read counts as new, so that it is missed aloud and not passed over.
 fn age(checkpoint: &Path) -> Age {
-    let text = fs::read_to_string(checkpoint.join(STATE)).unwrap_or_default();
+    let text = fs::read_to_string(super::state_file(checkpoint)).unwrap_or_default();
     serde_json::from_str(&text).unwrap_or(Age { step: usize::MAX, phase: usize::MAX })
 }
 

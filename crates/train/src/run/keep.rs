@@ -15,7 +15,7 @@ use crate::store::{read_tensors, write_tensors};
 impl Run {
     /// Writes down the parameters of every task that the last look found better than before.
     pub(super) fn keep_each(&mut self) -> Result<()> {
-        let Some(look) = self.state.looks.last() else { return Ok(()) };
+        let Some(look) = self.state.evaluations.last() else { return Ok(()) };
         let scores = look.dev.clone();
         self.state.bests.resize(scores.len(), f64::NEG_INFINITY);
         for (task, score) in scores.into_iter().enumerate() {

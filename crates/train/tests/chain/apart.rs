@@ -90,9 +90,9 @@ fn each_task_keeps_the_step_that_was_best_for_it() {
     let mut steps = Vec::new();
     for (index, name) in recipe.tasks.iter().enumerate() {
         let task = &finished.report.tasks[name];
-        let best = finished.looks.iter().map(|look| look.dev[index]).fold(f64::NEG_INFINITY, f64::max);
+        let best = finished.evaluations.iter().map(|look| look.dev[index]).fold(f64::NEG_INFINITY, f64::max);
         assert_eq!(task.metrics[&task.headline].dev, best, "{name}");
-        steps.extend(finished.looks.iter().find(|look| look.dev[index] == best).map(|look| look.step));
+        steps.extend(finished.evaluations.iter().find(|look| look.dev[index] == best).map(|look| look.step));
     }
     assert!(steps.iter().any(|step| *step != steps[0]), "one step was the best for all: {steps:?}");
     assert_eq!(finished.report.best_step, None);

@@ -117,7 +117,7 @@ pub(crate) fn hash(out: &Path, file: &str) -> String {
 
 /// The states of the rules in the last checkpoint in `out`.
 pub(crate) fn states(out: &Path) -> serde_json::Value {
-    let text = std::fs::read_to_string(out.join("checkpoints/last/standing.json")).expect("a checkpoint");
+    let text = std::fs::read_to_string(out.join("checkpoints/last/state.json")).expect("a checkpoint");
     serde_json::from_str::<serde_json::Value>(&text).expect("JSON")["rules"].take()
 }
 
