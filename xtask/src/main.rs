@@ -7,6 +7,6 @@ use mtl_cli::{Context, Registries};
 fn main() -> ExitCode {
     let program = xtask::program();
     let arguments: xtask::Arguments = mtl_cli::parse(&program);
-    let context = Context { registries: Registries::default(), program };
+    let context = Context { registries: Default::default(), program };
     mtl_cli::end(arguments.run(&context), &context.program)
 }

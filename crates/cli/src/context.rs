@@ -1,13 +1,14 @@
 //! What every command is given: the registries, and who it is.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::Registries;
 
 /// What a command works with.
 pub struct Context {
     /// The members that recipes may name.
-    pub registries: Registries,
+    pub registries: Arc<Registries>,
     /// The program that runs.
     pub program: Program,
 }

@@ -11,10 +11,10 @@ mod context;
 pub mod device;
 pub mod locate;
 pub mod output;
-mod registries;
 mod watch;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser};
 
@@ -22,7 +22,7 @@ pub use assets::differing;
 pub use checkout::checkout;
 pub use commands::Command;
 pub use context::{Context, Program};
-pub use registries::Registries;
+pub use mtl_train::Registries;
 
 /// Multi-task learning over pretrained BERT-style encoders.
 #[derive(Debug, Parser)]
@@ -36,7 +36,7 @@ pub struct Arguments {
 pub fn run(registries: Registries) -> ExitCode {
     let program = Program::from_arguments();
     let arguments: Arguments = parse(&program);
-    let context = Context { registries, program };
+    let context = Context { registries: Arc::new(registries), program };
     end(arguments.command.run(&context), &context.program)
 }
 

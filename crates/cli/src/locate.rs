@@ -11,7 +11,7 @@ use mtl_compare::paths::{anchored_overrides, anchored_recipe, is_path};
 use mtl_compare::{Document, Library, Unavailable};
 use mtl_data::manifest::{DatasetManifest, ModelManifest, Source};
 use mtl_hub::Fetcher;
-use mtl_train::{Located, LocatedDataset, LocatedModel, Recipe};
+use mtl_train::{Located, LocatedDataset, LocatedModel, Recipe, Registries};
 use sha2::{Digest, Sha256};
 
 use crate::checkout::cache;
@@ -171,9 +171,9 @@ pub struct Given {
 ///
 /// # Errors
 /// If there is none, or it is malformed.
-pub fn recipe(name: &str, set: &[String]) -> Result<Given> {
+pub fn recipe(registries: &Arc<Registries>, name: &str, set: &[String]) -> Result<Given> {
     let Document { name, location, folder, text } = find(Kind::Recipe, name)?.document;
-    let (recipe, dropped) = Recipe::parse(&location, &text, &anchored_overrides(set, Path::new("")))?;
+    let (recipe, dropped) = Recipe::parse(registries, &location, &text, &anchored_overrides(set, Path::new("")))?;
     dropped.iter().for_each(|dropped| output::note(&dropped.to_string()));
     Ok(Given { name, recipe: anchored_recipe(&recipe, &folder) })
 }
@@ -184,6 +184,7 @@ pub struct Files {
     pub fetcher: Fetcher,
     /// Whether the cache is of this checkout alone.
     own: bool,
+    registries: Arc<Registries>,
 }
 
 impl Files {
@@ -191,11 +192,11 @@ impl Files {
     ///
     /// # Errors
     /// If there is no place for a cache.
-    pub fn new(offline: bool) -> Result<Self> {
+    pub fn new(registries: &Arc<Registries>, offline: bool) -> Result<Self> {
         let (cache, own) = cache()?;
         let mut fetcher = Fetcher::from_environment(cache, offline);
         fetcher.watch = Arc::new(Fetching::detect());
-        Ok(Self { fetcher, own })
+        Ok(Self { fetcher, own, registries: registries.clone() })
     }
 
     /// The model that `name` means, fetched.
@@ -227,6 +228,10 @@ impl Files {
 }
 
 impl Library for Files {
+    fn registries(&self) -> Arc<Registries> {
+        self.registries.clone()
+    }
+
     fn recipe(&self, name: &str) -> Result<Document> {
         Ok(find(Kind::Recipe, name)?.document)
     }

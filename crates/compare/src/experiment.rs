@@ -4,9 +4,10 @@ mod arms;
 mod table;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use mtl_train::Recipe;
+use mtl_train::{Recipe, Registries};
 
 use crate::paths::{anchored, anchored_overrides, anchored_recipe, task_name};
 use crate::{Document, Library};
@@ -27,6 +28,8 @@ pub struct Experiment {
     base: Document,
     /// Overrides of every run: the experiment's own, then those of the command line.
     set: Vec<String>,
+    /// What names in recipes mean.
+    registries: Arc<Registries>,
 }
 
 impl Experiment {
@@ -49,8 +52,9 @@ impl Experiment {
         all.extend(anchored_overrides(&flattened(&table.set), folder));
         all.extend(anchored_overrides(set, "".as_ref()));
         let (name, title, folder) = (name.to_string(), title.clone(), folder.clone());
-        let found = Self { name, title, table, folder, base, set: all };
-        let (recipe, _) = Recipe::parse(&found.base.location, &found.base.text, &found.set)
+        let registries = library.registries();
+        let found = Self { name, title, table, folder, base, set: all, registries };
+        let (recipe, _) = Recipe::parse(&found.registries, &found.base.location, &found.base.text, &found.set)
             .with_context(|| format!("{location}: the base recipe with the experiment's [set]"))?;
         let tasks: Vec<String> = recipe.tasks.iter().map(|task| task_name(task)).collect();
         if let Some(main) = &found.table.main
@@ -72,7 +76,7 @@ impl Experiment {
     /// If it is a cell of the grid that cannot be.
     pub(super) fn resolved(&self, overrides: &[String]) -> Result<Recipe> {
         let all = [&self.set[..], overrides].concat();
-        let (recipe, _) = Recipe::parse(&self.base.location, &self.base.text, &all)?;
+        let (recipe, _) = Recipe::parse(&self.registries, &self.base.location, &self.base.text, &all)?;
         // Overrides are anchored already, so what is relative is the base recipe's.
         Ok(anchored_recipe(&recipe, &self.base.folder))
     }

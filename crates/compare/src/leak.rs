@@ -16,7 +16,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use candle_core::Device;
 use mtl_data::{Example, LoadOptions, TestKey};
-use mtl_train::{Finished, Located, Trained, headline, judged_truths, write_atomically};
+use mtl_train::{Finished, Located, Recipe, Trained, headline, judged_truths, write_atomically};
 use serde::{Deserialize, Serialize};
 
 use super::{Arm, Plan, Planned, Purpose};
@@ -53,10 +53,10 @@ pub struct Leak {
 }
 
 /// Scores every kept evaluation of a run on test; `looks.json` in its folder.
-pub(super) fn look_back(folder: &Path, finished: &Finished, located: &Located) -> Result<()> {
+pub(super) fn look_back(recipe: &Recipe, folder: &Path, finished: &Finished, located: &Located) -> Result<()> {
     let mut seen = Vec::new();
     for look in &finished.evaluations {
-        let trained = Trained::open_at(folder, &format!("step-{}", look.step), &Device::Cpu)?;
+        let trained = Trained::open_at(&recipe.registries, folder, &format!("step-{}", look.step), &Device::Cpu)?;
         let scores = test_scores(&trained, located)?;
         let mean = |of: fn(&[f64; 3]) -> f64| scores.iter().map(of).sum::<f64>() / scores.len().max(1) as f64;
         seen.push(Seen {

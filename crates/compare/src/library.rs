@@ -2,9 +2,10 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::Result;
-use mtl_train::{Located, Recipe};
+use mtl_train::{Located, Recipe, Registries};
 
 /// The text of a recipe or an experiment, and where it was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +22,9 @@ pub struct Document {
 
 /// Finds what recipes and experiments name.
 pub trait Library {
+    /// What names in recipes mean.
+    fn registries(&self) -> Arc<Registries>;
+
     /// The recipe that `name` means: a shipped one, or the path of one.
     ///
     /// # Errors

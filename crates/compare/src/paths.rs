@@ -135,7 +135,7 @@ mod tests {
         let root = folder.path().canonicalize().expect("a path");
         std::fs::write(root.join("task.toml"), "").expect("written");
         let text = "tasks = [\"task.toml\"]\ncheckpoint = \"embedded\"\n";
-        let (recipe, _) = Recipe::parse("x", text, &[]).expect("a recipe");
+        let (recipe, _) = Recipe::parse(&Default::default(), "x", text, &[]).expect("a recipe");
         let out = root.join("runs/first");
         let written = written_recipe(&anchored_recipe(&recipe, &root), &out);
         assert_eq!((written.tasks[0].as_str(), written.checkpoint.as_str()), ("../../task.toml", "embedded"));

@@ -128,7 +128,7 @@ fn finish(
     options: &Options,
     observer: &mut dyn Observer,
 ) -> Result<bool, Failure> {
-    let (recipe, _) = Recipe::parse(&format!("run {}", line.id), &line.recipe, &[])?;
+    let (recipe, _) = Recipe::parse(&library.registries(), &format!("run {}", line.id), &line.recipe, &[])?;
     let located = library.locate(&paths::anchored_recipe(&recipe, folder))?;
     let Some(finished) = opened(line, &recipe, &located, folder, options)?.execute_recorded(observer)? else {
         return Ok(false);
@@ -137,7 +137,7 @@ fn finish(
         return Err(Failure::Lasting(anyhow!("a tuning run opened the test split")));
     }
     if recipe.evaluation.keep_looks {
-        leak::look_back(folder, &finished, &located)?;
+        leak::look_back(&recipe, folder, &finished, &located)?;
     }
     write(line, &recipe, &finished, folder, observer)?;
     Ok(true)

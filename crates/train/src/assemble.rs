@@ -139,7 +139,7 @@ pub fn trainer(
         Precision::F64 => DType::F64,
     };
     let model = Model::build(
-        mtl_sharing::find(&recipe.sharing.name)?,
+        recipe.registries.strategies.find(&recipe.sharing.name)?,
         &recipe.sharing.settings,
         &recipe.head,
         pretrained,

@@ -12,7 +12,7 @@ use mtl_backbone::{Flat, GradientBlock, TaskGradient};
 use mtl_nash::Gram;
 use mtl_sharing::{Model, TaskSet};
 use mtl_task::TaskId;
-use mtl_weighting::{CachedWeights, Class, Jacobian, Outcome, Private, StepInputs, Weighting};
+use mtl_weighting::{CachedWeights, Class, GroupRule, Jacobian, Outcome, Private, StepInputs, Weighting};
 
 use crate::gradients::{Rows, total};
 use crate::recipe::{DecisionScope, Recipe, ScopeName};
@@ -27,7 +27,7 @@ pub(crate) struct WeightingGroup {
     observed: BTreeSet<String>,
     /// The parameters that its weights apply to.
     pub(crate) weighted: BTreeSet<String>,
-    pub(crate) rule: Weighting,
+    pub(crate) rule: GroupRule,
 }
 
 /// The gradients of a step, mini-batch after mini-batch.
@@ -80,18 +80,38 @@ impl WeightingGroup {
     /// The decisions that `recipe` asks for over the parameters of `model`. What `before` (the groups of an earlier
     /// structure) remembers of a set of tasks goes on in a group of the same tasks; a new set starts from what is known
     /// of its tasks.
-    pub(crate) fn all(recipe: &Recipe, model: &Model, mut before: Vec<Self>) -> Result<Vec<Self>> {
-        let entry = mtl_weighting::find(&recipe.weighting.name).map_err(anyhow::Error::msg)?;
+    pub(crate) fn all(recipe: &Recipe, model: &Model, before: Vec<Self>) -> Result<Vec<Self>> {
+        let entry = recipe.registries.rules.find(&recipe.weighting.name)?;
         let mut groups = Vec::new();
         for Asked { label, tasks, observed, weighted } in asked(recipe, model, entry.class)? {
             let tasks: Vec<TaskId> = tasks.iter().collect();
-            let rule = match before.iter().position(|old| old.label == label && old.tasks == tasks) {
-                Some(at) => before.swap_remove(at).rule,
-                None => (entry.build)(tasks.len(), &recipe.weighting.settings).map_err(anyhow::Error::msg)?,
+            let fresh = || GroupRule::new(entry, &recipe.weighting.settings, &tasks, model.tasks.len());
+            let rule = match nearest(&before, &label, &tasks, &observed) {
+                // Its state goes on, mapped to the tasks of the new group; a group that fell apart is mapped to each part.
+                Some(at) => {
+                    let mut rule = fresh().map_err(anyhow::Error::msg)?;
+                    let old = &before[at];
+                    rule.adopt(&old.rule).map_err(anyhow::Error::msg)?;
+                    rule
+                }
+                None => fresh().map_err(anyhow::Error::msg)?,
             };
             groups.push(Self { label, tasks, observed, weighted, rule });
         }
         Ok(groups)
+    }
+
+    /// Tells the rule the losses of all tasks after the step in which `present` took part, if it asked for them.
+    pub(crate) fn losses_after_step(&mut self, present: &[TaskId], losses: &[f64]) -> Result<()> {
+        let decided: Vec<TaskId> = match self.rule.whole().class() {
+            Class::Losses => self.tasks.clone(),
+            Class::Gram | Class::Jacobian => self.tasks.iter().filter(|task| present.contains(task)).copied().collect(),
+        };
+        if decided.is_empty() || !self.rule.needs().losses_after_step {
+            return Ok(());
+        }
+        let losses: Vec<f64> = decided.iter().map(|task| losses[task.0]).collect();
+        self.rule.step(&decided, |rule| rule.losses_after_step(&losses)).map_err(anyhow::Error::msg)
     }
 
     /// Weighs the gradients of a step. `inputs` are of every task of the model.
@@ -101,20 +121,18 @@ impl WeightingGroup {
     /// present; one alone keeps its gradient.
     pub(crate) fn decide(&mut self, step: &StepGradients, inputs: &StepInputs) -> Result<Decision> {
         let place = |task: &TaskId| step.tasks.iter().position(|present| present == task);
-        let places: Vec<usize> = self.tasks.iter().filter_map(place).collect();
-        if let Weighting::Losses(rule) = &mut self.rule {
-            let mut outcome = rule.weights(inputs);
-            if places.len() < self.tasks.len() {
-                outcome.weights = step.tasks.iter().map(|task| outcome.weights[task.0]).collect();
-                return Ok(Decision { outcome, direction: None, places: (0..step.tasks.len()).collect() });
-            }
-            return Ok(Decision { outcome, direction: None, places });
+        let (present, places): (Vec<TaskId>, Vec<usize>) =
+            self.tasks.iter().filter_map(|task| Some((*task, place(task)?))).unzip();
+        if self.rule.whole().class() == Class::Losses {
+            let outcome = self.rule.step(&self.tasks, |rule| losses_of(rule, inputs)).map_err(anyhow::Error::msg)?;
+            let weights = present.iter().filter_map(|task| outcome.weights.get(task.0).copied()).collect();
+            return Ok(Decision { outcome: Outcome { weights, ..outcome }, direction: None, places });
         }
-        if places.len() < self.tasks.len() || self.weighted.is_empty() {
+        if places.is_empty() || self.weighted.is_empty() || places.len() == 1 && self.tasks.len() > 1 {
             return Ok(Decision::identity(places));
         }
-        let losses: Vec<f64> = self.tasks.iter().map(|task| inputs.loss(task.0)).collect();
-        let likelihood: Vec<_> = self.tasks.iter().map(|task| inputs.likelihood(task.0)).collect();
+        let losses: Vec<f64> = present.iter().map(|task| inputs.loss(task.0)).collect();
+        let likelihood: Vec<_> = present.iter().map(|task| inputs.likelihood(task.0)).collect();
         let everyone = self.tasks.len() == inputs.losses.len();
         let key = if everyone { inputs.key } else { inputs.key.named(&self.label) };
         let inputs = StepInputs { losses: &losses, likelihood: &likelihood, key, ..*inputs };
@@ -130,30 +148,52 @@ impl WeightingGroup {
             let parts: Vec<Gram> = parts.map(|part| among(part, &chosen)).collect();
             total(chosen.len(), parts.iter())
         };
-        if let Some(cached) = self.rule.cached(inputs.progress) {
+        if let Some(cached) = self.rule.cached(&present, inputs.progress).map_err(anyhow::Error::msg)? {
             let outcome = reuse(cached, &partial(&self.weighted));
             return Ok(Decision { outcome, direction: None, places });
         }
-        Ok(match &mut self.rule {
-            Weighting::Losses(_) => Decision::identity(places),
-            Weighting::Gram(rule) => {
-                Decision { outcome: rule.weights(&partial(&self.observed), &inputs), direction: None, places }
-            }
-            Weighting::Jacobian(rule) => {
-                let lengths: BTreeMap<String, usize> = (self.observed.iter())
-                    .filter_map(|name| step.lengths.get(name).map(|length| (name.clone(), *length)))
-                    .collect();
-                let rows: Vec<&TaskGradient> = chosen.iter().map(|&row| step.rows[row]).collect();
-                let mini_batches: Vec<Rows> =
-                    rows.chunks(places.len().max(1)).map(|rows| Rows::new(rows, &lengths)).collect();
-                let mini_batches: Vec<&dyn Jacobian> = mini_batches.iter().map(|rows| rows as _).collect();
-                let mut direction = Direction::zeros(&lengths, step.dtype)?;
-                let write = &mut |start: usize, values: &[f64]| direction.write(start, values);
-                let outcome = rule.direction(&mini_batches, &inputs, write);
-                Decision { outcome, direction: Some(direction.row), places }
-            }
-        })
+        let observed = &self.observed;
+        let decide = |rule: &mut Weighting| -> Result<(Outcome, Option<TaskGradient>)> {
+            Ok(match rule {
+                Weighting::Losses(rule) => (rule.weights(&inputs), None),
+                Weighting::Gram(rule) => (rule.weights(&partial(observed), &inputs), None),
+                Weighting::Jacobian(rule) => {
+                    let lengths: BTreeMap<String, usize> = (observed.iter())
+                        .filter_map(|name| step.lengths.get(name).map(|length| (name.clone(), *length)))
+                        .collect();
+                    let rows: Vec<&TaskGradient> = chosen.iter().map(|&row| step.rows[row]).collect();
+                    let mini_batches: Vec<Rows> =
+                        rows.chunks(places.len().max(1)).map(|rows| Rows::new(rows, &lengths)).collect();
+                    let mini_batches: Vec<&dyn Jacobian> = mini_batches.iter().map(|rows| rows as _).collect();
+                    let mut direction = Direction::zeros(&lengths, step.dtype)?;
+                    let write = &mut |start: usize, values: &[f64]| direction.write(start, values);
+                    let outcome = rule.direction(&mini_batches, &inputs, write);
+                    (outcome, Some(direction.row))
+                }
+            })
+        };
+        let (outcome, direction) = self.rule.step(&present, decide).map_err(anyhow::Error::msg)??;
+        Ok(Decision { outcome, direction, places })
     }
+}
+
+fn losses_of(rule: &mut Weighting, inputs: &StepInputs) -> Outcome {
+    match rule {
+        Weighting::Losses(rule) => rule.weights(inputs),
+        Weighting::Gram(_) | Weighting::Jacobian(_) => Outcome::exact(vec![1.; inputs.losses.len()]),
+    }
+}
+
+/// The group of an earlier structure whose state a new group continues: the one of the same name and tasks, else the one
+/// over most of its parameters, or of most of its tasks; none if there is nothing in common.
+fn nearest(before: &[WeightingGroup], label: &str, tasks: &[TaskId], observed: &BTreeSet<String>) -> Option<usize> {
+    let common = |old: &WeightingGroup| {
+        let met = old.tasks.iter().filter(|task| tasks.contains(task)).count();
+        (old.label == label && old.tasks == tasks, old.observed.intersection(observed).count(), met)
+    };
+    let known = (0..before.len()).filter(|&at| common(&before[at]).2 > 0);
+    // The first of equals.
+    known.rev().max_by_key(|&at| common(&before[at]))
 }
 
 /// The decisions that a structure asks for.
@@ -217,7 +257,7 @@ fn among(gram: &Gram, chosen: &[usize]) -> Gram {
 
 /// Weights that still hold, clipped to the rule's norm by this step's gradients.
 fn reuse(cached: CachedWeights, gram: &Gram) -> Outcome {
-    let norm = gram.quadratic(cached.weights).max(0.).sqrt();
+    let norm = gram.quadratic(&cached.weights).max(0.).sqrt();
     let clip = cached.max_norm.filter(|bound| norm > *bound).map_or(1., |bound| bound / norm);
     let mut outcome = Outcome::exact(cached.weights.iter().map(|weight| weight * clip).collect());
     outcome.clip = clip;

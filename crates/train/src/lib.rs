@@ -15,6 +15,7 @@ mod groups;
 mod observer;
 pub mod optim;
 mod recipe;
+mod registries;
 mod resume;
 mod run;
 pub mod schedule;
@@ -34,6 +35,7 @@ pub use recipe::{
     DecisionScope, Dropped, EncoderPath, Evaluation, Keep, Member, Precision, Recipe, Schedule, ScopeName, StepKind,
     Test, Train,
 };
+pub use registries::Registries;
 pub use run::{Answered, Ended, EvaluationPoint, Finished, Run, RunOptions};
 pub use step::{StepReport, Trainer};
 pub use store::{read_tensors, write_atomically, write_tensors};

@@ -5,6 +5,7 @@ mod document;
 mod overrides;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use mtl_sharing::HeadSettings;
@@ -15,6 +16,7 @@ use serde_json::Value;
 pub use overrides::Dropped;
 
 use crate::control::Control;
+use crate::registries::Registries;
 
 /// A member of a registry and its settings, such as `strategy = "hard"` with its keys.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,6 +30,8 @@ pub struct Member {
 /// A checked recipe: every key is known, every default written out.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recipe {
+    /// What its names mean.
+    pub registries: Arc<Registries>,
     /// Dataset names, or paths of dataset manifests.
     pub tasks: Vec<String>,
     /// A model name, or the path of a model manifest.
@@ -291,15 +295,20 @@ impl Train {
 }
 
 impl Recipe {
-    /// Reads the recipe `text`, called `name` in messages, with `overrides` of the form `section.key=value` applied.
+    /// Reads the recipe `text`, called `name` in messages, by the members of `registries`, with `overrides` of the form `section.key=value` applied.
     ///
     /// # Errors
     /// If it is no TOML, has an unknown key (named with line, column and the nearest known), a value of the wrong
     /// type, or asks for something that cannot be (with reason and remedy).
-    pub fn parse(name: &str, text: &str, overrides: &[String]) -> Result<(Self, Vec<Dropped>)> {
+    pub fn parse(
+        registries: &Arc<Registries>,
+        name: &str,
+        text: &str,
+        overrides: &[String],
+    ) -> Result<(Self, Vec<Dropped>)> {
         let mut document = document::Document::parse(name, text)?;
         let dropped = overrides::apply(&mut document, overrides)?;
-        let recipe = check::recipe(&document)?;
+        let recipe = check::recipe(&document, registries)?;
         Ok((recipe, dropped))
     }
 

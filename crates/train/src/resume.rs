@@ -137,8 +137,8 @@ fn load(checkpoint: &Path, trainer: &mut Trainer) -> Result<RunState> {
     let structure = checkpoint.join(STRUCTURE);
     // Checkpoints of before the structure could change have the one that the model is built with.
     if structure.exists() {
-        let saved: Structure = serde_json::from_slice(&std::fs::read(&structure)?)
-            .with_context(|| structure.display().to_string())?;
+        let saved: Structure =
+            serde_json::from_slice(&std::fs::read(&structure)?).with_context(|| structure.display().to_string())?;
         trainer.restructure(&saved).with_context(|| structure.display().to_string())?;
     }
     trainer.model.params.assign(&read_tensors(&checkpoint.join("model.safetensors"))?)?;

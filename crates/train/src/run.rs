@@ -192,7 +192,13 @@ impl Run {
         }
         let (report, answers, run) = self.finish()?;
         let (answered, latency_ms) = (run.answered(answers), run.latency()?);
-        Ok(Some(Finished { report, answered, evaluations: run.state.evaluations, cpu_seconds: run.state.cpu_seconds, latency_ms }))
+        Ok(Some(Finished {
+            report,
+            answered,
+            evaluations: run.state.evaluations,
+            cpu_seconds: run.state.cpu_seconds,
+            latency_ms,
+        }))
     }
 
     /// The report of a run that is over, so that going on with it does not open the test split once more.

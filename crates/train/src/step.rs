@@ -75,7 +75,7 @@ impl Trainer {
     /// # Errors
     /// If the recipe's rule or optimizer cannot be built.
     pub fn new(recipe: &Recipe, model: Model, tasks: Vec<Box<dyn Task>>) -> Result<Self> {
-        let optimizer = (crate::optim::find(&recipe.optimizer.name)?.build)(&recipe.optimizer.settings)?;
+        let optimizer = (recipe.registries.optimizers.find(&recipe.optimizer.name)?.build)(&recipe.optimizer.settings)?;
         let mut trainer = Self {
             layout: UpdateLayout::default(),
             known: vec![None; tasks.len()],
@@ -88,7 +88,7 @@ impl Trainer {
             accumulate: recipe.train.accumulate,
             key: Key::new(recipe.train.seed),
             pool: BufferPool::default(),
-            class: mtl_weighting::find(&recipe.weighting.name).map_err(anyhow::Error::msg)?.class,
+            class: recipe.registries.rules.find(&recipe.weighting.name)?.class,
             recipe: recipe.clone(),
             audit_due: false,
         };
@@ -146,7 +146,8 @@ impl Trainer {
         if self.groups.iter().any(|group| group.rule.needs().losses_after_step) {
             let after = self.losses(learnt, progress.step)?;
             let losses = self.losses_of_all_tasks(learnt, &after);
-            self.groups.iter_mut().for_each(|group| group.rule.losses_after_step(&losses));
+            let present: Vec<TaskId> = learnt.iter().map(|batch| batch.task).collect();
+            self.groups.iter_mut().try_for_each(|group| group.losses_after_step(&present, &losses))?;
         }
         report.tokens = learnt.iter().map(|batch| batch.tokens.real_tokens()).sum();
         Ok(report)

@@ -1,6 +1,7 @@
 //! A finished run, opened to answer.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use candle_core::Device;
@@ -15,6 +16,7 @@ use serde_json::Value;
 use crate::assemble::{computing, trainer};
 use crate::evaluate::Forward;
 use crate::recipe::{Precision, Recipe};
+use crate::registries::Registries;
 use crate::resume;
 use crate::step::Trainer;
 
@@ -34,24 +36,25 @@ impl Trained {
     ///
     /// # Errors
     /// If the folder holds no whole run.
-    pub fn open(folder: &Path, device: &Device) -> Result<Self> {
-        Self::opened(folder, None, device)
+    pub fn open(registries: &Arc<Registries>, folder: &Path, device: &Device) -> Result<Self> {
+        Self::opened(registries, folder, None, device)
     }
 
     /// As [`Trained::open`], with the weights of the checkpoint called `name` (see `evaluation.keep_looks`).
     ///
     /// # Errors
     /// If the folder holds no whole run, or no such checkpoint.
-    pub fn open_at(folder: &Path, name: &str, device: &Device) -> Result<Self> {
-        Self::opened(folder, Some(name), device)
+    pub fn open_at(registries: &Arc<Registries>, folder: &Path, name: &str, device: &Device) -> Result<Self> {
+        Self::opened(registries, folder, Some(name), device)
     }
 
-    fn opened(folder: &Path, name: Option<&str>, device: &Device) -> Result<Self> {
+    fn opened(registries: &Arc<Registries>, folder: &Path, name: Option<&str>, device: &Device) -> Result<Self> {
         let read = |name: &str| {
             let path = folder.join(name);
             std::fs::read_to_string(&path).with_context(|| format!("{}: not a run folder: no {name}", folder.display()))
         };
-        let (recipe, _) = Recipe::parse(&folder.join("recipe.toml").display().to_string(), &read("recipe.toml")?, &[])?;
+        let (recipe, _) =
+            Recipe::parse(registries, &folder.join("recipe.toml").display().to_string(), &read("recipe.toml")?, &[])?;
         let tasks: Vec<(String, TaskSpec)> =
             serde_json::from_str(&read("tasks.json")?).with_context(|| format!("{}/tasks.json", folder.display()))?;
         let config: Value = serde_json::from_str(&read("encoder/config.json")?)

@@ -24,7 +24,7 @@ fn device() -> Result<Option<Device>> {
 
 /// The losses of five steps. In bf16 they go by candle's operations on the processor too: the kernel needs a rare one.
 fn losses(device: &Device, precision: ProductPrecision) -> Result<Vec<Vec<f64>>> {
-    let (recipe, _) = Recipe::parse("test", RECIPE, &[])?;
+    let (recipe, _) = Recipe::parse(&Default::default(), "test", RECIPE, &[])?;
     let shape = json!({
         "model_type": "bert", "vocab_size": 50, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4,
         "intermediate_size": 64, "max_position_embeddings": 16, "type_vocab_size": 2, "hidden_act": "gelu",

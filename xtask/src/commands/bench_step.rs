@@ -202,7 +202,7 @@ impl Bench {
              [train]\nclip = 0.0\n[optimizer]\nrate = {RATE}\n",
             self.strategy
         );
-        let (recipe, _) = Recipe::parse("bench", &text, &[])?;
+        let (recipe, _) = Recipe::parse(&Default::default(), "bench", &text, &[])?;
         let specs: Vec<(String, TaskSpec)> = names
             .into_iter()
             .enumerate()

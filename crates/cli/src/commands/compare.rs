@@ -61,7 +61,7 @@ impl Compare {
             commit: commit(),
             program: context.program.name.clone(),
         };
-        let files = Files::new(self.offline)?;
+        let files = Files::new(&context.registries, self.offline)?;
         if let Some(id) = &self.run {
             let mut progress = Training::new()?;
             let done = run_one(id, &options, &files, &mut progress)?;

@@ -41,16 +41,16 @@ struct Check {
 }
 
 impl Data {
-    pub(super) fn run(self, _context: &Context) -> Result<ExitCode> {
+    pub(super) fn run(self, context: &Context) -> Result<ExitCode> {
         let What::Check(check) = self.what;
-        check.run()
+        check.run(context)
     }
 }
 
 impl Check {
-    fn run(self) -> Result<ExitCode> {
-        let given = locate::recipe(&self.recipe, &self.overrides.set)?;
-        let located = Files::new(self.offline)?.locate(&given.recipe)?;
+    fn run(self, context: &Context) -> Result<ExitCode> {
+        let given = locate::recipe(&context.registries, &self.recipe, &self.overrides.set)?;
+        let located = Files::new(&context.registries, self.offline)?.locate(&given.recipe)?;
         let audit = mtl_train::audit_data(&given.recipe, &located)?;
         match self.json {
             true => line(&serde_json::to_string_pretty(&audit)?)?,

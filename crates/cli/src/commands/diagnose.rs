@@ -80,7 +80,7 @@ impl Diagnose {
             "evaluation.keep=last".into(),
         ];
         overrides.extend(self.overrides.set.iter().cloned());
-        let locate::Given { name, recipe } = locate::recipe(&self.recipe, &overrides)?;
+        let locate::Given { name, recipe } = locate::recipe(&context.registries, &self.recipe, &overrides)?;
         let settings = Settings {
             every: self.every,
             from: self.from,
@@ -92,7 +92,7 @@ impl Diagnose {
             ..Settings::default()
         };
         settings.check()?;
-        let located = Files::new(self.offline)?.locate(&recipe)?;
+        let located = Files::new(&context.registries, self.offline)?.locate(&recipe)?;
         set_threads(recipe.train.threads)?;
         let out = self.out.unwrap_or_else(|| free_folder(&format!("diagnose-{}", name), false));
         let options = RunOptions {

@@ -43,10 +43,11 @@ enum Split {
 }
 
 impl Evaluate {
-    pub(super) fn run(self, _context: &crate::Context) -> Result<ExitCode> {
-        let trained = Trained::open(&self.run, &Device::Cpu)?;
+    pub(super) fn run(self, context: &crate::Context) -> Result<ExitCode> {
+        let trained = Trained::open(&context.registries, &self.run, &Device::Cpu)?;
         let recipe = &trained.recipe;
-        let located = Files::new(self.offline)?.locate(&paths::anchored_recipe(recipe, &self.run))?;
+        let located =
+            Files::new(&context.registries, self.offline)?.locate(&paths::anchored_recipe(recipe, &self.run))?;
         let options = LoadOptions {
             max_tokens: recipe.train.max_tokens,
             limit_train: recipe.train.limit,

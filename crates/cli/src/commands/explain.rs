@@ -129,7 +129,7 @@ fn pages(registries: &Registries) -> Vec<Page> {
             );
         pages.push(page.settings((entry.defaults)()));
     }
-    for entry in registries.rules {
+    for entry in &registries.rules {
         let titles: Vec<&str> = (Property::ALL.iter())
             .filter(|property| entry.properties.contains(property))
             .map(|property| property.title())
@@ -143,15 +143,15 @@ fn pages(registries: &Registries) -> Vec<Page> {
         page.aliases = entry.aliases.iter().map(|alias| (*alias).to_string()).collect();
         pages.push(page);
     }
-    for entry in registries.samplers {
+    for entry in mtl_data::sampler::SAMPLERS {
         let page = Page::new("sampler", "[sampler] name", entry.name, entry.about);
         pages.push(page.settings((entry.defaults)()));
     }
-    for entry in registries.optimizers {
+    for entry in &registries.optimizers {
         let page = Page::new("optimizer", "[optimizer] name", entry.name, entry.about);
         pages.push(page.settings((entry.defaults)()));
     }
-    for (name, _) in registries.schedules {
+    for (name, _) in mtl_train::schedule::SCHEDULES {
         pages.push(Page::new(
             "schedule",
             "[schedule] name",
@@ -159,17 +159,17 @@ fn pages(registries: &Registries) -> Vec<Page> {
             "the learning rate over time, as Hugging Face names it",
         ));
     }
-    for entry in registries.architectures {
+    for entry in mtl_backbone::ARCHITECTURES {
         pages.push(Page::new("architecture", "a model's `architecture`", entry.name, entry.about));
     }
-    for entry in registries.tasks {
+    for entry in mtl_task::KINDS {
         pages.push(Page::new("task kind", "a dataset's [task] kind", entry.name, entry.about));
     }
-    for entry in registries.readers {
+    for entry in mtl_data::reader::READERS {
         let page = Page::new("reader", "a dataset's [reader] name", entry.name, entry.about);
         pages.push(page.fact("endings", entry.endings.join(", ")));
     }
-    for metric in registries.metrics {
+    for metric in mtl_eval::METRICS {
         let better = if metric.higher_is_better() { "higher" } else { "lower" };
         let page = Page::new("metric", "a dataset's [task] metric", metric.name(), metric.about());
         pages.push(page.fact("better", better));

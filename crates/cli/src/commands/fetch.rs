@@ -33,8 +33,8 @@ pub struct Fetch {
 }
 
 impl Fetch {
-    pub(super) fn run(self, _context: &Given) -> Result<ExitCode> {
-        let files = Files::new(self.offline)?;
+    pub(super) fn run(self, context: &Given) -> Result<ExitCode> {
+        let files = Files::new(&context.registries, self.offline)?;
         let mut folders: Vec<PathBuf> = Vec::new();
         if let Some(model) = &self.model {
             folders.extend(files.model(model)?.folder);
@@ -43,7 +43,7 @@ impl Fetch {
             folders.extend(surveyed(files.dataset(dataset)?)?);
         }
         if self.model.is_none() && self.dataset.is_none() {
-            let given = locate::recipe(self.recipe.as_deref().unwrap_or("default"), &[])?;
+            let given = locate::recipe(&context.registries, self.recipe.as_deref().unwrap_or("default"), &[])?;
             let located = files.locate(&given.recipe)?;
             folders.extend(located.model.folder);
             for dataset in located.datasets {

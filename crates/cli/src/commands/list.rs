@@ -49,7 +49,7 @@ enum Kind {
 impl List {
     pub(super) fn run(self, context: &Context) -> Result<ExitCode> {
         if self.properties {
-            line(&mtl_weighting::matrix())?;
+            line(&mtl_weighting::matrix(&context.registries.rules))?;
             return Ok(ExitCode::SUCCESS);
         }
         let registries = &context.registries;
@@ -80,18 +80,18 @@ fn unverified(verified: bool) -> &'static str {
 fn rows(registries: &Registries, kind: Kind) -> Vec<Vec<String>> {
     let names = |file: File| locate::names(file).iter().map(|name| row(&[name])).collect();
     match kind {
-        Kind::Architectures => registries.architectures.iter().map(|a| row(&[a.name, a.about])).collect(),
-        Kind::Metrics => registries.metrics.iter().map(|metric| row(&[metric.name(), metric.about()])).collect(),
+        Kind::Architectures => mtl_backbone::ARCHITECTURES.iter().map(|a| row(&[a.name, a.about])).collect(),
+        Kind::Metrics => mtl_eval::METRICS.iter().map(|metric| row(&[metric.name(), metric.about()])).collect(),
         Kind::Optimizers => registries.optimizers.iter().map(|o| row(&[o.name, o.about])).collect(),
         Kind::Experiments => names(File::Experiment),
         Kind::Recipes => names(File::Recipe),
         Kind::Rules => (registries.rules.iter())
             .map(|rule| row(&[rule.name, rule.class.name(), unverified(rule.verified), rule.about, rule.paper]))
             .collect(),
-        Kind::Samplers => registries.samplers.iter().map(|s| row(&[s.name, s.about])).collect(),
-        Kind::Schedules => registries.schedules.iter().map(|(name, _)| row(&[name])).collect(),
+        Kind::Samplers => mtl_data::sampler::SAMPLERS.iter().map(|s| row(&[s.name, s.about])).collect(),
+        Kind::Schedules => mtl_train::schedule::SCHEDULES.iter().map(|(name, _)| row(&[name])).collect(),
         Kind::Strategies => registries.strategies.iter().map(|s| row(&[s.name, s.about, s.cost, s.paper])).collect(),
-        Kind::Tasks => registries.tasks.iter().map(|kind| row(&[kind.name, kind.about])).collect(),
+        Kind::Tasks => mtl_task::KINDS.iter().map(|kind| row(&[kind.name, kind.about])).collect(),
         // A file that is no manifest is told, and hides no other.
         Kind::Datasets => (locate::names(File::Dataset).iter())
             .map(|name| match locate::dataset(name) {

@@ -34,8 +34,8 @@ pub struct Predict {
 }
 
 impl Predict {
-    pub(super) fn run(self, _context: &crate::Context) -> Result<ExitCode> {
-        let trained = Trained::open(&self.run, &Device::Cpu)?;
+    pub(super) fn run(self, context: &crate::Context) -> Result<ExitCode> {
+        let trained = Trained::open(&context.registries, &self.run, &Device::Cpu)?;
         let asked: Vec<(&str, TaskId, &dyn Task)> = (trained.tasks.iter().map(|(name, _)| name.as_str()))
             .filter(|_| self.task.is_none())
             .chain(self.task.as_deref())

@@ -45,8 +45,9 @@ impl Train {
             return Ok(code);
         }
         let device = self.device.open()?;
-        let files = Files::new(self.offline)?;
-        let given = locate::recipe(self.recipe.as_deref().unwrap_or("default"), &self.overrides.set)?;
+        let files = Files::new(&context.registries, self.offline)?;
+        let given =
+            locate::recipe(&context.registries, self.recipe.as_deref().unwrap_or("default"), &self.overrides.set)?;
         let (given, located, fallback) = match (files.locate(&given.recipe), &self.recipe) {
             (Ok(located), _) => (given, located, false),
             (Err(error), Some(_)) => return Err(error),
@@ -54,7 +55,7 @@ impl Train {
                 note(&format!(
                     "{error:#}\n\nThe default recipe's data could not be fetched; the embedded recipe runs instead."
                 ));
-                let given = locate::recipe("embedded", &self.overrides.set)?;
+                let given = locate::recipe(&context.registries, "embedded", &self.overrides.set)?;
                 let located = files.locate(&given.recipe)?;
                 (given, located, true)
             }

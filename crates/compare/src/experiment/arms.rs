@@ -4,7 +4,7 @@ use std::fmt;
 
 use anyhow::{Result, bail};
 use mtl_eval::comparison::ArmSpec;
-use mtl_train::{Keep, Recipe};
+use mtl_train::{Keep, Recipe, Registries};
 
 use super::{ArmTable, Control, Experiment, flattened};
 use crate::paths::{anchored_overrides, task_name};
@@ -108,7 +108,7 @@ impl Experiment {
         };
         let plain = self.resolved(&with_set(overrides.clone()))?;
         // Tasks that reach no common trained parameter are as many models: each has its own best step and rate.
-        let apart = !(mtl_sharing::find(&plain.sharing.name)?.shares_with)(&plain.sharing.settings)?;
+        let apart = !(self.registries.strategies.find(&plain.sharing.name)?.shares_with)(&plain.sharing.settings)?;
         if apart && base.evaluation.keep == Keep::Best {
             overrides.push("evaluation.keep=\"each\"".into());
         }
@@ -157,8 +157,8 @@ impl Experiment {
 }
 
 /// Whether tasks reach no common trained parameter under a strategy's default section.
-fn apart(strategy: &str) -> bool {
-    mtl_sharing::find(strategy).is_ok_and(|entry| !entry.shares)
+fn apart(strategy: &str, registries: &Registries) -> bool {
+    registries.strategies.find(strategy).is_ok_and(|entry| !entry.shares)
 }
 
 /// `table` with strategy, rule and name filled in. Arms whose tasks share nothing weigh them equally unless told
@@ -173,7 +173,7 @@ fn completed(table: &ArmTable, base: &Recipe) -> ArmTable {
         _ => {}
     }
     let strategy = arm.strategy.get_or_insert_with(|| base.sharing.name.clone()).clone();
-    let apart = apart(&strategy);
+    let apart = apart(&strategy, &base.registries);
     let usual = if apart { "equal".to_string() } else { base.weighting.name.clone() };
     let rule = arm.rule.get_or_insert(usual).clone();
     let mut name = if apart && rule == "equal" { strategy } else { format!("{strategy}+{rule}") };

@@ -20,6 +20,10 @@ pub(crate) fn document(name: &str, text: &str) -> Document {
 }
 
 impl Library for Shipped {
+    fn registries(&self) -> std::sync::Arc<mtl_train::Registries> {
+        Default::default()
+    }
+
     fn recipe(&self, name: &str) -> Result<Document> {
         let folder = root().join("crates/cli/assets/recipes");
         let path = folder.join(format!("{name}.toml"));

@@ -25,7 +25,7 @@ fn settings(seed: u64) -> Settings {
 
 /// The suite's run with `conflict` on its dial, and the names of its planted tasks.
 fn run(overrides: &[String], conflict: f64, out: &std::path::Path) -> Result<(Run, Vec<String>)> {
-    let recipe = Recipe::parse("suite.toml", SUITE, overrides)?.0;
+    let recipe = Recipe::parse(&Default::default(), "suite.toml", SUITE, overrides)?.0;
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let dataset = |name: &String| {
         let mut manifest = DatasetManifest::read(&root.join(format!("datasets/{name}.toml")))?;

@@ -11,8 +11,8 @@ use candle_core::{Result, Tensor};
 use mtl_backbone::{GradientBlock, Param};
 use mtl_sharing::{Bits, Moments};
 
+pub use registry::OptimizerKind;
 pub(crate) use registry::rate;
-pub use registry::{Entry, OPTIMIZERS, find};
 
 /// The gradient of one parameter, Σ weight · segment, not yet added up: the optimizer does that on the way.
 #[derive(Clone, Debug, Default)]

@@ -1,13 +1,14 @@
 //! The optimizers, sorted by name.
 
 use anyhow::{Result, bail};
+use mtl_task::Member;
 use serde_json::Value;
 
 use super::{Optimizer, adamw, sgd};
 
-/// One entry of the registry.
+/// An optimizer, by its name.
 #[derive(Clone, Copy)]
-pub struct Entry {
+pub struct OptimizerKind {
     /// The name a recipe uses.
     pub name: &'static str,
     /// One line for `list`.
@@ -21,14 +22,18 @@ pub struct Entry {
 }
 
 /// Every optimizer. All have the setting `rate`.
-pub const OPTIMIZERS: &[Entry] = &[adamw::ENTRY, sgd::ENTRY];
+pub(super) const BUILT_IN: &[OptimizerKind] = &[adamw::ENTRY, sgd::ENTRY];
 
-/// The optimizer called `name`.
-///
-/// # Errors
-/// If there is none; names the nearest.
-pub fn find(name: &str) -> Result<&'static Entry> {
-    mtl_task::member("optimizer", name, OPTIMIZERS, |entry| entry.name)
+impl Member for OptimizerKind {
+    const KIND: &'static str = "optimizer";
+
+    fn built_in() -> Vec<Self> {
+        BUILT_IN.to_vec()
+    }
+
+    fn name(&self) -> &str {
+        self.name
+    }
 }
 
 /// The learning rate that `settings` of the optimizer called `name` state. One of 0 holds everything still, on purpose.
@@ -66,7 +71,7 @@ mod tests {
 
     #[test]
     fn an_optimizer_without_a_rate_is_refused_and_one_that_stands_still_is_not() {
-        for entry in OPTIMIZERS {
+        for entry in BUILT_IN {
             assert!(rate(entry.name, &(entry.defaults)()).expect("a rate") > 0., "{}", entry.name);
         }
         assert_eq!(rate("x", &json!({ "rate": 0 })).ok(), Some(0.));

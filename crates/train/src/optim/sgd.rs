@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::flat::{Chunk, Real, Rule, combined, moment, restored, update};
-use super::registry::{Entry, at_least_zero};
+use super::registry::{OptimizerKind, at_least_zero};
 use super::{Optimizer, WeightedSum};
 
-pub(super) const ENTRY: Entry = Entry {
+pub(super) const ENTRY: OptimizerKind = OptimizerKind {
     name: "sgd",
     about: "stochastic gradient descent with momentum",
     defaults: || serde_json::to_value(Settings::default()).unwrap_or_default(),

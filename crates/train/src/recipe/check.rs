@@ -1,6 +1,8 @@
 //! From a document to a checked recipe: every key known, every value of its type, every cell of the grid that cannot
 //! be refused with reason and remedy.
 
+use std::sync::Arc;
+
 use anyhow::{Result, anyhow, bail};
 use mtl_sharing::HeadSettings;
 use mtl_weighting::{Class, Private};
@@ -11,7 +13,7 @@ use serde_json::{Map, Value, json};
 use super::document::Document;
 use super::{DecisionScope, Evaluation, Keep, Member, Recipe, Schedule, ScopeName, StepKind, Train};
 use crate::control::Control;
-use crate::{optim, schedule};
+use crate::{Registries, optim, schedule};
 
 const KEYS: &[&str] = &[
     "checkpoint",
@@ -27,7 +29,7 @@ const KEYS: &[&str] = &[
     "weighting",
 ];
 
-pub(super) fn recipe(document: &Document) -> Result<Recipe> {
+pub(super) fn recipe(document: &Document, registries: &Arc<Registries>) -> Result<Recipe> {
     let Value::Object(fields) = &document.value else { bail!("{}: no table", document.name) };
     for key in fields.keys() {
         known(document, &[key], KEYS)?;
@@ -41,7 +43,7 @@ pub(super) fn recipe(document: &Document) -> Result<Recipe> {
     let weighting_fields = section(document, "weighting")?;
     let rule_name = member_name(document, &weighting_fields, "weighting", "rule", "equal")?;
     let rule =
-        mtl_weighting::find(&rule_name).map_err(|e| anyhow!("{}: {e}", document.place(&["weighting", "rule"])))?;
+        registries.rules.find(&rule_name).map_err(|e| anyhow!("{}: {e}", document.place(&["weighting", "rule"])))?;
     let weighting =
         member(document, "weighting", "rule", rule.name, &weighting_fields, &(rule.defaults)(), &["over", "private"])?;
     let private: Private = field(document, &weighting_fields, "weighting", "private")?.unwrap_or_default();
@@ -54,8 +56,10 @@ pub(super) fn recipe(document: &Document) -> Result<Recipe> {
 
     let sharing_fields = section(document, "sharing")?;
     let strategy_name = member_name(document, &sharing_fields, "sharing", "strategy", "hard")?;
-    let strategy =
-        mtl_sharing::find(&strategy_name).map_err(|e| anyhow!("{}: {e}", document.place(&["sharing", "strategy"])))?;
+    let strategy = registries
+        .strategies
+        .find(&strategy_name)
+        .map_err(|e| anyhow!("{}: {e}", document.place(&["sharing", "strategy"])))?;
     let sharing = member(document, "sharing", "strategy", strategy.name, &sharing_fields, &(strategy.defaults)(), &[])?;
     (strategy.check)(&sharing.settings, tasks.len()).map_err(|e| anyhow!("{}: {e:#}", document.place(&["sharing"])))?;
 
@@ -70,8 +74,10 @@ pub(super) fn recipe(document: &Document) -> Result<Recipe> {
 
     let optimizer_fields = section(document, "optimizer")?;
     let optimizer_name = member_name(document, &optimizer_fields, "optimizer", "name", "adamw")?;
-    let optimizer =
-        optim::find(&optimizer_name).map_err(|e| anyhow!("{}: {e:#}", document.place(&["optimizer", "name"])))?;
+    let optimizer = registries
+        .optimizers
+        .find(&optimizer_name)
+        .map_err(|e| anyhow!("{}: {e:#}", document.place(&["optimizer", "name"])))?;
     let optimizer = member(
         document,
         "optimizer",
@@ -81,11 +87,12 @@ pub(super) fn recipe(document: &Document) -> Result<Recipe> {
         &(optimizer.defaults)(),
         &["task_rates"],
     )?;
-    (optim::find(&optimizer.name)?.check)(&optimizer.settings)
+    (registries.optimizers.find(&optimizer.name)?.check)(&optimizer.settings)
         .and_then(|()| optim::rate(&optimizer.name, &optimizer.settings))
         .map_err(|e| anyhow!("{}: {e:#}", document.place(&["optimizer"])))?;
 
     let recipe = Recipe {
+        registries: registries.clone(),
         head: typed::<HeadSettings>(document, "head")?,
         train: typed::<Train>(document, "train")?,
         schedule: typed::<Schedule>(document, "schedule")?,

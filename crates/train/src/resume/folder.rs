@@ -20,7 +20,9 @@ use mtl_backbone::checkpoint::TEMPORARY_PREFIX;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use super::{LAST, MANIFEST, STATE, hex};
+#[cfg(test)]
+use super::STATE;
+use super::{LAST, MANIFEST, hex};
 use crate::store::write_atomically;
 
 /// Called before every change of the disk; what it refuses is not done, nor anything after it. Tests end a save there.

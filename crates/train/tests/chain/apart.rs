@@ -98,7 +98,7 @@ fn each_task_keeps_the_step_that_was_best_for_it() {
     assert_eq!(finished.report.best_step, None);
 
     // What is opened later are the same weights.
-    let trained = Trained::open(&whole, &Device::Cpu).expect("a run");
+    let trained = Trained::open(&Default::default(), &whole, &Device::Cpu).expect("a run");
     for answered in &finished.answered {
         let (id, _) = trained.task(&answered.task).expect("a task");
         assert_eq!(trained.answer(id, &answered.texts).expect("answers"), answered.answers, "{}", answered.task);
@@ -118,7 +118,7 @@ fn tasks_that_share_have_one_step() {
     let refused = |overrides: &[&str]| {
         let overrides: Vec<String> = overrides.iter().map(|text| (*text).to_string()).collect();
         let text = "tasks = [\"a\", \"b\"]\ncheckpoint = \"m\"\n";
-        format!("{:#}", Recipe::parse("my.toml", text, &overrides).expect_err("refused"))
+        format!("{:#}", Recipe::parse(&Default::default(), "my.toml", text, &overrides).expect_err("refused"))
     };
     let error = refused(&["evaluation.keep=each"]);
     assert!(error.contains("--set evaluation.keep") && error.contains("`hard`") && error.contains("single"), "{error}");
@@ -136,7 +136,7 @@ fn tasks_that_share_have_one_step() {
     // A member's keys go with it, common ones stay.
     let kept = recipe(&["optimizer.task_rates={ mood = 1e-3 }", "optimizer.name=sgd"]);
     assert_eq!(kept.task_rates, BTreeMap::from([("mood".to_string(), 1e-3)]));
-    let again = Recipe::parse("again", &kept.to_toml().expect("TOML"), &[]).expect("a recipe").0;
+    let again = Recipe::parse(&Default::default(), "again", &kept.to_toml().expect("TOML"), &[]).expect("a recipe").0;
     assert_eq!(again, kept);
     run(&recipe(&["evaluation.keep=each", "tasks=[\"topic\"]"]), &folder.path().join("one"));
 }

@@ -1,14 +1,14 @@
 //! Recipes: what is refused, where, and with which remedy; overrides; the resolved recipe.
 
 use mtl_train::Recipe;
-use mtl_train::optim::OPTIMIZERS;
+use mtl_train::Registries;
 use mtl_train::schedule::SCHEDULES;
 
 const PLAIN: &str = "tasks = [\"a\", \"b\", \"c\", \"d\"]\ncheckpoint = \"m\"\n";
 
 fn parse(text: &str, overrides: &[&str]) -> anyhow::Result<Recipe> {
     let overrides: Vec<String> = overrides.iter().map(|text| (*text).to_string()).collect();
-    Recipe::parse("my.toml", text, &overrides).map(|(recipe, _)| recipe)
+    Recipe::parse(&Default::default(), "my.toml", text, &overrides).map(|(recipe, _)| recipe)
 }
 
 fn refused(text: &str, overrides: &[&str], named: &[&str]) {
@@ -102,7 +102,7 @@ fn values_of_the_wrong_type_or_size_are_refused_with_their_place() {
 
 #[test]
 fn cells_of_the_grid_that_cannot_run_are_refused_with_reason_and_remedy() {
-    for rule in mtl_weighting::RULES.iter().filter(|rule| rule.class != mtl_weighting::Class::Losses) {
+    for rule in Registries::default().rules.iter().filter(|rule| rule.class != mtl_weighting::Class::Losses) {
         let set = format!("weighting.rule={}", rule.name);
         refused(
             PLAIN,
@@ -116,7 +116,7 @@ fn cells_of_the_grid_that_cannot_run_are_refused_with_reason_and_remedy() {
         );
         parse(PLAIN, &[&set]).unwrap_or_else(|error| panic!("{}: {error:#}", rule.name));
     }
-    for rule in mtl_weighting::RULES.iter().filter(|rule| rule.class == mtl_weighting::Class::Losses) {
+    for rule in Registries::default().rules.iter().filter(|rule| rule.class == mtl_weighting::Class::Losses) {
         let set = format!("weighting.rule={}", rule.name);
         refused(PLAIN, &[&set, "weighting.over=layerwise"], &["weighting.over", "sees losses alone", "nash"]);
         parse(PLAIN, &[&set, "sharing.strategy=single"]).unwrap_or_else(|error| panic!("{}: {error:#}", rule.name));
@@ -132,7 +132,7 @@ fn another_member_drops_the_old_ones_keys_and_says_which() {
          momentum = 0.5\nrate = 0.1\n"
     );
     let set = ["weighting.rule=uncertainty".to_string(), "optimizer.name=adamw".into(), "optimizer.rate=0.5".into()];
-    let (recipe, dropped) = Recipe::parse("my.toml", &text, &set).expect("a recipe");
+    let (recipe, dropped) = Recipe::parse(&Default::default(), "my.toml", &text, &set).expect("a recipe");
     let said: Vec<String> = dropped.iter().map(ToString::to_string).collect();
     assert_eq!(
         said,
@@ -144,7 +144,7 @@ fn another_member_drops_the_old_ones_keys_and_says_which() {
     );
     assert_eq!(recipe.private, mtl_weighting::Private::Own, "a key of no member stays");
     let same = ["weighting.rule=nash".to_string(), "train.seed=7".into()];
-    let (recipe, dropped) = Recipe::parse("my.toml", &text, &same).expect("a recipe");
+    let (recipe, dropped) = Recipe::parse(&Default::default(), "my.toml", &text, &same).expect("a recipe");
     assert!(dropped.is_empty() && recipe.weighting.settings["max_norm"] == 2.0 && recipe.train.seed == 7);
 }
 
@@ -158,7 +158,8 @@ fn a_value_that_is_not_toml_is_a_string() {
 
 #[test]
 fn a_resolved_recipe_reads_back_as_itself() {
-    let mut cells: Vec<Vec<String>> = mtl_weighting::RULES
+    let mut cells: Vec<Vec<String>> = Registries::default()
+        .rules
         .iter()
         .map(|rule| vec![format!("weighting.rule={}", rule.name)])
         .chain(OPTIMIZERS.iter().map(|entry| vec![format!("optimizer.name={}", entry.name)]))
@@ -171,7 +172,8 @@ fn a_resolved_recipe_reads_back_as_itself() {
     let more = ["train.dropout=0.25", "evaluation.limit=0", "train.precision=f64", "train.clip=0.1"];
     cells.push(more.map(String::from).to_vec());
     for cell in cells {
-        let (recipe, _) = Recipe::parse("my.toml", PLAIN, &cell).unwrap_or_else(|error| panic!("{cell:?}: {error:#}"));
+        let (recipe, _) = Recipe::parse(&Default::default(), "my.toml", PLAIN, &cell)
+            .unwrap_or_else(|error| panic!("{cell:?}: {error:#}"));
         let text = recipe.to_toml().expect("TOML");
         let again = parse(&text, &[]).unwrap_or_else(|error| panic!("{cell:?}: {error:#}\n{text}"));
         assert_eq!(again, recipe, "{cell:?}");

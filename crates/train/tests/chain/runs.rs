@@ -154,7 +154,7 @@ fn a_damaged_checkpoint_is_passed_over_aloud_and_two_are_refused_by_name() {
     let checkpoints = out.join("checkpoints");
     std::fs::remove_dir_all(checkpoints.join("last.previous")).expect("removed");
     std::fs::rename(checkpoints.join("last"), checkpoints.join(".last.new")).expect("renamed");
-    Trained::open(&out, &Device::Cpu).expect("what is found can be opened");
+    Trained::open(&Default::default(), &out, &Device::Cpu).expect("what is found can be opened");
     assert!(checkpoints.join(".last.new").exists(), "opening changes nothing");
     new(&recipe, &out, true).expect("resumed").execute(&mut Silent).expect("trained");
     assert_eq!(hash(&out, "model.safetensors"), hash(&whole, "model.safetensors"));
@@ -164,7 +164,7 @@ fn a_damaged_checkpoint_is_passed_over_aloud_and_two_are_refused_by_name() {
 fn a_finished_run_opens_and_answers() {
     let folder = tempfile::tempdir().expect("a folder");
     run(&recipe(&[]), folder.path());
-    let trained = Trained::open(folder.path(), &Device::Cpu).expect("a run");
+    let trained = Trained::open(&Default::default(), folder.path(), &Device::Cpu).expect("a run");
     let texts = ["suba sube", "moba"].map(|text| Texts::One(text.into()));
     let (topic, task) = trained.task("topic").expect("a task");
     let answers = trained.answer(topic, &texts).expect("answers");
@@ -189,7 +189,10 @@ fn a_finished_run_opens_and_answers() {
     assert_eq!(together[1], answers);
     let error = trained.task("topics").err().expect("no such task").to_string();
     assert!(error.contains("did you mean `topic`?") && error.contains("topic, mood, tags"), "{error}");
-    let error = Trained::open(&folder.path().join("none"), &Device::Cpu).err().expect("no run").to_string();
+    let error = Trained::open(&Default::default(), &folder.path().join("none"), &Device::Cpu)
+        .err()
+        .expect("no run")
+        .to_string();
     assert!(error.contains("not a run folder"), "{error}");
 }
 
@@ -197,7 +200,7 @@ fn a_finished_run_opens_and_answers() {
 fn threads_that_share_a_model_get_the_bits_that_one_gets() {
     let folder = tempfile::tempdir().expect("a folder");
     run(&recipe(&["weighting.rule=nash"]), folder.path());
-    let trained = Trained::open(folder.path(), &Device::Cpu).expect("a run");
+    let trained = Trained::open(&Default::default(), folder.path(), &Device::Cpu).expect("a run");
     let texts: Vec<Texts> =
         (0..40).map(|row| Texts::One(["suba", "sube", "moba", "fi"][..1 + row % 4].join(" "))).collect();
     let names = ["topic", "mood", "tags"];
@@ -223,7 +226,7 @@ fn a_run_is_opened_in_the_arithmetic_that_it_was_trained_in() {
         let out = folder.path().join(name);
         let run = new(&recipe, &out, false).expect("a run");
         let finished = run.execute_recorded(&mut Silent).expect("trained").expect("finished");
-        let trained = Trained::open(&out, &Device::Cpu).expect("a run");
+        let trained = Trained::open(&Default::default(), &out, &Device::Cpu).expect("a run");
         for answered in &finished.answered {
             let (id, _) = trained.task(&answered.task).expect("a task");
             assert_eq!(trained.answer(id, &answered.texts).expect("answers"), answered.answers, "{name}");

@@ -34,7 +34,8 @@ fn every_strategy_trains_goes_on_bit_for_bit_and_opens_as_it_was() {
         assert_eq!((states(&broken), &resumed.tasks), (states(&whole), &report.tasks), "{name}");
 
         // Out of its folder alone the model answers dev as it did.
-        let trained = Trained::open(&whole, &Device::Cpu).unwrap_or_else(|error| panic!("{name}: {error:#}"));
+        let trained = Trained::open(&Default::default(), &whole, &Device::Cpu)
+            .unwrap_or_else(|error| panic!("{name}: {error:#}"));
         let scores: BTreeMap<String, f64> = (assembled(&recipe).datasets.iter())
             .map(|dataset| {
                 let (id, task) = trained.task(&dataset.name).expect("a task");

@@ -35,7 +35,7 @@ test_limit = 12
 /// The tiny recipe with `overrides`.
 pub(crate) fn recipe(overrides: &[&str]) -> Recipe {
     let overrides: Vec<String> = overrides.iter().map(|text| (*text).to_string()).collect();
-    Recipe::parse("tiny.toml", RECIPE, &overrides).expect("a recipe").0
+    Recipe::parse(&Default::default(), "tiny.toml", RECIPE, &overrides).expect("a recipe").0
 }
 
 /// Its datasets and encoder.

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, anyhow};
 use clap::Args;
 use mtl_task::rng::Key;
 use mtl_task::{Likelihood, Progress};
-use mtl_weighting::{Dense, Entry, Gram, Jacobian, StepInputs, Weighting};
+use mtl_weighting::{Dense, Gram, Jacobian, Rule, StepInputs, Weighting};
 use problem::{STARTS, distance, front, losses};
 use serde_json::{Value, json};
 
@@ -60,8 +60,8 @@ const REACHED: f64 = 0.05;
 
 impl Toy {
     pub(super) fn run(self, context: &crate::Context) -> Result<ExitCode> {
-        let rules: Vec<&Entry> = match &self.rule {
-            Some(name) => vec![context.registries.rule(name)?],
+        let rules: Vec<&Rule> = match &self.rule {
+            Some(name) => vec![context.registries.rules.find(name)?],
             None => context.registries.rules.iter().collect(),
         };
         let front = front(self.scale);
@@ -118,7 +118,7 @@ impl Run {
 }
 
 /// Runs one rule from every start, each on its own thread.
-fn run(entry: &Entry, scale: f64, steps: usize, front: &[[f64; 2]]) -> Result<Run> {
+fn run(entry: &Rule, scale: f64, steps: usize, front: &[[f64; 2]]) -> Result<Run> {
     let starts: Vec<Result<Start>> = std::thread::scope(|scope| {
         let threads: Vec<_> =
             STARTS.iter().map(|start| scope.spawn(move || descend(entry, *start, scale, steps, front))).collect();
@@ -131,7 +131,7 @@ fn run(entry: &Entry, scale: f64, steps: usize, front: &[[f64; 2]]) -> Result<Ru
 }
 
 /// Adam (Kingma and Ba, 2015) along the rule's direction.
-fn descend(entry: &Entry, start: [f64; 2], scale: f64, steps: usize, front: &[[f64; 2]]) -> Result<Start> {
+fn descend(entry: &Rule, start: [f64; 2], scale: f64, steps: usize, front: &[[f64; 2]]) -> Result<Start> {
     let mut rule = (entry.build)(2, &json!({})).map_err(|error| anyhow!(error))?;
     let (mut x, mut first, mut second) = (start, [0.0; 2], [0.0; 2]);
     let mut path = Vec::new();
@@ -181,12 +181,15 @@ fn direction(rule: &mut Weighting, losses: [f64; 2], gradients: [[f64; 2]; 2], p
 
 #[cfg(test)]
 mod tests {
-    use mtl_weighting::find;
-
     use super::*;
 
+    fn named(rule: &str) -> &'static Rule {
+        let rules: &'static mtl_train::Registries = Box::leak(Box::default());
+        rules.rules.find(rule).expect("a rule")
+    }
+
     fn reached(rule: &str) -> Run {
-        run(find(rule).expect("a rule"), 0.1, 35_000, &front(0.1)).expect("a run")
+        run(named(rule), 0.1, 35_000, &front(0.1)).expect("a run")
     }
 
     #[test]
@@ -199,7 +202,7 @@ mod tests {
 
     #[test]
     fn a_run_repeats_bit_for_bit_and_draws_a_figure() {
-        let short = || run(find("random").expect("a rule"), 0.1, 600, &front(0.1)).expect("a run");
+        let short = || run(named("random"), 0.1, 600, &front(0.1)).expect("a run");
         assert_eq!(short().json(0.1, 600), short().json(0.1, 600));
         let keys =
             short().json(0.1, 600)["starts"][0].as_object().expect("an object").keys().cloned().collect::<Vec<_>>();
