@@ -94,7 +94,9 @@ pub struct ReaderSpec {
     /// Lines to skip after the header line (some formats put types there).
     #[serde(default)]
     pub skip: usize,
-    /// `utf-8` (default) or `latin-1`.
+    /// The files' encoding: `utf-8` (default), `utf-16`, `windows-1252`, `euc-kr`, `gb18030`, `shift_jis`, or any other
+    /// label of the WHATWG's encoding standard. `latin-1` means `windows-1252`, as it does there. A file's byte order
+    /// mark counts more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encoding: Option<String>,
     /// Delimited text only: quotes are ordinary characters.

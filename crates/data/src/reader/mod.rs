@@ -2,6 +2,7 @@
 
 mod conll;
 mod delimited;
+mod encoding;
 mod json;
 #[cfg(feature = "parquet")]
 mod parquet;

@@ -47,32 +47,8 @@ impl<'a> Source<'a> {
         Ok(bytes)
     }
 
-    /// The file as text, in the encoding that the manifest names, without a byte order mark.
+    /// The file as text, in the encoding that its byte order mark or the manifest names, without that mark.
     pub(super) fn text(&self, spec: &ReaderSpec) -> Result<String> {
-        let bytes = self.bytes()?;
-        let text = match spec.encoding.as_deref() {
-            None | Some("utf-8") => String::from_utf8(bytes).map_err(|error| {
-                let at = error.utf8_error().valid_up_to();
-                anyhow::anyhow!(
-                    "{}: byte {at} ({:#04x}) is not UTF-8; if the file is in an older encoding, set \
-                     encoding = \"latin-1\" in the manifest's [reader]",
-                    self.line(line_of(&error.as_bytes()[..at])),
-                    error.as_bytes()[at]
-                )
-            })?,
-            Some("latin-1") => bytes.into_iter().map(char::from).collect(),
-            Some(other) => bail!("[reader] encoding: unknown `{other}`; there are utf-8, latin-1"),
-        };
-        if let Some(at) = text.find('\0') {
-            bail!(
-                "{}: byte {at} is NUL; this is no text file, or it is in UTF-16",
-                self.line(line_of(&text.as_bytes()[..at]))
-            );
-        }
-        Ok(text.strip_prefix('\u{feff}').map(String::from).unwrap_or(text))
+        super::encoding::decode(self, self.bytes()?, spec.encoding.as_deref())
     }
-}
-
-fn line_of(before: &[u8]) -> usize {
-    before.iter().filter(|&&byte| byte == b'\n').count() + 1
 }
