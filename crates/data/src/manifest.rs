@@ -102,6 +102,10 @@ pub struct ReaderSpec {
     /// Delimited text only: quotes are ordinary characters.
     #[serde(default)]
     pub no_quotes: bool,
+    /// Delimited text only: the most lines that a field in quotes may span (default 20). Where a quote is closed later
+    /// than that, it was rather an ordinary character, and the rows between would be lost in one field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quoted_lines: Option<usize>,
 }
 
 /// Which file is which split. A split without a file is drawn from `train`, or from `all`.

@@ -89,7 +89,9 @@ fn delimited_rows_have_the_columns_of_their_header() {
     );
     classes("rows.tsv", b"text\tlabel\na\n", &["rows.tsv:2", "1 fields, expected 2"]);
     classes("rows.csv", b"text,label\n\"a,x\nb,y\n", &["rows.csv:2", "never closed", "no_quotes = true"]);
-    classes("rows.csv", b"text,label\n\"a\" b,x\n", &["rows.csv:2", "goes on behind its closing quote"]);
+    classes("rows.csv", b"text,label\n\"a\" b,x\n", &["rows.csv:2", "goes on after its closing quote"]);
+    classes("rows.csv", b"text,label\na,x\n\"b\nc\"d\",y\n", &["rows.csv:4", "opened on line 3", "no_quotes = true"]);
+    classes("rows.csv", b"text,label\r\n\r\na,x\r\nb\r\n", &["rows.csv:4", "1 fields, expected 2"]);
     classes("rows.csv", b"text,text\na,x\n", &["rows.csv:1", "two columns are called `text`", "header"]);
 }
 

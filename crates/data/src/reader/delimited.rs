@@ -1,10 +1,14 @@
-//! Comma- and tab-separated values (RFC 4180), with or without a header line.
+//! Comma- and tab-separated values (RFC 4180) by the crate `csv`, with or without a header line.
 //!
-//! A field in double quotes may hold delimiters, line breaks and doubled quotes. Blank lines are passed over.
+//! A field in double quotes may hold delimiters, line breaks and doubled quotes. Blank lines are passed over. The crate
+//! takes any quotes as they come; here they have to be closed, at the end of their field and soon: a stray quote would
+//! swallow rows.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
+use csv::{ReaderBuilder, StringRecord, Terminator};
 use mtl_task::Cell;
 
 use super::record::{Field, Record};
@@ -25,113 +29,164 @@ pub(super) const TSV: Reader = Reader {
     read: |source, spec| read(source, spec, '\t'),
 };
 
+/// The most lines that a field in quotes may span where the manifest says nothing.
+const QUOTED_LINES: usize = 20;
+
+/// So many columns are named where a row has more or fewer.
+const NAMED: usize = 12;
+
 fn read(source: &Source, spec: &ReaderSpec, delimiter: char) -> Result<Vec<Record>> {
     let text = source.text(spec)?;
-    let mut rest = Lines { source, rest: &text, line: 1, delimiter, quotes: !spec.no_quotes };
+    let dialect = Dialect {
+        source,
+        delimiter,
+        quotes: !spec.no_quotes,
+        quoted_lines: spec.quoted_lines.unwrap_or(QUOTED_LINES).max(1),
+    };
+    let mut rows = Rows::new(&dialect, &text, 1);
     let columns = match spec.header.is_empty() {
-        true => rest.next_row()?.map(|(_, row)| row.iter().map(|name| name.trim().to_string()).collect()),
+        true => rows.next_row()?.map(|(_, row)| row.iter().map(|name| name.trim().to_string()).collect()),
         false => Some(spec.header.clone()),
     };
     let columns = Arc::new(columns.unwrap_or_default());
-    for (index, name) in columns.iter().enumerate() {
-        if columns[..index].contains(name) {
-            bail!("{}: two columns are called `{name}`; name them anew in [reader] header", source.line(1));
-        }
+    let mut known = HashSet::new();
+    if let Some(name) = columns.iter().find(|name| !known.insert(name.as_str())) {
+        bail!("{}: two columns are called `{name}`; name them anew in [reader] header", source.line(1));
     }
-    rest.skip(spec.skip);
+    if spec.skip > 0 {
+        let rest = rows.rest.splitn(spec.skip + 1, '\n').nth(spec.skip).unwrap_or("");
+        rows = Rows::new(&dialect, rest, rows.line + spec.skip);
+    }
     let mut records = Vec::new();
-    while let Some((line, row)) = rest.next_row()? {
+    while let Some((line, row)) = rows.next_row()? {
         if row.len() != columns.len() {
+            let more = if columns.len() > NAMED { ", …" } else { "" };
             bail!(
-                "{}: {} fields, expected {} ({}); is a delimiter part of a text, or a text without its quotes?",
+                "{}: {} fields, expected {} ({}{more}); is a delimiter part of a text, or a text without its quotes?",
                 source.line(line),
                 row.len(),
                 columns.len(),
-                columns.join(", ")
+                columns[..columns.len().min(NAMED)].join(", ")
             );
         }
-        let fields = row.into_iter().map(|cell| Field::Cell(Cell::Text(cell))).collect();
+        let fields = row.iter().map(|cell| Field::Cell(Cell::Text(cell.to_string()))).collect();
         records.push(Record { columns: columns.clone(), fields, place: source.line(line) });
     }
     Ok(records)
 }
 
-/// What is left of a file.
-struct Lines<'a> {
+/// How a file is written.
+struct Dialect<'a> {
     source: &'a Source<'a>,
-    rest: &'a str,
-    line: usize,
     delimiter: char,
     quotes: bool,
+    quoted_lines: usize,
 }
 
-impl Lines<'_> {
-    fn skip(&mut self, lines: usize) {
-        for _ in 0..lines {
-            self.rest = self.rest.split_once('\n').map_or("", |(_, rest)| rest);
-            self.line += 1;
-        }
+/// The rows of a text.
+struct Rows<'a> {
+    dialect: &'a Dialect<'a>,
+    reader: csv::Reader<&'a [u8]>,
+    row: StringRecord,
+    /// What has not been read, and the line where it begins.
+    rest: &'a str,
+    line: usize,
+    read: usize,
+}
+
+impl<'a> Rows<'a> {
+    fn new(dialect: &'a Dialect<'a>, text: &'a str, line: usize) -> Self {
+        let reader = ReaderBuilder::new()
+            .has_headers(false)
+            .flexible(true)
+            .delimiter(dialect.delimiter as u8)
+            .quoting(dialect.quotes)
+            // A carriage return alone is part of a text.
+            .terminator(Terminator::Any(b'\n'))
+            .from_reader(text.as_bytes());
+        Self { dialect, reader, row: StringRecord::new(), rest: text, line, read: 0 }
     }
 
     /// The next row that is not blank, and the line where it begins.
-    fn next_row(&mut self) -> Result<Option<(usize, Vec<String>)>> {
-        while self.rest.starts_with('\n') || self.rest.starts_with("\r\n") {
-            self.skip(1);
-        }
-        if self.rest.is_empty() {
-            return Ok(None);
-        }
-        let (line, mut row) = (self.line, Vec::new());
-        loop {
-            row.push(if self.quotes && self.rest.starts_with('"') { self.quoted()? } else { self.plain() });
-            if let Some(rest) = self.rest.strip_prefix(self.delimiter) {
-                self.rest = rest;
+    fn next_row(&mut self) -> Result<Option<(usize, &StringRecord)>> {
+        while self.reader.read_record(&mut self.row).with_context(|| self.dialect.source.name.to_string())? {
+            let end = self.reader.position().byte() as usize;
+            let (written, rest) = self.rest.split_at(end - self.read);
+            let fields = written.trim_start_matches(['\r', '\n']);
+            let line = self.line + newlines(&written[..written.len() - fields.len()]);
+            (self.rest, self.read, self.line) = (rest, end, self.line + newlines(written));
+            let fields = fields.strip_suffix('\n').unwrap_or(fields);
+            if fields.is_empty() {
                 continue;
             }
-            self.skip(1);
-            return Ok(Some((line, row)));
+            if self.dialect.quotes && fields.contains('"') {
+                self.dialect.check_quotes(fields, line)?;
+            }
+            // The carriage return of a line that ends in CR LF was taken for the end of its last field.
+            let last = self.row.len() - 1;
+            if let Some(field) = self.row[last].strip_suffix('\r').filter(|_| fields.ends_with('\r')) {
+                let field = field.to_string();
+                self.row.truncate(last);
+                self.row.push_field(&field);
+            }
+            return Ok(Some((line, &self.row)));
         }
+        Ok(None)
     }
+}
 
-    /// A field up to the next delimiter or the end of the line, which stay.
-    fn plain(&mut self) -> String {
-        let end = self.rest.find([self.delimiter, '\n']).unwrap_or(self.rest.len());
-        let (field, rest) = self.rest.split_at(end);
-        self.rest = rest;
-        field.strip_suffix('\r').filter(|_| !rest.starts_with(self.delimiter)).unwrap_or(field).to_string()
-    }
-
-    /// A field in quotes.
-    fn quoted(&mut self) -> Result<String> {
-        let opened = self.line;
-        let mut field = String::new();
-        self.rest = &self.rest[1..];
+impl Dialect<'_> {
+    /// Refuses quotes that are not closed, or not where and when they should be, in a row that begins on `line`.
+    fn check_quotes(&self, row: &str, mut line: usize) -> Result<()> {
+        let mut rest = row;
         loop {
-            let Some(end) = self.rest.find('"') else {
-                bail!(
-                    "{}: a quote is opened and never closed; if quotes are ordinary characters in this file, set \
-                     no_quotes = true in the manifest's [reader]",
-                    self.source.line(opened)
-                )
-            };
-            field.push_str(&self.rest[..end]);
-            self.line += self.rest[..end].matches('\n').count();
-            self.rest = &self.rest[end + 1..];
-            if let Some(rest) = self.rest.strip_prefix('"') {
-                field.push('"');
-                self.rest = rest;
-                continue;
+            if let Some(quoted) = rest.strip_prefix('"') {
+                let opened = line;
+                let Some(end) = closing(quoted) else {
+                    bail!(
+                        "{}: a quote is opened and never closed; if quotes are ordinary characters in this file, set \
+                         no_quotes = true in the manifest's [reader]",
+                        self.source.line(opened)
+                    )
+                };
+                let later = newlines(&quoted[..end]);
+                line += later;
+                rest = &quoted[end + 1..];
+                if !rest.is_empty() && rest != "\r" && !rest.starts_with(self.delimiter) {
+                    bail!(
+                        "{}: a quoted field (opened on line {opened}) goes on after its closing quote; double the \
+                         quotes inside it, or set no_quotes = true in the manifest's [reader]",
+                        self.source.line(line)
+                    );
+                }
+                if later >= self.quoted_lines {
+                    bail!(
+                        "{}: a quote is opened here and closed {later} lines later, so that the rows between would be \
+                         one field; if quotes are ordinary characters in this file, set no_quotes = true in the \
+                         manifest's [reader]; if the field really is that long, quoted_lines = {}",
+                        self.source.line(opened),
+                        later + 1
+                    );
+                }
             }
-            let ends = self.rest.is_empty() || self.rest.starts_with([self.delimiter, '\n']);
-            if !ends && !self.rest.starts_with("\r\n") {
-                bail!(
-                    "{}: a quoted field (opened on line {opened}) goes on behind its closing quote; double the quotes \
-                     inside it, or set no_quotes = true in the manifest's [reader]",
-                    self.source.line(self.line)
-                );
-            }
-            self.rest = self.rest.strip_prefix('\r').unwrap_or(self.rest);
-            return Ok(field);
+            let Some(end) = rest.find(self.delimiter) else { return Ok(()) };
+            rest = &rest[end + 1..];
         }
     }
+}
+
+/// Where the quote that ends a field is; doubled ones are part of it.
+fn closing(quoted: &str) -> Option<usize> {
+    let mut from = 0;
+    loop {
+        let at = from + quoted[from..].find('"')?;
+        if !quoted[at + 1..].starts_with('"') {
+            return Some(at);
+        }
+        from = at + 2;
+    }
+}
+
+fn newlines(text: &str) -> usize {
+    text.bytes().filter(|&byte| byte == b'\n').count()
 }
