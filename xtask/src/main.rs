@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use mtl_cli::{Context, Registries};
+use mtl_cli::Context;
 
 fn main() -> ExitCode {
     let program = xtask::program();

@@ -109,7 +109,7 @@ impl Comparison {
             .collect();
         // A single block, or a single arm, ranks nothing.
         let rankable = ranked > 1 && blocks.len() > 1;
-        let nemenyi = if rankable { nemenyi(&blocks, question.level) } else { None };
+        let nemenyi = if rankable { nemenyi(&blocks, question.level)? } else { None };
         if let Some(nemenyi) = &nemenyi {
             arms.iter_mut().zip(&nemenyi.mean_ranks).for_each(|(arm, rank)| arm.mean_rank = Some(*rank));
         }
@@ -121,7 +121,7 @@ impl Comparison {
             tasks,
             seeds: question.seeds.clone(),
             arms,
-            friedman: rankable.then(|| friedman(&blocks)),
+            friedman: if rankable { Some(friedman(&blocks)?) } else { None },
             nemenyi,
             level: question.level,
             test_opened_at: table.records().filter_map(|record| record.test_opened_at.clone()).min(),

@@ -14,7 +14,7 @@
 //! assert_eq!(found["accuracy"], 0.75);
 //!
 //! // Five seeds, multi-task minus single-task: no rank test of five pairs can be significant at 0.05.
-//! let test = stats::wilcoxon(&[0.012, 0.020, 0.008, 0.015, 0.031]);
+//! let test = stats::wilcoxon(&[0.012, 0.020, 0.008, 0.015, 0.031])?;
 //! assert_eq!((test.p, test.smallest_p), (0.0625, 0.0625));
 //! # Ok::<(), anyhow::Error>(())
 //! ```

@@ -214,7 +214,8 @@ mod tests {
             losses: vec![],
             json: true,
         };
-        let entry = crate::Registries::default().rules.find(rule)?;
+        let registries = crate::Registries::default();
+        let entry = registries.rules.find(rule)?;
         Ok(command.weigh(entry)?.json(entry))
     }
 

@@ -1,4 +1,22 @@
-//! The text of an HTML page, for mail: tags out, entities decoded. No browser, and no need of one.
+//! The text of an HTML page, for mail: what the tokenizer of html5ever leaves when tags are out.
+//!
+//! No tree is built, so that deep nesting costs neither stack nor time. The crate html2text would draw pages: borders of
+//! tables, marks of links and headings, all of which a classifier would learn, in a time quadratic in the depth.
+
+use std::cell::{Cell, RefCell};
+
+use html5ever::tendril::StrTendril;
+use html5ever::tokenizer::states::RawKind;
+use html5ever::tokenizer::{BufferQueue, StartTag, Token, TokenSink, TokenSinkResult, Tokenizer, TokenizerOpts};
+
+/// Elements that do not end a word: bold letters within one.
+const INLINE: [&str; 20] = [
+    "a", "abbr", "acronym", "b", "bdo", "big", "code", "em", "font", "i", "ins", "mark", "s", "small", "span",
+    "strike", "strong", "sub", "sup", "u",
+];
+
+/// Elements whose text is not for the reader.
+const SILENT: [&str; 3] = ["script", "style", "title"];
 
 /// Whether text that is not declared as HTML begins like a page.
 pub(super) fn looks_like(text: &str) -> bool {
@@ -10,94 +28,44 @@ pub(super) fn looks_like(text: &str) -> bool {
 
 /// What is left of `page` without tags, comments, scripts and styles.
 pub(super) fn text(page: &str) -> String {
-    let mut text = String::with_capacity(page.len() / 2);
-    let mut rest = page;
-    while let Some(start) = rest.find('<') {
-        entities(&rest[..start], &mut text);
-        let tag = &rest[start..];
-        rest = if let Some(comment) = tag.strip_prefix("<!--") {
-            comment.split_once("-->").map_or("", |(_, after)| after)
-        } else if let Some(silent) = ["script", "style", "title"].iter().find(|name| opens(tag, name)) {
-            after_closing(tag, silent)
-        } else if tag[1..].starts_with(|next: char| next.is_ascii_alphabetic() || "/!?".contains(next)) {
-            // Bold letters do not end a word, other elements do.
-            let inline = ["b>", "i>", "u>", "a ", "a>", "font", "span", "em>", "strong"];
-            let name = tag[1..].trim_start_matches('/');
-            if !inline.iter().any(|known| starts_with(name, known)) {
-                text.push(' ');
+    let tokenizer = Tokenizer::new(Words::default(), TokenizerOpts::default());
+    let input = BufferQueue::default();
+    input.push_back(StrTendril::from_slice(page));
+    // The sink never asks for a script to be run, so that all of the input is taken at once.
+    let _ = tokenizer.feed(&input);
+    tokenizer.end();
+    tokenizer.sink.text.into_inner()
+}
+
+/// Collects the text that a reader sees.
+#[derive(Default)]
+struct Words {
+    text: RefCell<String>,
+    silent: Cell<bool>,
+}
+
+impl TokenSink for Words {
+    type Handle = ();
+
+    fn process_token(&self, token: Token, _line: u64) -> TokenSinkResult<()> {
+        match token {
+            Token::CharacterTokens(letters) if !self.silent.get() => self.text.borrow_mut().push_str(&letters),
+            Token::TagToken(tag) => {
+                let name: &str = &tag.name;
+                let silent = SILENT.contains(&name) && tag.kind == StartTag;
+                self.silent.set(silent);
+                if !INLINE.contains(&name) {
+                    self.text.borrow_mut().push(' ');
+                }
+                if silent {
+                    // Up to the closing tag nothing is a tag.
+                    return TokenSinkResult::RawData(RawKind::Rawtext);
+                }
             }
-            tag.split_once('>').map_or("", |(_, after)| after)
-        } else {
-            text.push('<');
-            &tag[1..]
-        };
-    }
-    entities(rest, &mut text);
-    text
-}
-
-fn starts_with(text: &str, mark: &str) -> bool {
-    text.as_bytes().get(..mark.len()).is_some_and(|start| start.eq_ignore_ascii_case(mark.as_bytes()))
-}
-
-fn opens(tag: &str, name: &str) -> bool {
-    let after = tag.as_bytes().get(1 + name.len());
-    starts_with(&tag[1..], name) && after.is_none_or(|next| !next.is_ascii_alphanumeric())
-}
-
-/// What follows the closing tag of the element `name` that `page` begins with.
-fn after_closing<'a>(page: &'a str, name: &str) -> &'a str {
-    let mut rest = page;
-    while let Some((_, after)) = rest.split_once("</") {
-        if starts_with(after, name) {
-            return after.split_once('>').map_or("", |(_, after)| after);
+            _ => {}
         }
-        rest = after;
+        TokenSinkResult::Continue
     }
-    ""
-}
-
-/// Appends `piece` with its character references decoded.
-fn entities(piece: &str, text: &mut String) {
-    let mut rest = piece;
-    while let Some((before, after)) = rest.split_once('&') {
-        text.push_str(before);
-        let found = after.split_once(';').and_then(|(name, after)| Some((named(name)?, after)));
-        match found {
-            Some((letter, after)) => {
-                text.push(letter);
-                rest = after;
-            }
-            None => {
-                text.push('&');
-                rest = after;
-            }
-        }
-    }
-    text.push_str(rest);
-}
-
-fn named(name: &str) -> Option<char> {
-    if let Some(number) = name.strip_prefix('#') {
-        let hex = number.strip_prefix(['x', 'X']).map(|digits| u32::from_str_radix(digits, 16));
-        return char::from_u32(hex.unwrap_or_else(|| number.parse()).ok()?).filter(|letter| !letter.is_control());
-    }
-    Some(match name {
-        "amp" => '&',
-        "lt" => '<',
-        "gt" => '>',
-        "quot" => '"',
-        "apos" => '\'',
-        "nbsp" => ' ',
-        "copy" => '©',
-        "reg" => '®',
-        "pound" => '£',
-        "euro" => '€',
-        "mdash" => '—',
-        "ndash" => '–',
-        "hellip" => '…',
-        _ => return None,
-    })
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ pub(super) fn result(table: &Table, arm: &ArmSpec) -> Result<ArmResult> {
     let runs: Vec<&RunRecord> = table.runs(&arm.name).collect();
     let mut tasks: Vec<ArmTask> =
         table.question.tasks.iter().map(|name| task::result(table, arm, name)).collect::<Result<_>>()?;
-    let negative = corrected(table, &mut tasks);
+    let negative = corrected(table, &mut tasks)?;
     let other = arm.name != table.question.baseline;
     let differences = if other { differences(table, arm) } else { Vec::new() };
     let over = |value: fn(&RunRecord) -> f64| mean(runs.iter().map(|run| value(run))).unwrap_or(0.);
@@ -44,8 +44,8 @@ pub(super) fn result(table: &Table, arm: &ArmSpec) -> Result<ArmResult> {
         gains: mean_gains(table, arm),
         mean_rank: None,
         negative_share: negative,
-        tests: if differences.len() > 1 { vec![paired_t(&differences), wilcoxon(&differences)] } else { Vec::new() },
-        effect: (differences.len() > 1).then(|| cohens_dz(&differences)),
+        tests: if differences.len() > 1 { vec![paired_t(&differences)?, wilcoxon(&differences)?] } else { Vec::new() },
+        effect: if differences.len() > 1 { Some(cohens_dz(&differences)?) } else { None },
         parameters,
         trainable: first.map_or(0, |run| run.trainable),
         single_task_parameters: single,
@@ -67,13 +67,13 @@ pub(super) fn result(table: &Table, arm: &ArmSpec) -> Result<ArmResult> {
 }
 
 /// Corrects each task's p over the arm's tasks; the share that is surely hurt, if there is anything to compare.
-fn corrected(table: &Table, tasks: &mut [ArmTask]) -> Option<f64> {
+fn corrected(table: &Table, tasks: &mut [ArmTask]) -> Result<Option<f64>> {
     let named = table.question.tasks.iter().zip(tasks.iter());
     let gains = named.filter_map(|(name, task)| Some((name.clone(), task.transfer.clone()?))).collect();
-    let transfers = Transfer::of(gains);
+    let transfers = Transfer::of(gains)?;
     let compared = tasks.iter_mut().filter(|task| task.transfer.is_some());
     compared.zip(&transfers).for_each(|(task, transfer)| task.corrected_p = Some(transfer.corrected_p));
-    (!transfers.is_empty()).then(|| negative_share(&transfers, table.question.level))
+    Ok((!transfers.is_empty()).then(|| negative_share(&transfers, table.question.level)))
 }
 
 /// For every seed that both have, arm − baseline of the headline scores, mean over the tasks both judge.

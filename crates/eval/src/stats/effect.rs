@@ -3,21 +3,34 @@
 //! Cohen, "Statistical power analysis for the behavioral sciences" (1988); Cliff, "Dominance statistics"
 //! (Psychological Bulletin 1993).
 
-use super::{mean, variance};
+use anyhow::Result;
+
+use super::{finite, mean, scaled, variance};
 
 /// Cohen's d of paired differences. Differences that are all zero have effect 0; all equal and not zero, the largest
 /// finite one.
-pub fn cohens_dz(differences: &[f64]) -> f64 {
-    let mean = mean(differences);
+///
+/// # Errors
+/// If a difference is not finite.
+pub fn cohens_dz(differences: &[f64]) -> Result<f64> {
+    finite("Cohen's d", differences)?;
+    let differences = scaled(differences);
+    let mean = mean(&differences);
     if mean == 0. {
-        return 0.;
+        return Ok(0.);
     }
-    let effect = mean / variance(differences).sqrt();
-    if effect.is_finite() { effect } else { f64::MAX.copysign(mean) }
+    let effect = mean / variance(&differences).sqrt();
+    let same = differences.iter().all(|difference| *difference == differences[0]);
+    Ok(if effect.is_finite() && !same { effect } else { f64::MAX.copysign(mean) })
 }
 
 /// Cliff's delta of two samples, in [−1, 1]; positive if `first` tends to be larger. 0 if either is empty.
-pub fn cliffs_delta(first: &[f64], second: &[f64]) -> f64 {
+///
+/// # Errors
+/// If a value is not finite.
+pub fn cliffs_delta(first: &[f64], second: &[f64]) -> Result<f64> {
+    finite("Cliff's delta", first)?;
+    finite("Cliff's delta", second)?;
     let mut sorted = second.to_vec();
     sorted.sort_by(f64::total_cmp);
     let won: f64 = first
@@ -25,7 +38,7 @@ pub fn cliffs_delta(first: &[f64], second: &[f64]) -> f64 {
         .map(|x| sorted.partition_point(|y| y < x) as f64 + sorted.partition_point(|y| y <= x) as f64)
         .sum();
     let pairs = (first.len() * second.len()) as f64;
-    if pairs == 0. { 0. } else { won / pairs - 1. }
+    Ok(if pairs == 0. { 0. } else { won / pairs - 1. })
 }
 
 #[cfg(test)]
@@ -34,11 +47,11 @@ mod tests {
 
     #[test]
     fn effects_of_the_extremes() {
-        assert_eq!(cliffs_delta(&[3., 4.], &[1., 2.]), 1.);
-        assert_eq!(cliffs_delta(&[1., 2.], &[1., 2.]), 0.);
-        assert_eq!(cliffs_delta(&[], &[1.]), 0.);
-        assert_eq!(cohens_dz(&[1., -1.]), 0.);
-        assert_eq!(cohens_dz(&[-2., -2.]), -f64::MAX);
-        assert!((cohens_dz(&[1., 2., 3.]) - 2.).abs() < 1e-12);
+        assert_eq!(cliffs_delta(&[3., 4.], &[1., 2.]).expect("finite"), 1.);
+        assert_eq!(cliffs_delta(&[1., 2.], &[1., 2.]).expect("finite"), 0.);
+        assert_eq!(cliffs_delta(&[], &[1.]).expect("finite"), 0.);
+        assert_eq!(cohens_dz(&[1., -1.]).expect("finite"), 0.);
+        assert_eq!(cohens_dz(&[-2., -2.]).expect("finite"), -f64::MAX);
+        assert!((cohens_dz(&[1., 2., 3.]).expect("finite") - 2.).abs() < 1e-12);
     }
 }

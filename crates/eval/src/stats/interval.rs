@@ -41,6 +41,7 @@ impl Interval {
         let p = match (estimate == 0., standard_error > 0.) {
             (true, _) => 1.,
             (false, true) => student_beyond(estimate / standard_error, degrees),
+            (false, false) if estimate.is_nan() || standard_error.is_nan() => f64::NAN,
             (false, false) => 0.,
         };
         let half = student_quantile(1. - confidence, degrees) * standard_error;

@@ -4,6 +4,7 @@
 //!
 //! Nemenyi, "Distribution-free multiple comparisons" (1963); Demšar (JMLR 2006).
 
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use super::mean_ranks;
@@ -29,26 +30,29 @@ pub struct Nemenyi {
 /// Compares all pairs of methods; `scores` is `[blocks][methods]`, higher is better, `level` in (0, 1).
 /// `None` for fewer than two methods or no blocks.
 ///
+/// # Errors
+/// If a score is not finite.
+///
 /// # Panics
 /// If blocks differ in length.
-pub fn nemenyi(scores: &[Vec<f64>], level: f64) -> Option<Nemenyi> {
+pub fn nemenyi(scores: &[Vec<f64>], level: f64) -> Result<Option<Nemenyi>> {
     let methods = scores.first().map_or(0, Vec::len);
     if methods < 2 {
-        return None;
+        return Ok(None);
     }
-    let mean_ranks = mean_ranks(scores);
+    let mean_ranks = mean_ranks(scores)?;
     let unit = (methods as f64 * (methods as f64 + 1.) / (12. * scores.len() as f64)).sqrt();
     let p_of = |difference: f64| 1. - studentized_range(difference.abs() / unit, methods);
     let row = |&mine: &f64| mean_ranks.iter().map(|&other| p_of(mine - other).clamp(0., 1.)).collect();
     let critical_difference = studentized_range_quantile(1. - level, methods) * unit;
-    Some(Nemenyi {
+    Ok(Some(Nemenyi {
         p: mean_ranks.iter().map(row).collect(),
         smallest_p: p_of(methods as f64 - 1.).clamp(0., 1.),
         groups: groups(&mean_ranks, critical_difference),
         mean_ranks,
         critical_difference,
         level,
-    })
+    }))
 }
 
 /// The probability that the range of `count` standard normals is at most `q`.
@@ -117,10 +121,10 @@ mod tests {
 
     #[test]
     fn a_pair_at_the_critical_difference_has_the_level_as_p() {
-        let found = nemenyi(&vec![vec![3., 2., 1.]; 4], 0.05).expect("three methods");
+        let found = nemenyi(&vec![vec![3., 2., 1.]; 4], 0.05).expect("finite").expect("three methods");
         let unit = (3. * 4. / (12. * 4f64)).sqrt();
         assert!((1. - studentized_range(found.critical_difference / unit, 3) - 0.05).abs() < 1e-9);
         assert!((found.p[0][2] - found.smallest_p).abs() < 1e-15 && found.p[1][1] == 1.);
-        assert!(nemenyi(&[], 0.05).is_none());
+        assert!(nemenyi(&[], 0.05).expect("none").is_none());
     }
 }

@@ -1,5 +1,6 @@
 //! Transfer per task: the multi-task score minus the single-task score, and how many tasks it surely hurts.
 
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use crate::stats::{Interval, holm};
@@ -17,9 +18,13 @@ pub struct Transfer {
 
 impl Transfer {
     /// The transfer of each task of `gains`, p corrected over all of them.
-    pub fn of(gains: Vec<(String, Interval)>) -> Vec<Self> {
-        let corrected = holm(&gains.iter().map(|(_, gain)| gain.p).collect::<Vec<_>>());
-        gains.into_iter().zip(corrected).map(|((task, gain), corrected_p)| Self { task, gain, corrected_p }).collect()
+    ///
+    /// # Errors
+    /// If a p is no probability.
+    pub fn of(gains: Vec<(String, Interval)>) -> Result<Vec<Self>> {
+        let corrected = holm(&gains.iter().map(|(_, gain)| gain.p).collect::<Vec<_>>())?;
+        let named = gains.into_iter().zip(corrected);
+        Ok(named.map(|((task, gain), corrected_p)| Self { task, gain, corrected_p }).collect())
     }
 
     /// Whether the task is hurt at significance `level` after correction.
@@ -52,7 +57,8 @@ mod tests {
             seeds: 5,
         };
         let named = [("a", -0.2, 0.001), ("b", -0.1, 0.03), ("c", 0.2, 0.001), ("d", -0.1, 0.5)];
-        let transfers = Transfer::of(named.iter().map(|(task, d, p)| (task.to_string(), gain(*d, *p))).collect());
+        let transfers = Transfer::of(named.iter().map(|(task, d, p)| (task.to_string(), gain(*d, *p))).collect())
+            .expect("probabilities");
         assert!(transfers[0].is_negative(0.05) && !transfers[2].is_negative(0.05));
         assert_eq!(transfers[1].corrected_p, 0.06);
         assert_eq!(negative_share(&transfers, 0.05), 0.25);

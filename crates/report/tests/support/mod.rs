@@ -22,7 +22,7 @@ pub(crate) fn comparison() -> Comparison {
     let arms: Vec<ArmResult> = (0..ARMS.len()).map(arm).collect();
     let mean = |arm: &ArmResult, task: usize| arm.tasks[task].mean.expect("a mean");
     let blocks: Vec<Vec<f64>> = (0..TASKS.len()).map(|task| arms.iter().map(|arm| mean(arm, task)).collect()).collect();
-    let ranks = nemenyi(&blocks, LEVEL).expect("four arms");
+    let ranks = nemenyi(&blocks, LEVEL).expect("finite").expect("four arms");
     let mut arms = arms;
     arms.iter_mut().zip(&ranks.mean_ranks).for_each(|(arm, &rank)| arm.mean_rank = Some(rank));
     Comparison {
@@ -33,7 +33,7 @@ pub(crate) fn comparison() -> Comparison {
         tasks: (0..TASKS.len()).map(facts).collect(),
         seeds: (1..=SEEDS as u64).collect(),
         arms,
-        friedman: Some(friedman(&blocks)),
+        friedman: Some(friedman(&blocks).expect("finite")),
         nemenyi: Some(ranks),
         level: LEVEL,
         test_opened_at: Some("2026-01-02T03:04:05Z".into()),
@@ -99,8 +99,8 @@ pub(crate) fn crowded() -> Comparison {
     }
     let scores = |task: usize| crowded.arms.iter().map(|arm| arm.tasks[task].mean.expect("a mean")).collect();
     let blocks: Vec<Vec<f64>> = (0..crowded.tasks.len()).map(scores).collect();
-    crowded.friedman = Some(friedman(&blocks));
-    crowded.nemenyi = nemenyi(&blocks, LEVEL);
+    crowded.friedman = Some(friedman(&blocks).expect("finite"));
+    crowded.nemenyi = nemenyi(&blocks, LEVEL).expect("finite");
     crowded
 }
 
@@ -179,7 +179,7 @@ fn arm_task(arm: usize, task: usize) -> ArmTask {
 fn arm(index: usize) -> ArmResult {
     let mut tasks: Vec<ArmTask> = (0..TASKS.len()).map(|task| arm_task(index, task)).collect();
     let p: Vec<f64> = tasks.iter().filter_map(|task| task.transfer.as_ref().map(|found| found.p)).collect();
-    for (task, p) in tasks.iter_mut().zip(holm(&p)) {
+    for (task, p) in tasks.iter_mut().zip(holm(&p).expect("probabilities")) {
         task.corrected_p = Some(p);
     }
     let base: Vec<ArmTask> = (0..TASKS.len()).map(|task| arm_task(0, task)).collect();
@@ -219,8 +219,12 @@ fn arm(index: usize) -> ArmResult {
         gains,
         mean_rank: None,
         negative_share: other.then_some(if index == 3 { 0.75 } else { 0. }),
-        tests: if other { vec![paired_t(&differences), wilcoxon(&differences)] } else { Vec::new() },
-        effect: other.then(|| cohens_dz(&differences)),
+        tests: if other {
+            [paired_t(&differences), wilcoxon(&differences)].map(|test| test.expect("finite")).to_vec()
+        } else {
+            Vec::new()
+        },
+        effect: other.then(|| cohens_dz(&differences).expect("finite")),
         parameters: [90_852_864, 22_713_216, 91_100_000, 22_713_216][index],
         trainable: [90_852_864, 22_713_216, 91_100_000, 22_713_216][index],
         single_task_parameters: 90_852_864,
