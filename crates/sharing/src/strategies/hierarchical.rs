@@ -25,6 +25,7 @@ use mtl_task::{Packed, TaskId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::blocks::additions::merged;
 use crate::blocks::penalty::{penalty_with_gradient, squared_norm};
 use crate::blocks::trunk::Trunk;
 use crate::{BuildContext, DevScores, Head, Mix, Phase, Sharing, Strategy, StrategySettings, TaskSet};
@@ -237,6 +238,17 @@ impl Sharing for Levels {
             self.kept = self.common(turn(phase - 1), turn(phase))?;
         }
         Ok(())
+    }
+
+    /// The encoder of a task that reads the top layer as it is. `None` for one that reads below it, whose encoder has
+    /// fewer layers; with `mix`; and where the predictions of lower tasks enter.
+    fn merged(&self, task: TaskId) -> Result<Option<Vec<(Part, Tensor)>>> {
+        let own = &self.tasks[task.0];
+        let entered = self.tasks.iter().any(|lower| lower.labels.is_some() && lower.layer < own.layer);
+        if own.layer < self.encoder.layers() || own.mix.is_some() || entered {
+            return Ok(None);
+        }
+        merged(&self.encoder, |part| Ok(self.trunk.part(part).tensor().clone()))
     }
 
     fn state(&self) -> Result<BTreeMap<String, Tensor>> {

@@ -39,6 +39,7 @@ use serde::{Deserialize, Serialize};
 
 use self::masks::{Masks, clear};
 use self::search::{Search, Stage};
+use crate::blocks::additions::merged;
 use crate::{Bits, BuildContext, DevScores, EncoderWeights, Phase, Sharing, Strategy, StrategySettings, walk};
 
 /// The entry of the registry.
@@ -147,6 +148,15 @@ impl Sharing for SparseSharing {
         Ok(report::findings(&self.search))
     }
 
+    /// θ ⊙ Mₜ with the mask that the task sees now: its own after the search, in the search the one in force.
+    fn merged(&self, task: TaskId) -> Result<Option<Vec<(Part, Tensor)>>> {
+        let masks = self.search.masks(task);
+        merged(&self.encoder, |part| match (part, masks) {
+            (Part::Layer(index), Some(masks)) => kept(self.shared.part(part), &masks.0[index]),
+            _ => Ok(self.shared.part(part).tensor().clone()),
+        })
+    }
+
     fn state(&self) -> Result<BTreeMap<String, Tensor>> {
         self.search.state()
     }
@@ -160,12 +170,17 @@ impl Sharing for SparseSharing {
     }
 }
 
-/// The view of θ ⊙ mask; what is masked gets no gradient.
-fn masked(param: &Param, mask: &Arc<Bits>, pass: &mut Pass) -> Result<ParameterView> {
+/// θ ⊙ mask, `[len]`.
+fn kept(param: &Param, mask: &Bits) -> Result<Tensor> {
     let mut theta = values_of(param)?;
     clear(&mut theta, mask);
+    theta.tensor(param.tensor().device())
+}
+
+/// The view of θ ⊙ mask; what is masked gets no gradient.
+fn masked(param: &Param, mask: &Arc<Bits>, pass: &mut Pass) -> Result<ParameterView> {
+    let theta = kept(param, mask)?;
     let (name, mask) = (param.name().to_string(), mask.clone());
-    let theta = theta.tensor(param.tensor().device())?;
     pass.materialise_with(&theta, param.layout(), Wants::All, move |mut gradient, row: &mut TaskGradient| {
         clear(gradient.values_mut(), &mask);
         row.add(TaskGradient([(name, gradient)].into()));

@@ -46,6 +46,7 @@ use serde::{Deserialize, Serialize};
 
 use self::factors::{Factors, Form};
 use self::schedule::{FactorSchedule, Stage};
+use crate::blocks::additions::merged;
 use crate::{Bits, BuildContext, DevScores, EncoderWeights, Phase, Scope, Sharing, Strategy, StrategySettings, walk};
 
 /// The entry of the registry.
@@ -182,18 +183,23 @@ impl Layer {
         Ok(Self { matrices, ranges, mixes })
     }
 
-    /// θ + Δ_t. dθ goes to the base if `trains`, and through the factors.
-    fn view(&self, task: TaskId, base: &Param, trains: bool, pass: &mut Pass) -> Result<ParameterView> {
-        let mix = &self.mixes[task.0];
+    /// θ + Δ_t, `[len]`.
+    fn theta(&self, task: TaskId, base: &Param) -> Result<Tensor> {
+        let mix = self.mixes[task.0].tensor().detach();
         let mut theta = values_of(base)?;
         for (at, matrix) in self.matrices.iter().enumerate() {
             let shared: Vec<Tensor> = matrix.shared.iter().map(|factor| factor.tensor().detach()).collect();
-            let delta = matrix.factors.delta(&shared, &mix.tensor().detach().narrow(0, at, 1)?)?;
+            let delta = matrix.factors.delta(&shared, &mix.narrow(0, at, 1)?)?;
             theta.add_at(matrix.range.start, &delta)?;
         }
+        theta.tensor(base.tensor().device())
+    }
+
+    /// The view of θ + Δ_t. dθ goes to the base if `trains`, and through the factors.
+    fn view(&self, task: TaskId, base: &Param, trains: bool, pass: &mut Pass) -> Result<ParameterView> {
+        let (mix, theta) = (&self.mixes[task.0], self.theta(task, base)?);
         let wants = if trains { Wants::All } else { Wants::Ranges(self.ranges.clone()) };
         let (matrices, mix, name) = (self.matrices.clone(), mix.clone(), base.name().to_string());
-        let theta = theta.tensor(base.tensor().device())?;
         pass.materialise_with(&theta, base.layout(), wants, move |gradient: GradientBlock, row: &mut TaskGradient| {
             let mut price: Option<Tensor> = None;
             for (at, matrix) in matrices.iter().enumerate() {
@@ -267,6 +273,15 @@ impl Sharing for TensorSharing {
 
     fn findings(&self) -> Result<serde_json::Value> {
         Ok(self.schedule.findings())
+    }
+
+    /// θ + Δ_t; θ alone while single-task deltas are trained, which no factor takes part in.
+    fn merged(&self, task: TaskId) -> Result<Option<Vec<(Part, Tensor)>>> {
+        let factors_act = !matches!(self.schedule.stage(), Stage::Deltas(_));
+        merged(&self.encoder, |part| match part {
+            Part::Layer(index) if factors_act => self.layers[index].theta(task, self.base.part(part)),
+            _ => Ok(self.base.part(part).tensor().clone()),
+        })
     }
 
     fn state(&self) -> Result<BTreeMap<String, Tensor>> {
