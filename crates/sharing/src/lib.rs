@@ -10,7 +10,8 @@
 //! use std::sync::Arc;
 //! use candle_core::{DType, Device, Result, Tensor};
 //! use mtl_backbone::{Encoder, Family, Pass, random};
-//! use mtl_sharing::{BuildContext, EncoderWeights, HeadSettings, Model, Sharing, Strategy, StrategySettings, TaskShape};
+//! use mtl_sharing::{BuildContext, EncoderWeights, HeadSettings, Model, TaskShape};
+//! use mtl_sharing::{Sharing, Strategy, StrategySettings};
 //! use mtl_task::{Packed, Reads, TaskId, rng::Key};
 //! use serde_json::json;
 //!
@@ -34,15 +35,16 @@
 //!
 //! let config = json!({ "vocab_size": 20, "hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2,
 //!                      "intermediate_size": 16, "max_position_embeddings": 16 });
-//! let (pretrained, strategy) = (random("bert", &config, Key::new(1))?, Strategy::of::<OneForAll>("mine", "", "", "P", true));
+//! let pretrained = random("bert", &config, Key::new(1))?;
+//! let strategy = Strategy::of::<OneForAll>("one-for-all", "one encoder", "-", "P", true);
 //! let tasks = ["a", "b"].map(|name| TaskShape { name: name.into(), outputs: 2, reads: Reads::Text }).to_vec();
 //! let (head, device) = (HeadSettings::default(), Device::Cpu);
 //! let model = Model::build(&strategy, &json!({}), &head, &pretrained, tasks, Key::new(2), &device, DType::F32)?;
 //! for (tasks, parameters) in model.topology.groups() {
 //!     println!("{tasks:?} train {parameters:?}");
 //! }
-//! # let groups = model.topology.groups();
-//! # assert_eq!(groups.iter().map(|(tasks, names)| (tasks.len(), names.len())).collect::<Vec<_>>(), [(2, 4), (1, 2), (1, 2)]);
+//! # let sizes: Vec<_> = model.topology.groups().iter().map(|(tasks, names)| (tasks.len(), names.len())).collect();
+//! # assert_eq!(sizes, [(2, 4), (1, 2), (1, 2)]);
 //! # Ok::<(), anyhow::Error>(())
 //! ```
 

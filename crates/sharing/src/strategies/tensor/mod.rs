@@ -14,16 +14,18 @@
 //! every rank; with `error` > 0 each matrix takes the smallest ranks whose relative error is at most that, and what it
 //! does not use is zero on both sides, so that it stays zero.
 //!
-//! Deviations: the paper factorises the weights themselves, from single-task networks or at random. A pretrained encoder
-//! is where training has to start, hence deltas. Biases, LayerNorms and embeddings, private to tasks in the paper's code, are
-//! shared. `base` is trained by all tasks by default, which is a further mixture with equal mixes; `base = "frozen"`
-//! trains factors and heads alone. Defaults: Tucker of rank 8 (the paper chooses ranks by error; so does the official
-//! code, 0.01, by an interpolative SVD).
+//! Deviations: the paper factorises the weights themselves, from single-task networks or at random. A pretrained
+//! encoder is where training has to start, hence deltas. Biases, LayerNorms and embeddings, private to tasks in the
+//! paper's code, are shared. `base` is trained by all tasks by default, which is a further mixture with equal mixes;
+//! `base = "frozen"` trains factors and heads alone. Defaults: random Tucker factors of rank 8, `scale` 0.1, `search`
+//! 0.3 (the paper chooses ranks by error; so does the official code, 0.01, by an interpolative SVD).
 //!
-//! Memory: one θ a part and pass. With `svd`, K deltas and one copy of the layers on the host until they are factorised.
+//! Memory: one θ a part and pass. With `svd`, K deltas and one copy of the layers on the host until they are
+//! factorised.
 //!
-//! Parameters: P + Σ over the matrices of (D₁ + D₂)·rank + K·rank² (Tucker), D₁·rank + K·D₂·rank (TT), K·D₁·D₂ (LAF), and
-//! K mixes of K each, for K ≤ rank ≤ H. With `svd` a frozen base counts as trainable: it is, until the factors exist.
+//! Parameters: P + Σ over the matrices of (D₁ + D₂)·rank + K·rank² (Tucker), D₁·rank + K·D₂·rank (TT), K·D₁·D₂ (LAF),
+//! and K mixes of K each, for K ≤ rank ≤ H. With `svd` a frozen base counts as trainable: it is, until the factors
+//! exist.
 
 mod factors;
 mod laf;
