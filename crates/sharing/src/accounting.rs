@@ -5,7 +5,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::Model;
 
-/// Parameter counts of a model.
+/// Parameter counts of a model, by the topology: what a task reaches is what it trains, and what is frozen.
+///
+/// A parameter counts in full, whether or not every element of it is in use: where each task replaces ranges of a
+/// shared vector by its own (`hard` with `private_norms`, or own biases over a trained base), the replaced places
+/// count, and are stored, beside the tasks' own values. So do elements that no mask of sparse sharing keeps.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Accounting {
     /// All parameters.

@@ -181,3 +181,101 @@ impl Structure {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{DType, Device, Tensor};
+    use mtl_task::TaskId;
+
+    use super::*;
+
+    /// Writes down what is asked of it.
+    #[derive(Default)]
+    struct Recorded(Vec<String>);
+
+    impl Moments for Recorded {
+        fn fork(&mut self, from: &str, to: &str) {
+            self.0.push(format!("fork {from} to {to}"));
+        }
+
+        fn scale(&mut self, name: &str, first: f64, second: f64) {
+            self.0.push(format!("scale {name} by {first} and {second}"));
+        }
+
+        fn merge(&mut self, into: &str, parts: &[(&str, f64)]) {
+            self.0.push(format!("merge {parts:?} into {into}"));
+        }
+
+        fn drop(&mut self, name: &str) {
+            self.0.push(format!("drop {name}"));
+        }
+    }
+
+    fn tasks(tasks: &[usize]) -> TaskSet {
+        tasks.to_vec().into()
+    }
+
+    /// Two tasks with a shared parameter `x` of values 1 and 2, and a frozen one.
+    fn model() -> Result<(Params, Topology, Param)> {
+        let (mut params, mut topology) = (Params::new(&Device::Cpu, DType::F64), Topology::new(2));
+        let x = params.insert_tensor("shared/x", &Tensor::new(&[1f64, 2.], &Device::Cpu)?, true, true)?;
+        params.insert_tensor("frozen/y", &Tensor::new(&[3f64], &Device::Cpu)?, false, false)?;
+        topology.set("shared/x", Owner::Tasks(tasks(&[0, 1])));
+        topology.set("frozen/y", Owner::Frozen);
+        Ok((params, topology, x))
+    }
+
+    #[test]
+    fn a_fork_has_the_values_and_goes_its_own_way() -> Result<()> {
+        let ((mut params, mut topology, x), mut moments) = (model()?, Recorded::default());
+        let version = topology.version();
+        let copy = Change::new(&mut params, &mut topology, &mut moments).fork(&x, "task.b/x", tasks(&[1]))?;
+        assert_eq!(copy.tensor().to_vec1::<f64>()?, [1., 2.]);
+        assert!(copy.trainable());
+        x.var().set(&Tensor::new(&[5f64, 6.], &Device::Cpu)?)?;
+        assert_eq!(copy.tensor().to_vec1::<f64>()?, [1., 2.]);
+        copy.var().set(&Tensor::new(&[7f64, 8.], &Device::Cpu)?)?;
+        assert_eq!(x.tensor().to_vec1::<f64>()?, [5., 6.]);
+        assert_eq!(topology.trained_by("task.b/x"), Some(&tasks(&[1])));
+        assert_eq!(topology.trained_by("shared/x"), Some(&tasks(&[0, 1])), "until it is assigned anew");
+        assert!(topology.version() > version && params.get("task.b/x").is_some());
+        assert_eq!(moments.0, ["fork shared/x to task.b/x"]);
+        Ok(())
+    }
+
+    #[test]
+    fn assign_and_remove_keep_parameters_owners_and_moments_together() -> Result<()> {
+        let ((mut params, mut topology, x), mut moments) = (model()?, Recorded::default());
+        let mut change = Change::new(&mut params, &mut topology, &mut moments);
+        change.assign(&x, tasks(&[0]))?;
+        assert_eq!(change.topology().trained_by("shared/x"), Some(&tasks(&[0])));
+        assert!(change.params().get("shared/x").is_some());
+        change.remove(&x);
+        assert!(params.get("shared/x").is_none() && topology.owner_of("shared/x").is_none());
+        assert!(topology.reached_by(TaskId(0)).contains("frozen/y"));
+        assert_eq!(moments.0, ["drop shared/x"], "an assignment leaves the moments as they are");
+        Ok(())
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_and_changes_nothing() -> Result<()> {
+        let ((mut params, mut topology, x), mut moments) = (model()?, Recorded::default());
+        let (before, frozen) = (topology.clone(), params.get("frozen/y").expect("inserted").clone());
+        let mut elsewhere = Params::new(&Device::Cpu, DType::F64);
+        let unknown = elsewhere.insert_tensor("shared/z", frozen.tensor(), true, true)?;
+        let mut change = Change::new(&mut params, &mut topology, &mut moments);
+        let refusals = [
+            (change.fork(&x, "task.b/x", tasks(&[])).map(|_| ()), "needs a task"),
+            (change.assign(&x, tasks(&[])), "needs a task"),
+            (change.assign(&unknown, tasks(&[0])), "`shared/z` is not a parameter that is trained"),
+            (change.assign(&frozen, tasks(&[0])), "`frozen/y` is not a parameter that is trained"),
+            (change.fork(&x, "frozen/y", tasks(&[1])).map(|_| ()), "frozen/y"),
+        ];
+        for (refusal, reason) in refusals {
+            let error = refusal.expect_err(reason).to_string();
+            assert!(error.contains(reason), "{error}");
+        }
+        assert_eq!((topology, params.iter().count(), moments.0.len()), (before, 2, 0));
+        Ok(())
+    }
+}

@@ -14,9 +14,9 @@ use crate::{BuildContext, per_token};
 pub struct HeadSettings {
     /// How a text's states become one vector.
     pub pooling: Pooling,
-    /// Dropout of what the head reads.
+    /// Probability of dropout of what the head reads, in [0, 1).
     pub dropout: f64,
-    /// Width of a tanh layer before the last map; 0 for none.
+    /// Width of a tanh layer before the last map, in units; 0 for none.
     pub hidden: usize,
 }
 
@@ -69,22 +69,22 @@ impl Head {
             Reads::Text => pool(states, tokens, self.settings.pooling)?,
             Reads::Tokens => anchors(states, tokens)?,
         };
-        self.answer(&read, pass)
+        self.apply(&read, pass)
     }
 
-    /// What the head says of every token, `[tokens, outputs]`, from states `[tokens, hidden]`: the logits of the text
-    /// it stands in, or the token's own.
+    /// What the head predicts for every token, `[tokens, outputs]`, from states `[tokens, hidden]`: the logits of the
+    /// text it stands in, or the token's own.
     ///
     /// # Errors
     /// Those of candle.
     pub fn everywhere(&self, states: &Tensor, tokens: &Packed, pass: &mut Pass) -> Result<Tensor> {
         match self.reads {
             Reads::Text => per_token(&self.logits(states, tokens, pass)?, tokens),
-            Reads::Tokens => self.answer(states, pass),
+            Reads::Tokens => self.apply(states, pass),
         }
     }
 
-    fn answer(&self, read: &Tensor, pass: &mut Pass) -> Result<Tensor> {
+    fn apply(&self, read: &Tensor, pass: &mut Pass) -> Result<Tensor> {
         let mut x = pass.dropout(read, self.settings.dropout)?;
         for (depth, (weight, bias)) in self.maps.iter().enumerate() {
             if depth > 0 {

@@ -19,8 +19,8 @@ pub trait Sharing: Send + Sync {
     fn represent(&self, task: TaskId, tokens: &Packed, pass: &mut Pass) -> Result<Tensor>;
 
     /// What the heads of `tasks` read of the same `tokens`, in their order: bit for bit what [`Sharing::represent`]
-    /// answers each, for a pass that only answers (in training a pass is one task's). A walk per task by default; a
-    /// strategy whose tasks see the same states on the way computes these once.
+    /// returns for each, for a pass that only predicts (in training a pass is one task's). A walk per task by default;
+    /// a strategy whose tasks see the same states on the way computes these once.
     ///
     /// # Errors
     /// Those of the encoder's ops.
@@ -46,7 +46,7 @@ pub trait Sharing: Send + Sync {
     }
 
     /// Takes on the structure `topology` over `params`, which hold all of its parameters, their values not read yet:
-    /// for going on from a checkpoint that was saved after the structure had changed.
+    /// for continuing from a checkpoint that was saved after the structure had changed.
     ///
     /// # Errors
     /// If the strategy cannot have this structure. One that never changes has the one that it was built with alone.
@@ -63,7 +63,7 @@ pub trait Sharing: Send + Sync {
         vec![Phase::main(budget)]
     }
 
-    /// Called before the `phase`-th phase begins, and once more behind the last one, with the number of phases.
+    /// Called before the `phase`-th phase begins, and once more after the last one, with the number of phases.
     ///
     /// # Errors
     /// Those of candle and of the scores.
@@ -102,10 +102,10 @@ pub trait Sharing: Send + Sync {
         Ok(BTreeMap::new())
     }
 
-    /// Continues from a saved state, inside the `phase`-th phase (the number of phases: behind the last one).
+    /// Continues from a saved state, inside the `phase`-th phase (the number of phases: after the last one).
     ///
     /// # Errors
-    /// If it is no state of this strategy.
+    /// If it is not a state of this strategy.
     fn restore(&mut self, _state: &BTreeMap<String, Tensor>, _phase: usize) -> Result<()> {
         Ok(())
     }

@@ -16,11 +16,11 @@ pub struct Strategy {
     pub paper: &'static str,
     /// Its parameters beyond the heads with the default section: a formula in P (encoder), K (tasks), H (hidden), L
     /// (layers), I (feed-forward width), V and W (rows and width of the word table) and settings by their names, which
-    /// may explain itself behind a comma.
+    /// may explain itself after a comma.
     pub cost: &'static str,
     /// The source of its module, whose header is its page; may be empty.
     pub source: &'static str,
-    /// Whether tasks can reach a common trained parameter with the default section; rules over gradients need one.
+    /// Whether tasks can reach a common trained parameter with the default section; gradient weighting needs one.
     pub shares: bool,
     /// Whether they can with this section.
     pub shares_with: fn(&Value) -> Result<bool>,
@@ -81,6 +81,6 @@ fn check<S: StrategySettings>(section: &Value, tasks: usize) -> Result<()> {
     read::<S>(section)?.check(tasks).context("in the section [sharing]")
 }
 
-fn build<S: StrategySettings>(section: &Value, site: &mut BuildContext) -> Result<Box<dyn Sharing>> {
-    read::<S>(section)?.build(site).context("in the section [sharing]")
+fn build<S: StrategySettings>(section: &Value, context: &mut BuildContext) -> Result<Box<dyn Sharing>> {
+    read::<S>(section)?.build(context).context("in the section [sharing]")
 }

@@ -1,6 +1,6 @@
-//! Prices that pull tasks together: their gradients, what they pull, and that a saved state goes on with them.
+//! Penalties that pull tasks together: their gradients, what they pull, and that a saved state continues with them.
 
-mod tiny;
+mod support;
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,8 @@ use candle_core::Result;
 use mtl_sharing::NoDevScores;
 use mtl_task::Progress;
 use serde_json::json;
-use tiny::{adapt, model, penalty_row, saved};
+use support::adapt;
+use support::small::{self as tiny, model, penalty_row, saved};
 
 #[test]
 fn successive_training_takes_turns_and_keeps_to_what_the_task_before_learnt() -> Result<()> {
@@ -54,9 +55,9 @@ fn every_coupling_has_the_gradient_of_its_value() -> Result<()> {
         tiny::agrees_with_finite_differences(&built, 1e-6)?;
         tiny::disturb(&built, 0.1)?;
         tiny::agrees_with_finite_differences(&built, 1e-6)?;
-        let stale = built.sharing.penalty()?.expect("a price").to_scalar::<f64>()?;
+        let stale = built.sharing.penalty()?.expect("a penalty").to_scalar::<f64>()?;
         adapt(&mut built, Progress { step: 9, of: 20 }, 0.)?;
-        let fresh = built.sharing.penalty()?.expect("a price").to_scalar::<f64>()?;
+        let fresh = built.sharing.penalty()?.expect("a penalty").to_scalar::<f64>()?;
         assert!(fresh <= stale * (1. + 1e-12), "an old root gives a bound from above: {stale}, then {fresh}");
         tiny::agrees_with_finite_differences(&built, 1e-6)?;
     }
@@ -68,12 +69,12 @@ fn the_fresh_trace_norm_is_that_of_the_singular_values() -> Result<()> {
     let value = |unfolding: &str| -> Result<f64> {
         let section = json!({ "coupling": "trace-norm", "strength": 1.0, "smoothing": 1e-4, "unfolding": unfolding });
         let mut built = model("soft", section, 3);
-        let start = built.sharing.penalty()?.expect("a price").to_scalar::<f64>()?;
+        let start = built.sharing.penalty()?.expect("a penalty").to_scalar::<f64>()?;
         // One tensor of one task moves by a matrix of a single entry 2: each of its unfoldings has the one singular
         // value 2.
         tiny::nudge(&built, "task.t1/layer.1", 5, 2.)?;
         adapt(&mut built, Progress { step: 9, of: 20 }, 0.)?;
-        Ok(built.sharing.penalty()?.expect("a price").to_scalar::<f64>()? - start)
+        Ok(built.sharing.penalty()?.expect("a penalty").to_scalar::<f64>()? - start)
     };
     for (unfolding, matrices) in [("laf", 1.), ("tt", 2.), ("tucker", 3.)] {
         let grown = value(unfolding)?;

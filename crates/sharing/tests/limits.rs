@@ -1,12 +1,13 @@
 //! Limit cases: settings under which a strategy is another one, from the same seed, through steps of SGD.
 
-mod tiny;
+mod support;
 
 use candle_core::Result;
 use mtl_backbone::TaskGradient;
 use mtl_task::Progress;
 use serde_json::{Value, json};
-use tiny::{adapt, descend, distance, model, row, step};
+use support::adapt;
+use support::small::{self as tiny, descend, distance, model, row, step};
 
 const PROGRESS: Progress = Progress { step: 0, of: 3 };
 

@@ -1,7 +1,7 @@
 //! What every strategy of this family owes: the parameters that its docs count, a finite gradient for each, and the
 //! same answers from saved tensors.
 
-mod tiny;
+mod support;
 
 use std::collections::BTreeSet;
 
@@ -11,10 +11,11 @@ use mtl_sharing::{HeadSettings, Model};
 use mtl_task::TaskId;
 use mtl_task::rng::Key;
 use serde_json::{Value, json};
-use tiny::{LAYERS, all_logits, model, penalty_row, pretrained, row, saved, try_model};
+use support::LAYERS;
+use support::small::{self as tiny, all_logits, model, penalty_row, pretrained, row, saved, try_model};
 
 const HIDDEN: usize = 12;
-/// Outputs of the three tasks' heads, see `tiny::sites`.
+/// Outputs of the three tasks' heads, see `small::small_tasks`.
 const OUTPUTS: [usize; 3] = [2, 3, 4];
 
 fn part(part: Part) -> usize {
@@ -52,7 +53,7 @@ fn holds(strategy: &str, section: Value, count: usize) -> Result<()> {
         assert!(reached.contains(param.name()), "{strategy} {section}: no gradient of {}", param.name());
     }
     for (name, segment) in penalty_row(&built)?.0 {
-        assert_eq!(segment.values().first_non_finite(), None, "{strategy}: price's gradient of {name}");
+        assert_eq!(segment.values().first_non_finite(), None, "{strategy}: penalty's gradient of {name}");
     }
     tiny::disturb(&built, 0.1)?;
     let tensors = saved(&built)?;
@@ -222,7 +223,7 @@ fn single_small_meets_its_share_of_a_wider_encoder() -> Result<()> {
     let pretrained = mtl_backbone::random("bert", &config, Key::new(5)).expect("a valid configuration");
     for (tasks, layers) in [(1, 6), (2, 3), (4, 1)] {
         let (head, device) = (HeadSettings::default(), Device::Cpu);
-        let (sites, section) = (tiny::sites(tasks), json!({}));
+        let (sites, section) = (tiny::small_tasks(tasks), json!({}));
         let built = Model::build(
             mtl_sharing::find("single-small").expect("a strategy"),
             &section,

@@ -1,13 +1,14 @@
 //! Tasks answered together: the same bits as each alone, and the encoder walked no more often than their states differ.
 
-mod tiny;
+mod support;
 
 use candle_core::Result;
 use mtl_backbone::Pass;
 use mtl_sharing::Model;
 use mtl_task::TaskId;
 use serde_json::{Value, json};
-use tiny::{LAYERS, model, texts};
+use support::LAYERS;
+use support::small::{self as tiny, model, texts};
 
 const ALL: [TaskId; 3] = [TaskId(0), TaskId(1), TaskId(2)];
 /// Dropout sites of a layer; the embeddings have one.

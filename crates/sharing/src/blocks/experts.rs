@@ -1,7 +1,7 @@
 //! Experts and gates: what MMoE, PLE and DSelect-k have in common.
 //!
-//! An expert is a copy of some consecutive layers of the encoder, a gate softmax(W·x) with a row of W ∈ R^{E×H} for each
-//! expert. Experts start equal and gates at N(0, 0.02²): it is the gates, and dropout, that drive them apart.
+//! An expert is a copy of some consecutive layers of the encoder, a gate softmax(W·x) with a row of W ∈ R^{E×H} for
+//! each expert. Experts start equal and gates at N(0, 0.02²): it is the gates, and dropout, that drive them apart.
 
 use anyhow::bail;
 use candle_core::{D, Result, Tensor};
@@ -78,16 +78,16 @@ impl Gate {
         Ok(Self { weight: context.insert_tensor(scope, name, &values, true)?, gated })
     }
 
-    /// The experts' `answers`, each `[tokens, hidden]`, mixed as the gate reads state `x`.
-    pub(crate) fn mix(&self, x: &Tensor, answers: &[Tensor], tokens: &Packed) -> Result<Tensor> {
+    /// The experts' `outputs`, each `[tokens, hidden]`, mixed as the gate reads state `x`.
+    pub(crate) fn mix(&self, x: &Tensor, outputs: &[Tensor], tokens: &Packed) -> Result<Tensor> {
         let softmax = |read: &Tensor| candle_nn::ops::softmax(&read.matmul(&self.weight.tensor().t()?)?, D::Minus1);
         let weights = match self.gated {
             Gated::Text => per_token(&softmax(&pool(x, tokens, Pooling::Mean)?)?, tokens)?,
             Gated::Token => softmax(x)?,
         };
-        let mut sum = answers[0].broadcast_mul(&weights.narrow(1, 0, 1)?)?;
-        for (expert, answer) in answers.iter().enumerate().skip(1) {
-            sum = (sum + answer.broadcast_mul(&weights.narrow(1, expert, 1)?)?)?;
+        let mut sum = outputs[0].broadcast_mul(&weights.narrow(1, 0, 1)?)?;
+        for (expert, output) in outputs.iter().enumerate().skip(1) {
+            sum = (sum + output.broadcast_mul(&weights.narrow(1, expert, 1)?)?)?;
         }
         Ok(sum)
     }

@@ -203,7 +203,7 @@ pub(crate) fn is_norm(entry: &Entry) -> bool {
     entry.name.contains("LayerNorm") || entry.name.contains("layer_norm")
 }
 
-/// A copy of `theta` `[len]` with the rising, disjoint `ranges` replaced by what `with` answers for their numbers.
+/// A copy of `theta` `[len]` with the rising, disjoint `ranges` replaced by what `with` returns for their numbers.
 ///
 /// # Errors
 /// Those of candle.

@@ -1,6 +1,6 @@
-//! A price whose gradient is known in closed form, as an expression that candle can differentiate.
+//! A penalty whose gradient is known in closed form, as an expression that candle can differentiate.
 //!
-//! The value is the price itself and the gradient the one given, both computed beforehand, so that no graph over
+//! The value is the penalty itself and the gradient the one given, both computed beforehand, so that no graph over
 //! whole encoders is built and walked. Only the first derivative means anything: the gradient counts as a constant.
 
 use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout, Result, Shape, Tensor};

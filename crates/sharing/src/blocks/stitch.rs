@@ -1,7 +1,8 @@
 //! Encoders side by side whose states are mixed after each layer: what cross-stitch and sluice networks have in common.
 //!
 //! After layer l, with S subspaces of the states, h̃ = α·[h₁,₁; …; h₁,S; …; h_K,S] and α ∈ R^{KS×KS}: row (t, i) makes
-//! subspace i of task t. The embeddings' states are not mixed; of the last layer only the rows of tasks that are asked for are made.
+//! subspace i of task t. The embeddings' states are not mixed; of the last layer only the rows of tasks that are asked
+//! for are made.
 
 use std::sync::Arc;
 

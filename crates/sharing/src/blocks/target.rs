@@ -8,20 +8,20 @@ use crate::blocks::overlay::is_norm;
 
 /// One linear map of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "snake_case")]
 pub enum Target {
-    /// What a token asks for.
+    /// The attention's query map.
     Query,
-    /// What a token is found by.
+    /// The attention's key map.
     Key,
-    /// What a token gives.
+    /// The attention's value map.
     Value,
-    /// From what attention gathered to the state.
-    Attended,
-    /// Into the feed-forward block.
-    Widen,
-    /// Out of the feed-forward block.
-    Narrow,
+    /// The output map of the attention.
+    AttentionOutput,
+    /// The first map of the feed-forward block, hidden to intermediate width.
+    Intermediate,
+    /// The second map of the feed-forward block, intermediate to hidden width.
+    Output,
 }
 
 impl Target {
@@ -31,9 +31,9 @@ impl Target {
             Self::Query => "query",
             Self::Key => "key",
             Self::Value => "value",
-            Self::Attended => "attention_output",
-            Self::Widen => "widen",
-            Self::Narrow => "narrow",
+            Self::AttentionOutput => "attention_output",
+            Self::Intermediate => "intermediate",
+            Self::Output => "output",
         }
     }
 
@@ -64,7 +64,7 @@ pub(crate) fn in_order(targets: &[Target]) -> anyhow::Result<Vec<Target>> {
         bail!("`targets` names `{}` twice", pair[0].name());
     }
     if sorted.is_empty() {
-        bail!("`targets` is empty; name at least one of query, key, value, attention_output, widen, narrow");
+        bail!("`targets` is empty; name at least one of query, key, value, attention_output, intermediate, output");
     }
     Ok(sorted)
 }
@@ -89,7 +89,14 @@ mod tests {
         {
             let encoder = random(architecture, &config, Key::new(1))?.encoder;
             let layer = encoder.layout(Part::Layer(0));
-            let targets = [Target::Query, Target::Key, Target::Value, Target::Attended, Target::Widen, Target::Narrow];
+            let targets = [
+                Target::Query,
+                Target::Key,
+                Target::Value,
+                Target::AttentionOutput,
+                Target::Intermediate,
+                Target::Output,
+            ];
             for (target, part) in targets.into_iter().zip(expected) {
                 let weight = &target.weight(layer)?.name;
                 assert!(weight.ends_with(&format!("{part}.weight")), "{architecture}: {target:?} is {weight}");

@@ -76,7 +76,7 @@ impl EncoderWeights {
     }
 }
 
-/// Walks the first `depth` layers and answers every state on the way, `depth + 1` of `[tokens, hidden]`, the
+/// Walks the first `depth` layers and returns every state on the way, `depth + 1` of `[tokens, hidden]`, the
 /// embeddings' first. `view` gives the weights of a part, `ports` what reaches into a layer.
 ///
 /// # Errors
@@ -95,7 +95,7 @@ pub fn walk<'a>(
     Ok(states)
 }
 
-/// Continues a [`walk`] that answered `states` up to `depth` layers in all.
+/// Continues a [`walk`] that returned `states` up to `depth` layers in all.
 pub(crate) fn walk_on<'a>(
     encoder: &Family,
     states: &mut Vec<Tensor>,

@@ -4,9 +4,9 @@
 //! training starts at the pretrained encoder. With y the output of the attention or feed-forward block and r what it
 //! is added to:
 //!
-//! - `placement = "houlsby"` (Houlsby et al. 2019): LN(y + A(y) + r), one adapter behind each of the two blocks, σ the
+//! - `placement = "houlsby"` (Houlsby et al. 2019): LN(y + A(y) + r), one adapter after each of the two blocks, σ the
 //!   GELU; each task has LayerNorms of its own, those below the first layer included.
-//! - `placement = "pfeiffer"` (Pfeiffer et al. 2020, 2021): LN(y + A(LN(y + r)) + r), behind the feed-forward block
+//! - `placement = "pfeiffer"` (Pfeiffer et al. 2020, 2021): LN(y + A(LN(y + r)) + r), after the feed-forward block
 //!   only, σ the ReLU; LayerNorms stay the base's.
 //!
 //! Defaults: Houlsby's, width 64, a frozen base, everything private to each task. With `share` all tasks train the same
@@ -195,7 +195,7 @@ impl Adapted {
         Ok(walk(&self.encoder, tokens, depth, pass, view, ports)?.swap_remove(depth))
     }
 
-    /// The layer is taken apart, because its adapter reads the sum behind the feed-forward block.
+    /// The layer is taken apart, because its adapter reads the sum after the feed-forward block.
     fn pfeiffer(
         &self,
         own: &Own,

@@ -1,15 +1,15 @@
 //! BitFit (Ben-Zaken, Ravfogel and Goldberg 2022): of the encoder only the biases are trained.
 //!
 //! θ_t = θ with its biases b replaced by the task's own b_t, LayerNorm shifts included, starting from b. The weight
-//! gradients of the frozen matrices are never computed. `biases = "query-and-widen"` keeps to the query's and the
-//! first feed-forward map's, which the paper finds to matter most (its b_q and b_m2).
+//! gradients of the frozen matrices are never computed. `biases = "query-and-intermediate"` keeps to the query's and
+//! the first feed-forward map's, which the paper finds to matter most (its b_q and b_m2).
 //!
 //! Defaults: a frozen base, every bias, private to each task (the paper trains one task at a time).
 //! With `share` all tasks train the same biases. A trained base with shared biases is hard sharing, and refused.
 //!
 //! Parameters: P + K·b with b the number of biases (K = 1 with `share`): L·(7·H + I) + W for L layers of width H with
 //! feed-forward width I and word vectors of width W, and H more where these are projected (W ≠ H); for
-//! `query-and-widen` L·(H + I).
+//! `query-and-intermediate` L·(H + I).
 
 use std::sync::Arc;
 
@@ -54,8 +54,8 @@ pub enum Biases {
     /// All of them.
     #[default]
     All,
-    /// Those of the query and of the first feed-forward map.
-    QueryAndWiden,
+    /// Those of the query map and of the first feed-forward map (`query-and-intermediate`).
+    QueryAndIntermediate,
 }
 
 impl StrategySettings for BitFit {
@@ -75,7 +75,7 @@ impl StrategySettings for BitFit {
         let base = base(context, self.train_base)?;
         let choice: Choice = match self.biases {
             Biases::All => overlay::biases,
-            Biases::QueryAndWiden => query_and_widen,
+            Biases::QueryAndIntermediate => query_and_intermediate,
         };
         let own = Additions::build(context, self.share, |context, scope| {
             Overlays::insert(scope, "biases", &base, (OverlayMode::Replace, choice), context)
@@ -85,9 +85,9 @@ impl StrategySettings for BitFit {
 }
 
 /// The two biases of a layer that matter most; none of other parts.
-fn query_and_widen(layout: &Layout) -> Vec<&Entry> {
-    let is_layer = Target::Narrow.weight(layout).is_ok();
-    [Target::Query, Target::Widen].iter().filter(|_| is_layer).filter_map(|target| target.bias(layout)).collect()
+fn query_and_intermediate(layout: &Layout) -> Vec<&Entry> {
+    let is_layer = Target::Output.weight(layout).is_ok();
+    [Target::Query, Target::Intermediate].iter().filter(|_| is_layer).filter_map(|target| target.bias(layout)).collect()
 }
 
 struct OwnBiases {

@@ -7,6 +7,8 @@
 //! Every task brings its own text, so that all K encoders run on each task's batch: K² encoder passes a step, K alive
 //! at once. `limit` is the largest K that is accepted.
 //!
+//! Defaults: imbalanced and trained, `limit` 4.
+//!
 //! Parameters: K·P + L·K².
 
 use candle_core::{Result, Tensor};
@@ -34,9 +36,9 @@ pub const STRATEGY: Strategy = Strategy::of::<CrossStitch>(
 pub struct CrossStitch {
     /// What the units are at first.
     pub init: Init,
-    /// Whether they stay that.
+    /// Whether they are not trained.
     pub frozen: bool,
-    /// The most tasks that are accepted.
+    /// The most tasks that are accepted: K tasks take K² encoder passes a step.
     pub limit: usize,
 }
 

@@ -1,14 +1,14 @@
 //! DSelect-k (Hazimeh et al. 2021): each task chooses k of the experts, by gates that reach exactly 0.
 //!
 //! xₜ = Σₑ gₜₑ·fₑ(x) over E = 2^m experts, copies of the encoder's top `layers` layers above a shared trunk; gₜ = Σᵢ
-//! softmax(w)ᵢ·r⁽ⁱ⁾ over k selectors, rₑ⁽ⁱ⁾ = ∏_b (S(z_ib) if bit b of e is set, else 1 − S(z_ib)). S is the smooth step:
-//! 0 below −γ/2, 1 above γ/2, and −2z³/γ³ + 3z/(2γ) + 1/2 between. The price λ·Σ H(r⁽ⁱ⁾), H being the entropy, drives each
-//! selector to one expert.
+//! softmax(w)ᵢ·r⁽ⁱ⁾ over k selectors, rₑ⁽ⁱ⁾ = ∏_b (S(z_ib) if bit b of e is set, else 1 − S(z_ib)). S is the smooth
+//! step: 0 below −γ/2, 1 above γ/2, and −2z³/γ³ + 3z/(2γ) + 1/2 between. The penalty λ·Σ H(r⁽ⁱ⁾), H being the entropy,
+//! drives each selector to one expert.
 //!
-//! These are the paper's static gates, one choice a task. Its gates per example read z off the input, which a price on
-//! the parameters alone cannot see. Experts whose gate is exactly 0 are not run: value and gradient stay the same. E has
-//! to be a power of two, where the paper prices unused codes. At first all experts count alike, up to z's small noise,
-//! U(−γ/100, γ/100), as in the authors' code.
+//! These are the paper's static gates, one choice a task. Its gates per example read z off the input, which a penalty
+//! on the parameters alone cannot see. Experts whose gate is exactly 0 are not run: value and gradient stay the same. E
+//! has to be a power of two, where the paper penalises unused codes. At first all experts count alike, up to z's small
+//! noise, U(−γ/100, γ/100), as in the authors' code.
 //!
 //! Defaults: 4 experts of one layer, k = 2, γ = 1, λ = 0.01. Parameters: P + (E − 1)·n·P_layer + K·k·(m + 1).
 
@@ -39,15 +39,15 @@ pub const STRATEGY: Strategy = Strategy::of::<DselectK>(
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DselectK {
-    /// How many experts: a power of two from 2 on.
+    /// E, number of experts: a power of two from 2 on.
     pub experts: usize,
-    /// How many of the encoder's top layers an expert copies.
+    /// How many of the encoder's top layers an expert copies: from 1 to all of them.
     pub layers: usize,
-    /// k, the most experts that a task ends up with.
+    /// k, number of selectors and so the most experts that a task ends up with: from 1 to `experts`.
     pub selectors: usize,
-    /// γ, width of the smooth step.
+    /// γ > 0, width of the smooth step, in units of z: the larger, the later a selector decides.
     pub width: f64,
-    /// λ, price of undecided selectors.
+    /// λ ≥ 0, weight of the penalty on undecided selectors (their entropy in nats); 0 for none.
     pub entropy: f64,
 }
 
@@ -70,7 +70,7 @@ impl StrategySettings for DselectK {
             bail!("`width` is {}, but the smooth step needs one above 0", self.width);
         }
         if !(self.entropy >= 0. && self.entropy.is_finite()) {
-            bail!("`entropy` is {}, but a price is a number from 0 on", self.entropy);
+            bail!("`entropy` is {}, but the weight of a penalty is a number from 0 on", self.entropy);
         }
         Ok(())
     }

@@ -4,6 +4,8 @@
 //! `private_norms` so are the scales and shifts of the LayerNorms in the layers below: θ_t = θ_shared with those ranges
 //! overwritten. With `mix` a task reads a learnt mix of all states, uniform at first, instead of the last one.
 //!
+//! Defaults: nothing private, no mix.
+//!
 //! Parameters: P; K − 1 more of each private layer; 4·H a shared layer and task with `private_norms` (the shared vector
 //! keeps the places they overwrite); L + 2 a task with `mix`.
 
@@ -29,7 +31,7 @@ pub const STRATEGY: Strategy =
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Hard {
-    /// How many of the top layers each task has for itself.
+    /// How many of the top layers each task has for itself: from 0 to all of them.
     pub private_layers: usize,
     /// Whether each task has its own LayerNorms in the layers it shares.
     pub private_norms: bool,
@@ -138,6 +140,7 @@ impl Sharing for HardSharing {
         tasks.iter().map(own).collect()
     }
 
+    /// `None` with `mix`: a mix of layers is not an encoder's weights.
     fn merged(&self, task: TaskId) -> Result<Option<Vec<(Part, Tensor)>>> {
         let seen = &self.tasks[task.0];
         if seen.mix.is_some() {

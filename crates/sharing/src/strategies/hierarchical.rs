@@ -5,13 +5,15 @@
 //! the recipe's order, lₜ = ⌈L·(t + 1)/K⌉. Layers above the highest lₜ do not exist. No gradient of a task reaches a
 //! layer above its own, so that each layer is shared by another set of tasks.
 //!
-//! - `labels`: what a task says, pₛ = softmax(headₛ(xₛ)), enters the layer above it as h ← h + pₛ·Eₛ, for every token
-//!   (a text's answer for each of its tokens); a head of one output enters as it is. Eₛ starts at zero, that is at the
-//!   pretrained encoder. JMT concatenates instead, which a pretrained layer's width does not allow. Higher tasks train
-//!   the lower heads along.
-//! - `successive` δ > 0: tasks train one after the other, low ones first, `rounds` times, each at the price
+//! - `labels`: what a task predicts, pₛ = softmax(headₛ(xₛ)), enters the layer above it as h ← h + pₛ·Eₛ, for every
+//!   token (a text's prediction for each of its tokens); a head of one output enters as it is. Eₛ starts at zero, that
+//!   is at the pretrained encoder. JMT concatenates instead, which a pretrained layer's width does not allow. Higher
+//!   tasks train the lower heads along.
+//! - `successive` δ > 0: tasks train one after the other, low ones first, `rounds` times, each with the penalty
 //!   δ·‖θ − θ′‖² over what the task before it also reaches, θ′ being its values when that task was done. JMT uses 1e-3
 //!   and 1e-2, over epochs. The steps of a round have one task each, so that no two gradients meet.
+//!
+//! Defaults: layers by the tasks' order, no mix, no labels, joint training (δ = 0; 10 rounds otherwise).
 //!
 //! Parameters: P up to the highest lₜ + Σ H·outputsₛ with `labels` + Σ (lₜ + 2) with `mix`.
 
@@ -25,6 +27,7 @@ use mtl_task::{Packed, TaskId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::blocks::additions::merged;
 use crate::blocks::penalty::{penalty_with_gradient, squared_norm};
 use crate::blocks::trunk::Trunk;
 use crate::{BuildContext, DevScores, Head, Mix, Phase, Sharing, Strategy, StrategySettings, TaskSet};
@@ -43,15 +46,16 @@ pub const STRATEGY: Strategy = Strategy::of::<Hierarchical>(
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Hierarchical {
-    /// The layer that a task reads, counted from 1, by the task's name; the others as the module says.
+    /// The layer that a task reads, counted from 1, by the task's name; from 1 to the number of layers; the others by
+    /// ⌈L·(t + 1)/K⌉.
     pub layers: BTreeMap<String, usize>,
     /// Whether a task reads a learnt mix of all states up to its layer.
     pub mix: bool,
-    /// Whether what lower tasks say enters the layers above them.
+    /// Whether what lower tasks predict enters the layers above them.
     pub labels: bool,
-    /// Price δ of leaving what the task before has learnt; 0 for joint training.
+    /// δ ≥ 0, weight of the penalty on leaving what the task before has learnt; 0 for joint training.
     pub successive: f64,
-    /// With `successive`, how often it is each task's turn.
+    /// With `successive`, how often it is each task's turn; at least 1.
     pub rounds: usize,
 }
 
@@ -64,7 +68,7 @@ impl Default for Hierarchical {
 impl StrategySettings for Hierarchical {
     fn check(&self, _tasks: usize) -> anyhow::Result<()> {
         if !(self.successive >= 0. && self.successive.is_finite()) {
-            bail!("`successive` is {}, but a price is a number from 0 on", self.successive);
+            bail!("`successive` is {}, but the weight of a penalty is a number from 0 on", self.successive);
         }
         if self.rounds == 0 {
             bail!("`rounds` is 0, but every task has to train at least once");
@@ -141,7 +145,7 @@ struct Levels {
 struct Level {
     layer: usize,
     mix: Option<Mix>,
-    /// `[outputs, hidden]`, if what the task says enters the layers above.
+    /// `[outputs, hidden]`, if what the task predicts enters the layers above.
     labels: Option<Param>,
     head: Head,
 }
@@ -155,7 +159,7 @@ impl Level {
         }
     }
 
-    /// What the task says, as a vector for every token, `[tokens, hidden]`.
+    /// What the task predicts, as a vector for every token, `[tokens, hidden]`.
     fn shortcut(&self, states: &[Tensor], tokens: &Packed, pass: &mut Pass) -> Result<Option<Tensor>> {
         let Some(labels) = &self.labels else { return Ok(None) };
         let logits = self.head.everywhere(&self.read(states)?, tokens, pass)?;
@@ -174,7 +178,7 @@ impl Levels {
 
 impl Levels {
     /// The states up to layer `top`, the embeddings' first. Those up to any lower layer are the same whatever `top` is:
-    /// what a task says enters above the layer that it reads.
+    /// what a task predicts enters above the layer that it reads.
     fn states(&self, top: usize, tokens: &Packed, pass: &mut Pass) -> Result<Vec<Tensor>> {
         let view = |part: Part, pass: &mut Pass| pass.view(self.trunk.part(part));
         let words = self.encoder.words(&view(Part::Words, pass)?, tokens, pass)?;
@@ -237,6 +241,17 @@ impl Sharing for Levels {
             self.kept = self.common(turn(phase - 1), turn(phase))?;
         }
         Ok(())
+    }
+
+    /// The encoder of a task that reads the top layer as it is. `None` for one that reads below it, whose encoder has
+    /// fewer layers; with `mix`; and where the predictions of lower tasks enter.
+    fn merged(&self, task: TaskId) -> Result<Option<Vec<(Part, Tensor)>>> {
+        let own = &self.tasks[task.0];
+        let entered = self.tasks.iter().any(|lower| lower.labels.is_some() && lower.layer < own.layer);
+        if own.layer < self.encoder.layers() || own.mix.is_some() || entered {
+            return Ok(None);
+        }
+        merged(&self.encoder, |part| Ok(self.trunk.part(part).tensor().clone()))
     }
 
     fn state(&self) -> Result<BTreeMap<String, Tensor>> {

@@ -43,7 +43,7 @@ pub const STRATEGY: Strategy = Strategy::of::<Lora>(
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Lora {
-    /// Rank of a change; at least 1, at most the smaller side of every target.
+    /// r, rank of a change; at least 1, at most the smaller side of every target.
     pub rank: usize,
     /// The change is scaled by alpha / rank; above 0.
     pub alpha: f64,

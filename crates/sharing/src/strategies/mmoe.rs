@@ -7,7 +7,7 @@
 //!
 //! Every task's batch goes through every expert. With one expert this is hard sharing.
 //!
-//! Defaults: 4 experts of one layer. Parameters: P + (E − 1)·n·P_layer + K·E·H.
+//! Defaults: 4 experts of one layer, gates that read texts. Parameters: P + (E − 1)·n·P_layer + K·E·H.
 
 use std::sync::Arc;
 
@@ -35,9 +35,9 @@ pub const STRATEGY: Strategy = Strategy::of::<Mmoe>(
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Mmoe {
-    /// How many experts.
+    /// E, number of experts; at least 1.
     pub experts: usize,
-    /// How many of the encoder's top layers an expert copies.
+    /// How many of the encoder's top layers an expert copies: from 1 to all of them.
     pub layers: usize,
     /// What a gate decides for.
     pub gate: Gated,

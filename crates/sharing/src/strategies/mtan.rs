@@ -1,8 +1,8 @@
 //! Attention over shared layer states, after the multi-task attention network (MTAN, Liu et al. 2019).
 //!
-//! The shared encoder is walked once. Beside each layer l, task t has a module that looks at what entered the layer, at
-//! its own result below, and picks from what left it: aₜₗ = 2·σ(U·relu(D·[hₗ₋₁; yₜ,ₗ₋₁] + d) + u), yₜₗ = aₜₗ ⊙ hₗ, yₜ₀ = h₀.
-//! The head reads yₜ_L.
+//! The shared encoder is walked once. Beside each layer l, task t has a module that reads what entered the layer, at
+//! its own result below, and picks from what left it: aₜₗ = 2·σ(U·relu(D·[hₗ₋₁; yₜ,ₗ₋₁] + d) + u), yₜₗ = aₜₗ ⊙ hₗ, yₜ₀
+//! = h₀. The head reads yₜ_L.
 //!
 //! Deviations: convolutions are maps of each token, through a bottleneck of `width`; the shared feature map f of the
 //! paper is the identity, so that y keeps the encoder's own coordinates; σ is doubled and U, u start at zero, so that
@@ -35,7 +35,7 @@ pub const STRATEGY: Strategy = Strategy::of::<Mtan>(
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Mtan {
-    /// Width of a module's bottleneck.
+    /// w, width of a module's bottleneck in units; at least 1.
     pub width: usize,
 }
 
@@ -86,7 +86,7 @@ impl Module {
         let hidden = context.encoder.hidden();
         let name = format!("attention.{layer}");
         let mut stream = context.key.named(&format!("{scope}/{name}")).stream();
-        // Kaiming's deviation for a relu behind 2·hidden inputs of unit variance.
+        // Kaiming's deviation for a relu after 2·hidden inputs of unit variance.
         let deviation = (1. / hidden as f64).sqrt();
         let values: Vec<f64> = (0..width * 2 * hidden).map(|_| stream.normal() * deviation).collect();
         let device = context.device();

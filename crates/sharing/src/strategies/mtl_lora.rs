@@ -60,7 +60,7 @@ pub struct MtlLora {
 
 impl Default for MtlLora {
     fn default() -> Self {
-        let targets = vec![Target::Query, Target::Key, Target::Value, Target::Attended];
+        let targets = vec![Target::Query, Target::Key, Target::Value, Target::AttentionOutput];
         Self { rank: 8, alpha: 16., targets, ups: 3, temperature: 0.1, train_base: false }
     }
 }

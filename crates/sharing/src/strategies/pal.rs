@@ -3,11 +3,11 @@
 //! To the sum below each layer's last LayerNorm task t adds σ(V_t·MH_tl(E_t·x)), x being the layer's input: a
 //! projection E to a narrow width, multi-head self-attention MH there without an output matrix, a projection V back,
 //! and σ the GELU. E and V are the task's and serve all its layers; query, key and value maps are the layer's too.
-//! EncoderWeights start N(0, 0.02²), V and all biases at 0, so that training starts at the pretrained encoder.
+//! Weights start N(0, 0.02²), V and all biases at 0, so that training starts at the pretrained encoder.
 //!
 //! Defaults: width 204 with 12 heads, the encoder trained by all tasks, as in the paper.
 //! Deviations: V starts at 0 where the authors draw it like the rest; attention probabilities see no dropout. That σ
-//! stands behind V and not before it is the authors' code.
+//! stands after V and not before it is the authors' code.
 //!
 //! Parameters: P + K·(2·H·m + m + H + 3·L·(m² + m)) with m the width.
 
@@ -39,9 +39,9 @@ pub const STRATEGY: Strategy = Strategy::of::<Pal>(
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Pal {
-    /// Width of the attention beside the layers; a multiple of `heads`.
+    /// m, width of the attention beside the layers; a multiple of `heads`.
     pub width: usize,
-    /// Its heads; at least 1.
+    /// Number of its heads; at least 1.
     pub heads: usize,
     /// Whether all tasks together train the encoder.
     pub train_base: bool,
@@ -127,7 +127,7 @@ impl Texts {
         } else {
             let (mut spread, mut gather) = (Vec::new(), Vec::new());
             for (text, &length) in extents.iter().enumerate() {
-                // Places behind a text repeat its first token; the mask hides them, and nothing gathers them.
+                // Places after a text repeat its first token; the mask hides them, and nothing gathers them.
                 let start = tokens.offsets[text];
                 spread.extend((0..extent).map(|at| (start + if at < length { at } else { 0 }) as u32));
                 gather.extend((0..length).map(|at| (text * extent + at) as u32));

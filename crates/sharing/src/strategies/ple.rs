@@ -2,15 +2,17 @@
 //! With one level this is customised gate control (CGC).
 //!
 //! The encoder's top layers are cut into `levels` blocks of `layers` layers above a shared trunk. Each task t has a
-//! stream xₜ, and the tasks have a shared stream x₀; below the first level all are the trunk's last state. In each level
-//! xₜ ← Σ gₜ(xₜ)ₑ·fₑ over the shared experts' answers to x₀ and the task's own experts' answers to xₜ, and, but for the
-//! last level, x₀ ← Σ g₀(x₀)ₑ·fₑ over all answers of all tasks and the shared ones. Experts are copies of their block's
-//! layers; gates read as MMoE's do. In the paper they are perceptrons.
+//! stream xₜ, and the tasks have a shared stream x₀; below the first level all are the trunk's last state. In each
+//! level xₜ ← Σ gₜ(xₜ)ₑ·fₑ over the shared experts' outputs for x₀ and the task's own experts' outputs for xₜ, and, but
+//! for the last level, x₀ ← Σ g₀(x₀)ₑ·fₑ over the outputs of all tasks' experts and the shared ones. Experts are copies
+//! of their block's layers; gates read as MMoE's do. In the paper they are perceptrons.
 //!
 //! A lower level runs all K·T + S experts on each task's batch, the last level T + S of them.
 //!
-//! Defaults: two levels of one layer, one shared expert, one for each task. Parameters: P + n·P_layer·levels·(S + K·T −
-//! 1) + H·(levels·K·(S + T) + (levels − 1)·(S + K·T)).
+//! Defaults: two levels of one layer, one shared expert, one for each task, gates that read texts.
+//!
+//! Parameters: P + n·P_layer·levels·(S + K·T − 1) + H·(levels·K·(S + T) + (levels − 1)·(S + K·T)), with S shared experts,
+//! T of each task, and n layers a level.
 
 use std::sync::Arc;
 
@@ -39,13 +41,13 @@ pub const STRATEGY: Strategy = Strategy::of::<Ple>(
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Ple {
-    /// Levels of experts.
+    /// Levels of experts; at least 1.
     pub levels: usize,
-    /// How many of the encoder's layers a level copies.
+    /// How many of the encoder's layers a level copies; at least 1, `levels` times as many at most the encoder's.
     pub layers: usize,
-    /// Experts of each level that all tasks read.
+    /// Experts of each level that all tasks read; from 0 on, with more than one level from 1 on.
     pub shared_experts: usize,
-    /// Experts of each level that one task has to itself.
+    /// Experts of each level that one task has to itself; from 0 on.
     pub task_experts: usize,
     /// What a gate decides for.
     pub gate: Gated,
@@ -63,7 +65,7 @@ impl StrategySettings for Ple {
             bail!("`shared_experts` and `task_experts` are both 0, but every task reads at least one");
         }
         if self.levels == 0 {
-            bail!("`levels` is 0, but experts stand in at least one");
+            bail!("`levels` is 0, but experts need at least one");
         }
         if self.levels > 1 && self.shared_experts == 0 {
             bail!("`shared_experts` is 0, so that nobody reads the shared stream between {} levels", self.levels);

@@ -1,6 +1,8 @@
 //! Single-task learning: every task has an encoder of its own. The baseline that multi-task learning has to beat.
 //!
-//! Parameters: K·(encoder + head).
+//! Task t sees θ_t, which starts at the pretrained θ; no parameter is shared, and there are no settings.
+//!
+//! Parameters: K·P, P being the encoder's, beside the heads.
 
 use std::sync::Arc;
 

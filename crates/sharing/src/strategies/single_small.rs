@@ -1,11 +1,13 @@
 //! Single-task learning at the cost of one encoder: every task has an encoder of a K-th of the parameters, the fair
 //! rival of a shared one.
 //!
-//! The first n = max(⌊L/K⌋, 1) layers, and the word table E ≈ U·V by truncated singular value decomposition, U ∈ R^{V×r}
-//! and V ∈ R^{r×W}: half of a small encoder is its word table, so that leaving layers out is not enough. A pass gathers
-//! the rows of the narrower table U and projects them; E is never made again, and U's gradient stays by rows. The rank
-//! r is the one whose total, n layers, other embeddings, U and V, comes nearest to P/K. It must come within `tolerance`
-//! of it; what was reached stands in the findings.
+//! The first n = max(⌊L/K⌋, 1) layers, and the word table E ≈ U·V by truncated singular value decomposition, U ∈
+//! R^{V×r} and V ∈ R^{r×W}: half of a small encoder is its word table, so that leaving layers out is not enough. A pass
+//! gathers the rows of the narrower table U and projects them; E is never made again, and U's gradient stays by rows.
+//! The rank r is the one whose total, n layers, other embeddings, U and V, comes nearest to P/K. It must come within
+//! `tolerance` of it; what was reached stands in the findings.
+//!
+//! Defaults: `tolerance` 0.01. Deviations: none, there is no published code.
 //!
 //! Parameters: K·(r·(V + W) + P_embeddings + n·P_layer), which is P up to `tolerance`.
 
@@ -35,7 +37,7 @@ pub const STRATEGY: Strategy = Strategy::of::<SingleSmall>(
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SingleSmall {
-    /// How far a task's encoder may be from its share of the parameters, as a share of that.
+    /// How far the number of parameters of a task's encoder may be from P/K, as a fraction of P/K; above 0.
     pub tolerance: f64,
 }
 

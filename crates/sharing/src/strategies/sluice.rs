@@ -2,7 +2,7 @@
 //! subspaces, a mix of layers for each task, and subspaces kept apart.
 //!
 //! S = 2 subspaces, the halves of hidden. After each layer h̃ = α·[h₁,₁; h₁,₂; …; h_K,₂], α ∈ R^{2K×2K}; the head of
-//! task t reads Σₗ βₜₗ·h̃ₜₗ over the L layers' states; the price is c·Σ ‖G₁G₂ᵀ‖²_F, G₁ and G₂ being the two blocks of
+//! task t reads Σₗ βₜₗ·h̃ₜₗ over the L layers' states; the penalty is c·Σ ‖G₁G₂ᵀ‖²_F, G₁ and G₂ being the two blocks of
 //! rows of W_o and of the feed-forward block's last matrix, which write the two halves of a layer's output.
 //!
 //! α and β are unconstrained. β starts at 0.9 on the last layer and 0.1/(L − 1) on the others (`layers = "top"`: all on
@@ -12,10 +12,12 @@
 //!
 //! Deviations from that code: its column-major reshape interleaves the hidden indices of all tasks instead of mixing
 //! tasks by subspace; here rows are subspaces, as the paper says. Its column pattern for imbalanced subspaces follows
-//! from that reshape. It prices G₁ᵀG₂ of the stored blocks, which pairs units by number; here the blocks' rows, the
+//! from that reshape. It penalises G₁ᵀG₂ of the stored blocks, which pairs units by number; here the blocks' rows, the
 //! weights of one unit each, are made orthogonal.
 //!
 //! The cost is cross-stitch's: K² encoder passes a step, K alive at once, `limit` the largest K that is accepted.
+//!
+//! Defaults: α and β imbalanced and trained, c = 0.1, `limit` 4.
 //!
 //! Parameters: K·P + L·(2K)² + K·L.
 
@@ -35,7 +37,7 @@ use crate::{BuildContext, Sharing, Strategy, StrategySettings};
 const SUBSPACES: usize = 2;
 
 /// The maps that write a layer's sums.
-const OUTPUTS: [Target; 2] = [Target::Attended, Target::Narrow];
+const OUTPUTS: [Target; 2] = [Target::AttentionOutput, Target::Output];
 
 /// The entry of the registry.
 pub const STRATEGY: Strategy = Strategy::of::<Sluice>(
@@ -57,9 +59,9 @@ pub struct Sluice {
     pub layers: Layers,
     /// Whether α and β stay that.
     pub frozen: bool,
-    /// Price c of subspaces that overlap.
+    /// c ≥ 0, weight of the penalty on subspaces that overlap; 0 for none.
     pub orthogonality: f64,
-    /// The most tasks that are accepted.
+    /// The most tasks that are accepted: K tasks take K² encoder passes a step.
     pub limit: usize,
 }
 
@@ -85,7 +87,7 @@ impl Default for Sluice {
 impl StrategySettings for Sluice {
     fn check(&self, tasks: usize) -> anyhow::Result<()> {
         if !(self.orthogonality >= 0. && self.orthogonality.is_finite()) {
-            bail!("`orthogonality` is {}, but a price is a number from 0 on", self.orthogonality);
+            bail!("`orthogonality` is {}, but the weight of a penalty is a number from 0 on", self.orthogonality);
         }
         affordable(tasks, self.limit)
     }

@@ -2,7 +2,9 @@
 
 #![allow(dead_code, reason = "every test file uses some of it")]
 
+pub(crate) mod efficient;
 pub(crate) mod formula;
+pub(crate) mod small;
 
 use std::collections::BTreeMap;
 
@@ -26,7 +28,7 @@ pub(crate) const INTERMEDIATE: usize = 24;
 pub(crate) const VOCABULARY: usize = 71;
 
 /// A tiny BERT of random weights without dropout. Of its sizes a half and a third can be met within 1 %, which
-/// `single-small` wants of two and three tasks.
+/// `single-small` needs for two and three tasks.
 pub(crate) fn tiny(seed: u64) -> Pretrained {
     let config = json!({
         "vocab_size": VOCABULARY, "hidden_size": HIDDEN, "num_hidden_layers": LAYERS, "num_attention_heads": 4,
@@ -106,15 +108,16 @@ pub(crate) fn gradients(model: &Model, tasks: &[TaskId]) -> Result<Vec<(f64, Tas
     tasks.iter().map(one).collect()
 }
 
-/// One step of plain gradient descent on the sum of the losses and the strategy's price. Answers the sum of the losses.
+/// One step of plain gradient descent on the sum of the losses and the strategy's penalty. Returns the sum of the
+/// losses.
 pub(crate) fn step(model: &mut Model, tasks: &[TaskId], progress: Progress, rate: f64) -> Result<f64> {
     let (mut sum, mut total) = (0., TaskGradient::default());
     for (loss, row) in gradients(model, tasks)? {
         sum += loss;
         total.add(row);
     }
-    if let Some(price) = model.sharing.penalty()? {
-        gather(&model.params, &price.backward()?, &mut total)?;
+    if let Some(penalty) = model.sharing.penalty()? {
+        gather(&model.params, &penalty.backward()?, &mut total)?;
     }
     for (name, segment) in &total.0 {
         let param = model.params.get(name).with_context(|| format!("no parameter `{name}`"))?;
@@ -174,13 +177,13 @@ pub(crate) struct RunState {
     pub(crate) step: usize,
 }
 
-/// Trains for `budget` steps in the strategy's phases, as the trainer does. Answers the losses' sum of every step of
+/// Trains for `budget` steps in the strategy's phases, as the trainer does. Returns the losses' sum of every step of
 /// the last phase.
 pub(crate) fn train(model: &mut Model, budget: usize, rate: f64) -> Result<Vec<f64>> {
     Ok(train_until(model, budget, rate, RunState::default(), usize::MAX)?.1)
 }
 
-/// As [`train`], but from `at` on, and interrupted behind `stop` steps in all, where the trainer saves.
+/// As [`train`], but from `at` on, and interrupted after `stop` steps in all, where the trainer saves.
 pub(crate) fn train_until(
     model: &mut Model,
     budget: usize,
@@ -211,7 +214,7 @@ pub(crate) fn train_until(
     Ok((at, losses))
 }
 
-/// What the heads of all tasks answer, task after task, as f64.
+/// What the heads of all tasks predict, task after task, as f64.
 pub(crate) fn answers(model: &Model) -> Result<Vec<Vec<f64>>> {
     (0..model.tasks.len())
         .map(|task| {

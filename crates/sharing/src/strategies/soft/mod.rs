@@ -1,7 +1,7 @@
-//! Soft sharing: an encoder for every task, pulled together by a price on their distance (Duong et al. 2015; Yang &
+//! Soft sharing: an encoder for every task, pulled together by a penalty on their distance (Duong et al. 2015; Yang &
 //! Hospedales 2017, "trace norm regularised deep multi-task learning"; Li et al. 2018, L2-SP).
 //!
-//! | `coupling`   | price                                                                     |
+//! | `coupling`   | penalty                                                                   |
 //! | ------------ | ------------------------------------------------------------------------- |
 //! | `mean`       | λ/2·Σₜ ‖θₜ − θ̄‖²                                                          |
 //! | `pairs`      | λ/2·Σ_{s<t} ‖θₛ − θₜ‖², which is K times the one above                    |
@@ -10,10 +10,11 @@
 //!
 //! With `proximal` the L2 couplings act exactly after each step of rate η instead of through the gradient: θₜ ← a +
 //! (θₜ − a)/(1 + ηc), a being θ̄ or θ₀ and c = λ, with pairs λK; λ may then be `"infinity"`. The rate is the
-//! schedule's, whatever the optimizer makes of it. Heads are not coupled. No parameter is shared, so that rules over
-//! gradients do not apply.
+//! schedule's, whatever the optimizer makes of it. Heads are not coupled. No parameter is shared, so that
+//! gradient weighting does not apply.
 //!
-//! Defaults: λ = 0.1 towards the mean. The papers' values belong to other networks.
+//! Defaults: λ = 0.1 towards the mean, by the gradient; for the trace norm LAF, ε = 0.001, roots every 10 steps. The
+//! papers' values belong to other networks.
 //!
 //! Parameters: K·P. The pretrained point is kept beside them (P) where it is needed.
 
@@ -49,17 +50,17 @@ pub const STRATEGY: Strategy = Strategy::of::<Soft>(
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Soft {
-    /// What is penalty_with_gradient.
+    /// Which distance is penalised.
     pub coupling: Coupling,
-    /// λ, from 0 on, or `"infinity"`.
+    /// λ, weight of the penalty: a number from 0 on, or `"infinity"` with `proximal`.
     pub strength: Strength,
     /// Whether an L2 coupling acts as an exact step after the optimizer's.
     pub proximal: bool,
-    /// Which matrices' trace norms are penalty_with_gradient.
+    /// Which matrices' trace norms are penalised, with `coupling = "trace-norm"`.
     pub unfolding: Unfolding,
-    /// ε of the smoothed trace norm.
+    /// ε > 0 of the smoothed trace norm, in units of a singular value of the deltas.
     pub smoothing: f64,
-    /// Steps between two inverse roots of the larger unfoldings.
+    /// Optimizer steps between two inverse roots of the larger unfoldings (`tucker` and `tt`); at least 1.
     pub every: usize,
 }
 
@@ -77,13 +78,13 @@ pub enum Coupling {
     TraceNorm,
 }
 
-/// A price, or no choice.
+/// The weight of a penalty.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(untagged)]
 pub enum Strength {
-    /// A number from 0 on.
+    /// A number from 0 on; 0 for no coupling.
     Finite(f64),
-    /// A word.
+    /// `"infinity"`, with `proximal` alone.
     Named(Named),
 }
 
@@ -121,7 +122,7 @@ impl StrategySettings for Soft {
     fn check(&self, _tasks: usize) -> anyhow::Result<()> {
         let strength = self.strength.value();
         if strength.is_nan() || strength < 0. {
-            bail!("`strength` is {strength}, but a price is a number from 0 on");
+            bail!("`strength` is {strength}, but the weight of a penalty is a number from 0 on");
         }
         if self.proximal && self.coupling == Coupling::TraceNorm {
             bail!("`proximal` is for the L2 couplings mean, pairs and pretrained; the trace norm acts by its gradient");
@@ -203,7 +204,7 @@ impl Sharing for Coupled {
             return Ok(None);
         }
         if let Some(trace_norm) = &self.trace_norm {
-            return trace_norm.price(self.settings.strength.value(), &self.parts, &self.start);
+            return trace_norm.penalty(self.settings.strength.value(), &self.parts, &self.start);
         }
         let (mut price, mut gradients) = (0., Vec::new());
         for (at, part) in self.parts.iter().enumerate() {

@@ -96,7 +96,7 @@ fn means<T: WithDType>(thetas: &[&[T]]) -> Vec<T> {
     sum
 }
 
-/// Writes strength·(θₜ − a), and answers Σₜ ‖θₜ − a‖².
+/// Writes strength·(θₜ − a), and returns Σₜ ‖θₜ − a‖².
 fn apart<T: WithDType>(thetas: &[&[T]], centre: &[T], gradients: Vec<&mut [T]>, strength: T) -> f64 {
     let mut squares = 0.;
     for (theta, gradient) in thetas.iter().zip(gradients) {

@@ -1,7 +1,8 @@
 //! The tensor trace norm of the tasks' deltas (Yang & Hospedales 2017), smoothed.
 //!
-//! Every tensor W of the encoder has K deltas Δₜ = Wₜ − W₀, stacked into a tensor `[rows, columns, K]`. KnownGradient are its
-//! unfoldings M by tr(MᵀM + ε²)^{1/2}, whose gradient M·(MᵀM + ε²)^{-1/2} is 0, not infinite, at the pretrained point:
+//! Every tensor W of the encoder has K deltas Δₜ = Wₜ − W₀, stacked into a tensor `[rows, columns, K]`. The penalty of
+//! each of its unfoldings M is tr(MᵀM + ε²)^{1/2}, whose gradient M·(MᵀM + ε²)^{-1/2} is 0, not infinite, at the
+//! pretrained point:
 //!
 //! - `laf`, last axis flattened: M = [vec Δ₁ … vec Δ_K]. One K × K eigenproblem, exact in every step; two passes over
 //!   the encoders, no more. The default, and what vectors and the word table always have;
@@ -10,7 +11,7 @@
 //!
 //! The unfoldings of the last two need the inverse root Z of a rows × rows (columns × columns) matrix: about 25 rounds
 //! of three products, 150·d³ flops, for a d of 1536 half a Tflop. Hence it is made anew only `every` steps, and
-//! between them the price is ½·(tr((MMᵀ + ε²)Z) + tr Z⁻¹), which touches the trace norm where Z was made and lies
+//! between them the penalty is ½·(tr((MMᵀ + ε²)Z) + tr Z⁻¹), which touches the trace norm where Z was made and lies
 //! above it elsewhere (the majorisation of iteratively reweighted least squares, Mohan & Fazel 2012). Value and
 //! gradient are those of this bound. The paper takes a subgradient UVᵀ by SVD of the weights, not of deltas.
 
@@ -28,8 +29,11 @@ use crate::blocks::singular_values::eigenvalues;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Unfolding {
+    /// One matrix with a column for each task's delta.
     Laf,
+    /// That, and the deltas side by side by rows and by columns.
     Tucker,
+    /// That, and the deltas side by side by rows.
     Tt,
 }
 
@@ -100,7 +104,7 @@ impl TraceNorm {
     }
 
     /// `strength` times the sum of the trace norms, with its gradient.
-    pub(super) fn price(&self, strength: f64, parts: &[Vec<Param>], start: &[Tensor]) -> Result<Option<Tensor>> {
+    pub(super) fn penalty(&self, strength: f64, parts: &[Vec<Param>], start: &[Tensor]) -> Result<Option<Tensor>> {
         let (mut price, mut gradients) = (0., Vec::new());
         for (at, params) in parts.iter().enumerate() {
             let mut pieces: Vec<Vec<Tensor>> = vec![Vec::new(); params.len()];

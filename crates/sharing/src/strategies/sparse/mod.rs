@@ -1,24 +1,24 @@
 //! Sparse sharing (Sun et al. 2020): every task trains a subnetwork of one encoder, found by pruning.
 //!
 //! θ_t = θ ⊙ Mₜ. A mask covers the matrices of the layers; biases, LayerNorms and embeddings belong to every
-//! subnetwork, heads to their tasks. The run's steps are spent in three stretches, all charged to the strategy:
+//! subnetwork, heads to their tasks. The run's steps are spent in three phases, all charged to the strategy:
 //!
 //! 1. `warm_up` of them on all tasks with full masks (the paper's MTW); 0 to start from the pretrained weights.
 //! 2. `search` of them on iterative magnitude pruning, task after task, in `rounds` + 1 trainings each: training r runs
 //!    under Mₜʳ (Mₜ⁰ is full) and is scored on dev; then the weights of smallest |θ| over all layers go until
-//!    `final_rate`^((r+1)/`rounds`) are left, which is Mₜʳ⁺¹, and the encoder is rewound to where the search began. The mask
-//!    with the best score is Mₜ, the sparser one if two are equal. A training has at least one step, even if that
+//!    `final_rate`^((r+1)/`rounds`) are left, which is Mₜʳ⁺¹, and the encoder is rewound to where the search began. The
+//!    mask with the best score is Mₜ, the sparser one if two are equal. A training has at least one step, even if that
 //!    exceeds the fraction.
 //! 3. The rest on all tasks, each through its own mask, from the rewound weights. What no task of a step keeps feels
 //!    neither gradient, momentum nor decay.
 //!
-//! Defaults: `final_rate` 0.1 as in the paper. Its code prunes in 20 rounds of 100 epochs; 4 rounds in half of a
-//! fine-tuning budget here. `criterion = "increase"` prunes by |θ| − |θ₀| instead (Zhou et al. 2019), which a pretrained
-//! encoder may want: its large weights are large before the task is seen.
+//! Defaults: `final_rate` 0.1 as in the paper, `warm_up` 0.1, `search` 0.5. Its code prunes in 20 rounds of 100 epochs;
+//! 4 rounds in half of a fine-tuning budget here. `criterion = "increase"` prunes by |θ| − |θ₀| instead (Zhou et al.
+//! 2019), which a pretrained encoder may want: its large weights are large before the task is seen.
 //!
-//! Deviations from the official code, all deliberate: masks are chosen on dev by score (there: by hand, `MASK_LIST`, and
-//! epochs on the test set; `round` takes one round for all tasks); masked weights do not drift (there: momentum moves
-//! them in every task's step); heads keep what they learnt in the search (there: rewound like everything else).
+//! Deviations from the official code, all deliberate: masks are chosen on dev by score (there: by hand, `MASK_LIST`,
+//! and epochs on the test set; `round` takes one round for all tasks); masked weights do not drift (there: momentum
+//! moves them in every task's step); heads keep what they learnt in the search (there: rewound like everything else).
 //!
 //! Memory: while searching, one copy of the encoder to rewind to. A mask takes a bit for each weight of a layer.
 //!
@@ -39,6 +39,7 @@ use serde::{Deserialize, Serialize};
 
 use self::masks::{Masks, clear};
 use self::search::{Search, Stage};
+use crate::blocks::additions::merged;
 use crate::{Bits, BuildContext, DevScores, EncoderWeights, Phase, Sharing, Strategy, StrategySettings, walk};
 
 /// The entry of the registry.
@@ -55,17 +56,17 @@ pub const STRATEGY: Strategy = Strategy::of::<Sparse>(
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Sparse {
-    /// Share of the layers' matrices that the last round keeps, in (0, 1].
+    /// Share of the elements of the layers' matrices that the last round keeps, in (0, 1].
     pub final_rate: f64,
-    /// How often each task's network is pruned, at least once.
+    /// How often each task's network is pruned; at least 1.
     pub rounds: usize,
-    /// Share of the steps before the search, in [0, 1).
+    /// Share of the steps that all tasks train on before the search, in [0, 1).
     pub warm_up: f64,
     /// Share of the steps that the search takes, in (0, 1).
     pub search: f64,
     /// Which weights go first.
     pub criterion: Criterion,
-    /// The round whose mask every task takes; 0 to let the score on dev choose.
+    /// The round whose mask every task takes, from 1 to `rounds`; 0 to let the score on dev choose.
     pub round: usize,
 }
 
@@ -147,6 +148,15 @@ impl Sharing for SparseSharing {
         Ok(report::findings(&self.search))
     }
 
+    /// θ ⊙ Mₜ with the mask that the task sees now: its own after the search, in the search the one in force.
+    fn merged(&self, task: TaskId) -> Result<Option<Vec<(Part, Tensor)>>> {
+        let masks = self.search.masks(task);
+        merged(&self.encoder, |part| match (part, masks) {
+            (Part::Layer(index), Some(masks)) => kept(self.shared.part(part), &masks.0[index]),
+            _ => Ok(self.shared.part(part).tensor().clone()),
+        })
+    }
+
     fn state(&self) -> Result<BTreeMap<String, Tensor>> {
         self.search.state()
     }
@@ -160,12 +170,17 @@ impl Sharing for SparseSharing {
     }
 }
 
-/// The view of θ ⊙ mask; what is masked gets no gradient.
-fn masked(param: &Param, mask: &Arc<Bits>, pass: &mut Pass) -> Result<ParameterView> {
+/// θ ⊙ mask, `[len]`.
+fn kept(param: &Param, mask: &Bits) -> Result<Tensor> {
     let mut theta = values_of(param)?;
     clear(&mut theta, mask);
+    theta.tensor(param.tensor().device())
+}
+
+/// The view of θ ⊙ mask; what is masked gets no gradient.
+fn masked(param: &Param, mask: &Arc<Bits>, pass: &mut Pass) -> Result<ParameterView> {
+    let theta = kept(param, mask)?;
     let (name, mask) = (param.name().to_string(), mask.clone());
-    let theta = theta.tensor(param.tensor().device())?;
     pass.materialise_with(&theta, param.layout(), Wants::All, move |mut gradient, row: &mut TaskGradient| {
         clear(gradient.values_mut(), &mask);
         row.add(TaskGradient([(name, gradient)].into()));

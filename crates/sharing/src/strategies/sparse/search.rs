@@ -1,4 +1,4 @@
-//! The search for masks: which stretch of the run does what, and what is remembered in between.
+//! The search for masks: which phase of the run does what, and what is remembered in between.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -53,7 +53,7 @@ impl Search {
         self.settings.rounds + 1
     }
 
-    /// What the `phase`-th phase is for; behind the last one it stays as it was in it.
+    /// What the `phase`-th phase is for; after the last one it stays as it was in it.
     pub(super) fn stage(&self, phase: usize) -> Option<Stage> {
         let warm_up = usize::from(self.settings.warm_up > 0.);
         let Some(at) = phase.checked_sub(warm_up) else { return Some(Stage::WarmUp) };
@@ -191,7 +191,7 @@ impl Search {
         Ok(state)
     }
 
-    /// Goes on from `state` inside the `phase`-th phase.
+    /// Continues from `state` inside the `phase`-th phase.
     pub(super) fn restore(&mut self, state: &BTreeMap<String, Tensor>, phase: usize) -> Result<()> {
         let encoder = self.encoder.clone();
         let masks = |scope: &str| -> Result<Option<Masks>> {
@@ -218,7 +218,7 @@ impl Search {
         };
         if found != wanted || self.origin.len() != origin {
             candle_core::bail!(
-                "no state of sparse sharing in phase {phase}: masks of {found} tasks and {} rewound parts, expected \
+                "not a state of sparse sharing in phase {phase}: masks of {found} tasks and {} rewound parts, expected \
                  {wanted} and {origin}",
                 self.origin.len()
             );

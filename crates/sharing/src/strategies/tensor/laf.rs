@@ -1,6 +1,7 @@
 //! Last axis flattening: Δ_t = Σ_r aₜᵣ·U_r, tasks as mixtures of R whole matrices.
 //!
-//! Decomposition: the K×K Gram matrix of the deltas has eigenvectors Q; U = Qᵀ·(deltas), aₜ = row t of Q. Exact at R = K.
+//! Decomposition: the K×K Gram matrix of the deltas has eigenvectors Q; U = Qᵀ·(deltas), aₜ = row t of Q. Exact at R =
+//! K.
 
 use candle_core::{Result, Tensor};
 

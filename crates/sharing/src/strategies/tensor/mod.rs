@@ -14,16 +14,18 @@
 //! every rank; with `error` > 0 each matrix takes the smallest ranks whose relative error is at most that, and what it
 //! does not use is zero on both sides, so that it stays zero.
 //!
-//! Deviations: the paper factorises the weights themselves, from single-task networks or at random. A pretrained encoder
-//! is where training has to start, hence deltas. Biases, LayerNorms and embeddings, private to tasks in the paper's code, are
-//! shared. `base` is trained by all tasks by default, which is a further mixture with equal mixes; `base = "frozen"`
-//! trains factors and heads alone. Defaults: Tucker of rank 8 (the paper chooses ranks by error; so does the official
-//! code, 0.01, by an interpolative SVD).
+//! Deviations: the paper factorises the weights themselves, from single-task networks or at random. A pretrained
+//! encoder is where training has to start, hence deltas. Biases, LayerNorms and embeddings, private to tasks in the
+//! paper's code, are shared. `base` is trained by all tasks by default, which is a further mixture with equal mixes;
+//! `base = "frozen"` trains factors and heads alone. Defaults: random Tucker factors of rank 8, `scale` 0.1, `search`
+//! 0.3 (the paper chooses ranks by error; so does the official code, 0.01, by an interpolative SVD).
 //!
-//! Memory: one θ a part and pass. With `svd`, K deltas and one copy of the layers on the host until they are factorised.
+//! Memory: one θ a part and pass. With `svd`, K deltas and one copy of the layers on the host until they are
+//! factorised.
 //!
-//! Parameters: P + Σ over the matrices of (D₁ + D₂)·rank + K·rank² (Tucker), D₁·rank + K·D₂·rank (TT), K·D₁·D₂ (LAF), and
-//! K mixes of K each, for K ≤ rank ≤ H. With `svd` a frozen base counts as trainable: it is, until the factors exist.
+//! Parameters: P + Σ over the matrices of (D₁ + D₂)·rank + K·rank² (Tucker), D₁·rank + K·D₂·rank (TT), K·D₁·D₂ (LAF),
+//! and K mixes of K each, for K ≤ rank ≤ H. With `svd` a frozen base counts as trainable: it is, until the factors
+//! exist.
 
 mod factors;
 mod laf;
@@ -46,6 +48,7 @@ use serde::{Deserialize, Serialize};
 
 use self::factors::{Factors, Form};
 use self::schedule::{FactorSchedule, Stage};
+use crate::blocks::additions::merged;
 use crate::{Bits, BuildContext, DevScores, EncoderWeights, Phase, Scope, Sharing, Strategy, StrategySettings, walk};
 
 /// The entry of the registry.
@@ -182,18 +185,23 @@ impl Layer {
         Ok(Self { matrices, ranges, mixes })
     }
 
-    /// θ + Δ_t. dθ goes to the base if `trains`, and through the factors.
-    fn view(&self, task: TaskId, base: &Param, trains: bool, pass: &mut Pass) -> Result<ParameterView> {
-        let mix = &self.mixes[task.0];
+    /// θ + Δ_t, `[len]`.
+    fn theta(&self, task: TaskId, base: &Param) -> Result<Tensor> {
+        let mix = self.mixes[task.0].tensor().detach();
         let mut theta = values_of(base)?;
         for (at, matrix) in self.matrices.iter().enumerate() {
             let shared: Vec<Tensor> = matrix.shared.iter().map(|factor| factor.tensor().detach()).collect();
-            let delta = matrix.factors.delta(&shared, &mix.tensor().detach().narrow(0, at, 1)?)?;
+            let delta = matrix.factors.delta(&shared, &mix.narrow(0, at, 1)?)?;
             theta.add_at(matrix.range.start, &delta)?;
         }
+        theta.tensor(base.tensor().device())
+    }
+
+    /// The view of θ + Δ_t. dθ goes to the base if `trains`, and through the factors.
+    fn view(&self, task: TaskId, base: &Param, trains: bool, pass: &mut Pass) -> Result<ParameterView> {
+        let (mix, theta) = (&self.mixes[task.0], self.theta(task, base)?);
         let wants = if trains { Wants::All } else { Wants::Ranges(self.ranges.clone()) };
         let (matrices, mix, name) = (self.matrices.clone(), mix.clone(), base.name().to_string());
-        let theta = theta.tensor(base.tensor().device())?;
         pass.materialise_with(&theta, base.layout(), wants, move |gradient: GradientBlock, row: &mut TaskGradient| {
             let mut price: Option<Tensor> = None;
             for (at, matrix) in matrices.iter().enumerate() {
@@ -267,6 +275,15 @@ impl Sharing for TensorSharing {
 
     fn findings(&self) -> Result<serde_json::Value> {
         Ok(self.schedule.findings())
+    }
+
+    /// θ + Δ_t; θ alone while single-task deltas are trained, which no factor takes part in.
+    fn merged(&self, task: TaskId) -> Result<Option<Vec<(Part, Tensor)>>> {
+        let factors_act = !matches!(self.schedule.stage(), Stage::Deltas(_));
+        merged(&self.encoder, |part| match part {
+            Part::Layer(index) if factors_act => self.layers[index].theta(task, self.base.part(part)),
+            _ => Ok(self.base.part(part).tensor().clone()),
+        })
     }
 
     fn state(&self) -> Result<BTreeMap<String, Tensor>> {

@@ -1,4 +1,4 @@
-//! Where the factors come from: nothing to do for random ones; for `svd`, a stretch of training for each task alone,
+//! Where the factors come from: nothing to do for random ones; for `svd`, a phase of training for each task alone,
 //! then one decomposition a matrix.
 
 use std::collections::BTreeMap;
@@ -69,7 +69,7 @@ impl FactorSchedule {
         deltas.chain([phase("train".into(), rest, None)]).collect()
     }
 
-    /// Begins the `phase`-th phase: takes the last task's delta and rewinds, and factorises behind the last one.
+    /// Begins the `phase`-th phase: takes the last task's delta and rewinds, and factorises after the last one.
     pub(super) fn enter(&mut self, phase: usize, base: &EncoderWeights, layers: &[Layer]) -> Result<()> {
         let parts = || (0..layers.len()).map(|index| base.part(Part::Layer(index)));
         if let Stage::Deltas(_) = self.stage {
@@ -150,7 +150,7 @@ impl FactorSchedule {
         Ok(state)
     }
 
-    /// Goes on from `state` inside the `phase`-th phase, for an encoder of `layers` layers.
+    /// Continues from `state` inside the `phase`-th phase, for an encoder of `layers` layers.
     pub(super) fn restore(&mut self, state: &BTreeMap<String, Tensor>, phase: usize, layers: usize) -> Result<()> {
         let saved = |scope: &str| -> Vec<Tensor> {
             (0..layers).map_while(|index| state.get(&format!("{scope}/layer.{index}")).cloned()).collect()
@@ -164,7 +164,7 @@ impl FactorSchedule {
         self.origin = saved("origin");
         if self.origin.len() != origin || self.deltas.iter().any(|delta| delta.len() != layers) {
             candle_core::bail!(
-                "no state of tensor factorisation in phase {phase}: {} rewound layers, expected {origin}, and {wanted} \
+                "not a state of tensor factorisation in phase {phase}: {} rewound layers, expected {origin}, and {wanted} \
                  tasks' deltas",
                 self.origin.len()
             );

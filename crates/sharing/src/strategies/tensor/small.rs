@@ -1,8 +1,8 @@
 //! Singular vectors of wide matrices through small symmetric eigenproblems, in f64.
 //!
-//! A matrix X of n rows has the left singular vectors that X·Xᵀ has as eigenvectors. Where n is the number of tasks that
-//! is K×K. Where it is a width of the encoder and few vectors are wanted, X is first seen from a basis Q of its leading
-//! range, found by random projection and power iteration (Halko, Martinsson & Tropp 2011, algorithm 4.4).
+//! A matrix X of n rows has the left singular vectors that X·Xᵀ has as eigenvectors. Where n is the number of tasks
+//! that is K×K. Where it is a width of the encoder and few vectors are wanted, X is first seen from a basis Q of its
+//! leading range, found by random projection and power iteration (Halko, Martinsson & Tropp 2011, algorithm 4.4).
 
 use candle_core::{Device, Result, Tensor};
 use mtl_task::rng::Key;

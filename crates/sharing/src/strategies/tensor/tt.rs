@@ -1,7 +1,7 @@
 //! Tensor train: Δ_t = G₁·(Σ_b aₜ_b·G_b), a basis of rows and mixtures of r₁×columns matrices.
 //!
-//! Decomposition: TT-SVD, one axis after the other. The leading left singular vectors of the deltas side by side are G₁;
-//! what the deltas are in that basis is then split across tasks as LAF does.
+//! Decomposition: TT-SVD, one axis after the other. The leading left singular vectors of the deltas side by side are
+//! G₁; what the deltas are in that basis is then split across tasks as LAF does.
 
 use candle_core::{Result, Tensor};
 use mtl_task::rng::Key;

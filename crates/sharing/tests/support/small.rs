@@ -1,16 +1,15 @@
-//! A tiny random encoder in f64 without dropout, its tasks and texts, and steps by hand.
-#![allow(dead_code, reason = "each test file uses some of it")]
+//! An even smaller encoder, in f64, of a size whose third `single-small` cannot meet; its tasks, and steps by hand.
 
 use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Result, Tensor};
 use mtl_backbone::{Flat, Pass, Pretrained, TaskGradient, random};
-use mtl_sharing::{Change, HeadSettings, Model, NoDevScores, NoMoments, StepView, TaskShape};
+use mtl_sharing::{HeadSettings, Model, TaskShape};
 use mtl_task::rng::Key;
-use mtl_task::{Encoded, Packed, Progress, Reads, TaskId};
+use mtl_task::{Encoded, Packed, Reads, TaskId};
 use serde_json::{Value, json};
 
-pub(crate) const LAYERS: usize = 3;
+use super::LAYERS;
 
 pub(crate) fn pretrained() -> Pretrained {
     let config = json!({
@@ -22,7 +21,7 @@ pub(crate) fn pretrained() -> Pretrained {
 }
 
 /// `count` tasks, every other one reading tokens.
-pub(crate) fn sites(count: usize) -> Vec<TaskShape> {
+pub(crate) fn small_tasks(count: usize) -> Vec<TaskShape> {
     let reads = |at: usize| if at.is_multiple_of(2) { Reads::Text } else { Reads::Tokens };
     (0..count).map(|at| TaskShape { name: format!("t{at}"), outputs: 2 + at, reads: reads(at) }).collect()
 }
@@ -34,7 +33,7 @@ pub(crate) fn try_model(strategy: &str, section: Value, count: usize, dtype: DTy
         &section,
         &head,
         &pretrained(),
-        sites(count),
+        small_tasks(count),
         Key::new(3),
         &Device::Cpu,
         dtype,
@@ -74,8 +73,8 @@ pub(crate) fn row(model: &Model, task: usize) -> Result<TaskGradient> {
 /// The gradient of the strategy's penalty, empty if it has none.
 pub(crate) fn penalty_row(model: &Model) -> Result<TaskGradient> {
     let mut row = TaskGradient::default();
-    if let Some(price) = model.sharing.penalty()? {
-        mtl_backbone::gather(&model.params, &price.backward()?, &mut row)?;
+    if let Some(penalty) = model.sharing.penalty()? {
+        mtl_backbone::gather(&model.params, &penalty.backward()?, &mut row)?;
     }
     Ok(row)
 }
@@ -110,15 +109,7 @@ pub(crate) fn all_logits(model: &Model) -> Result<Vec<Vec<f64>>> {
     (0..model.tasks.len()).map(|task| logits(model, task)).collect()
 }
 
-/// What the trainer lets the strategy do after a step, with nothing to remember and no dev data.
-pub(crate) fn adapt(model: &mut Model, progress: Progress, learning_rate: f64) -> candle_core::Result<()> {
-    let Model { params, topology, sharing, .. } = model;
-    let (grams, mut nothing) = (BTreeMap::new(), NoMoments);
-    let mut view = StepView { tasks: &[], grams: &grams, progress, learning_rate, held_out: &mut NoDevScores };
-    sharing.adapt(&mut Change::new(params, topology, &mut nothing), &mut view)
-}
-
-/// The largest distance between two models' answers.
+/// The largest distance between two models' predictions.
 pub(crate) fn distance(a: &Model, b: &Model) -> Result<f64> {
     let (a, b) = (all_logits(a)?.concat(), all_logits(b)?.concat());
     assert_eq!(a.len(), b.len());
@@ -150,7 +141,7 @@ pub(crate) fn nudge(model: &Model, name: &str, index: usize, by: f64) -> Result<
 
 /// The penalty's gradient at some elements of every parameter that has one, against central differences.
 pub(crate) fn agrees_with_finite_differences(model: &Model, tolerance: f64) -> Result<()> {
-    let price = || model.sharing.penalty()?.expect("a price").to_scalar::<f64>();
+    let penalty = || model.sharing.penalty()?.expect("a penalty").to_scalar::<f64>();
     let row = penalty_row(model)?;
     assert!(!row.0.is_empty());
     let mut stream = Key::new(13).stream();
@@ -160,9 +151,9 @@ pub(crate) fn agrees_with_finite_differences(model: &Model, tolerance: f64) -> R
         for _ in 0..2 {
             let (index, by) = (stream.below(length), 1e-5);
             nudge(model, name, index, by)?;
-            let above = price()?;
+            let above = penalty()?;
             nudge(model, name, index, -2. * by)?;
-            let numeric = (above - price()?) / (2. * by);
+            let numeric = (above - penalty()?) / (2. * by);
             nudge(model, name, index, by)?;
             let exact = gradient.at(index);
             assert!((numeric - exact).abs() < tolerance * (1. + exact.abs()), "{name} {index}: {numeric} {exact}");
