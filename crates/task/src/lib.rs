@@ -9,6 +9,7 @@ mod batch;
 mod label;
 mod members;
 mod names;
+mod page;
 pub mod rng;
 mod spec;
 
@@ -16,6 +17,7 @@ pub use batch::{Encoded, Packed, Step, TaskBatch};
 pub use label::{Answer, Cell, Label, Likelihood, Progress, Reads, TaskId};
 pub use members::{Member, Registry};
 pub use names::{member, nearest};
+pub use page::page;
 pub use spec::TaskSpec;
 
 #[cfg(feature = "candle")]
