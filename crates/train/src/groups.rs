@@ -53,7 +53,8 @@ pub(crate) struct Decision {
 impl WeightingGroup {
     /// The decisions that `recipe` asks for over the shared parameters of `model`.
     pub(crate) fn all(recipe: &Recipe, model: &Model, tasks: usize) -> Result<Vec<Self>> {
-        let entry = mtl_weighting::find(&recipe.weighting.name).map_err(anyhow::Error::msg)?;
+        let rules = mtl_task::Registry::<mtl_weighting::Rule>::default();
+        let entry = rules.find(&recipe.weighting.name)?;
         let build = || (entry.build)(tasks, &recipe.weighting.settings).map_err(anyhow::Error::msg);
         let shared = match tasks {
             // One task shares with nobody: its gradient over all but its head is what a rule sees.
@@ -129,7 +130,7 @@ impl WeightingGroup {
 
 /// Weights that still hold, clipped to the rule's norm by this step's gradients.
 fn reuse(cached: CachedWeights, gram: &Gram) -> Outcome {
-    let norm = gram.quadratic(cached.weights).max(0.).sqrt();
+    let norm = gram.quadratic(&cached.weights).max(0.).sqrt();
     let clip = cached.max_norm.filter(|bound| norm > *bound).map_or(1., |bound| bound / norm);
     let mut outcome = Outcome::exact(cached.weights.iter().map(|weight| weight * clip).collect());
     outcome.clip = clip;

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::Warning;
 
-/// What every rule sees of a step besides gradients.
+/// What every rule sees of a step besides gradients. `tasks` is the number of tasks that take part in the step: those
+/// that the rule decides among.
 #[derive(Clone, Copy, Debug)]
 pub struct StepInputs<'a> {
     /// The loss of each task, `[tasks]`; empty where only gradients are known (rules then take every loss as 1).
@@ -41,12 +42,13 @@ impl StepInputs<'_> {
 /// What a rule asks of a step beyond one gradient or loss per task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Needs {
-    /// Independent batches per task. The weights apply to draw 0; with n mini_batches a Gram matrix has n·K rows, draw after
-    /// draw, and a [`FromJacobian`](crate::FromJacobian) rule gets n Jacobians.
+    /// Independent mini-batches per task. The weights apply to the first; with n of them a Gram matrix has n·K rows,
+    /// mini-batch after mini-batch, and a [`FromJacobian`](crate::FromJacobian) rule gets n Jacobians.
     pub mini_batches: usize,
-    /// The losses of the same batches after the optimizer's step, handed to [`Rule::losses_after_step`](crate::Rule).
+    /// The losses of the same batches after the optimizer's step, handed to
+    /// [`WeightingRule::losses_after_step`](crate::WeightingRule).
     pub losses_after_step: bool,
-    /// The last draw comes from a cached-out part of the training data.
+    /// The last mini-batch comes from a held-out part of the training data.
     pub validation_batch: bool,
 }
 
@@ -74,7 +76,7 @@ pub enum Private {
 /// What a rule sums with where its paper leaves the choice open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Preference {
+pub enum Preference {
     /// 1/K for every task.
     Mean,
     /// 1 for every task.

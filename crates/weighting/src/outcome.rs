@@ -1,4 +1,4 @@
-//! What a rule answers.
+//! What a rule returns.
 
 use std::fmt;
 
@@ -58,10 +58,10 @@ impl fmt::Display for Warning {
 }
 
 /// Weights that still hold, so that a step needs no gradient per task: accumulate Σ wᵢ gᵢ in one row and clip it.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct CachedWeights<'a> {
+#[derive(Clone, Debug, PartialEq)]
+pub struct CachedWeights {
     /// One weight per task, not yet clipped.
-    pub weights: &'a [f64],
+    pub weights: Vec<f64>,
     /// The largest norm that the direction may have.
     pub max_norm: Option<f64>,
 }

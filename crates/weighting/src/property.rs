@@ -1,7 +1,5 @@
 //! What a rule claims of its direction; `tests/properties.rs` holds every claim, and that nothing unclaimed is true.
 
-use crate::RULES;
-
 /// A property of the map from task gradients to direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Property {
@@ -41,20 +39,4 @@ impl Property {
             Self::NashEquation => "Nash equation",
         }
     }
-}
-
-/// The table of all rules and what they claim, in Markdown.
-pub fn matrix() -> String {
-    let titles: Vec<&str> = Property::ALL.iter().map(|property| property.title()).collect();
-    let mut table = format!("| rule | sees | {} | oracle |\n", titles.join(" | "));
-    table += &format!("| --- | --- |{} --- |\n", " :-: |".repeat(titles.len()));
-    for entry in RULES {
-        let claims: Vec<&str> = Property::ALL
-            .iter()
-            .map(|property| if entry.properties.contains(property) { "yes" } else { "–" })
-            .collect();
-        let oracle = if entry.verified { "verified" } else { "unverified" };
-        table += &format!("| `{}` | {} | {} | {oracle} |\n", entry.name, entry.class.name(), claims.join(" | "));
-    }
-    table
 }

@@ -1,21 +1,24 @@
 //! The bargaining table: what the rules that solve for an agreement (nash, fairgrad) share.
 //!
 //! One policy for every way a bargain can end. Agreed: that is the agreement. Pareto stationary or out of iterations:
-//! the last agreement goes on, before any αᵢ = 1/‖gᵢ‖. Zero gradient of task i: the others bargain, αᵢ = 0. Not
+//! the last agreement goes on, before a task's first one αᵢ = 1/‖gᵢ‖. Zero gradient of task i: the others bargain, αᵢ = 0. Not
 //! finite: returned as it is, and the trainer stops. Then Σ αᵢ gᵢ is clipped to `max_norm`, by αᵀGα.
 
 use mtl_nash::{Agreement, Gram, Status};
 use mtl_task::Progress;
 
-use crate::state::take_if_saved;
+use crate::state::take;
 use crate::{CachedWeights, Outcome, State};
+
+/// In the place of a task's α: it has been at no bargain yet.
+const NONE: f64 = -1.0;
 
 /// The last agreement, and when the next one is due.
 pub(crate) struct Table {
-    tasks: usize,
     max_norm: Option<f64>,
     refresh: usize,
-    last: Option<Vec<f64>>,
+    /// α of the last agreement, one per task; −1 for a task that has been at none.
+    last: Vec<f64>,
 }
 
 impl Table {
@@ -26,7 +29,7 @@ impl Table {
                 "`refresh` of `{rule}`, the steps from one bargain to the next, must be at least 1, found 0"
             ));
         }
-        Ok(Self { tasks, max_norm: (max_norm > 0.0).then_some(max_norm), refresh, last: None })
+        Ok(Self { max_norm: (max_norm > 0.0).then_some(max_norm), refresh, last: vec![NONE; tasks] })
     }
 
     /// Bargains by `solve` and applies the policy.
@@ -48,11 +51,12 @@ impl Table {
             Status::NonFinite(position) => return Outcome::non_finite(gram.tasks(), present[position]),
             Status::Agreed => {
                 present.iter().zip(&agreement.alpha).for_each(|(&task, &share)| alpha[task] = share);
-                let last = self.last.get_or_insert_with(|| alpha.clone());
-                present.iter().for_each(|&task| last[task] = alpha[task]);
+                present.iter().for_each(|&task| self.last[task] = alpha[task]);
+                // Who had no gradient at his first bargain has agreed to nothing.
+                self.last.iter_mut().filter(|last| **last == NONE).for_each(|last| *last = 0.0);
             }
             _ => present.iter().for_each(|&task| {
-                alpha[task] = self.last.as_ref().map_or_else(|| 1.0 / gram.norm(task), |last| last[task]);
+                alpha[task] = if self.last[task] == NONE { 1.0 / gram.norm(task) } else { self.last[task] };
             }),
         }
         let status = absent.map_or(agreement.status, Status::ZeroGradient);
@@ -70,17 +74,17 @@ impl Table {
     }
 
     /// The last agreement, on the steps between two bargains.
-    pub(crate) fn cached(&self, progress: Progress) -> Option<CachedWeights<'_>> {
-        let weights = self.last.as_deref().filter(|_| !progress.step.is_multiple_of(self.refresh))?;
-        Some(CachedWeights { weights, max_norm: self.max_norm })
+    pub(crate) fn cached(&self, progress: Progress) -> Option<CachedWeights> {
+        let known = !self.last.contains(&NONE) && !progress.step.is_multiple_of(self.refresh);
+        known.then(|| CachedWeights { weights: self.last.clone(), max_norm: self.max_norm })
     }
 
     pub(crate) fn state(&self) -> State {
-        self.last.iter().map(|last| ("alpha".to_owned(), last.clone())).collect()
+        State::from([("alpha".to_owned(), self.last.clone())])
     }
 
     pub(crate) fn restore(&mut self, state: &State) -> Result<(), String> {
-        self.last = take_if_saved(state, "alpha", self.tasks)?;
+        self.last = take(state, "alpha", self.last.len())?;
         Ok(())
     }
 }

@@ -6,10 +6,11 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use matrices::{Rows, kinds, play, step};
-use mtl_weighting::{Class, Entry, RULES, Status, Weighting, find};
+use mtl_task::Registry;
+use mtl_weighting::{Class, Rule, Status, Weighting};
 use serde_json::json;
 
-fn build(entry: &Entry, tasks: usize) -> Option<Weighting> {
+fn build(entry: &Rule, tasks: usize) -> Option<Weighting> {
     match (entry.build)(tasks, &json!({})) {
         Ok(rule) => Some(rule),
         // Only the robust means need more tasks than two to make sense.
@@ -25,23 +26,36 @@ fn losses(tasks: usize) -> Vec<f64> {
 }
 
 #[test]
-fn the_registry_is_sorted_and_every_file_is_entered() {
-    assert!(RULES.windows(2).all(|pair| pair[0].name < pair[1].name));
-    let plumbing = [
-        "adam", "buffer", "evidence", "jacobian", "lib", "outcome", "property", "registry", "rule", "settings",
-        "softmax", "solver", "state", "table",
-    ];
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+fn every_file_is_entered_and_no_name_is_taken_twice() {
+    let rules = Registry::<Rule>::default();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/rules");
     let files: BTreeSet<String> = std::fs::read_dir(folder)
         .expect("the sources")
         .filter_map(|file| Some(file.ok()?.file_name().to_str()?.strip_suffix(".rs")?.replace('_', "-")))
-        .filter(|name| !plumbing.contains(&name.as_str()))
+        .filter(|name| name != "mod")
         .collect();
-    let entries: BTreeSet<String> = RULES.iter().map(|entry| entry.name.to_owned()).collect();
+    let entries: BTreeSet<String> = rules.names().into_iter().map(str::to_owned).collect();
     assert_eq!(files, entries);
-    let mut names: Vec<&str> = RULES.iter().flat_map(|entry| [&[entry.name], entry.aliases].concat()).collect();
+    let mut names: Vec<&str> = rules.iter().flat_map(|rule| [&[rule.name], rule.aliases].concat()).collect();
     names.sort_unstable();
     assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "a name is taken twice");
+}
+
+#[test]
+fn every_page_has_an_equation_or_words_and_every_setting_explained() {
+    for rule in &Registry::<Rule>::default() {
+        let page = mtl_task::page(rule.source, &(rule.defaults)());
+        assert!(page.lines().next().is_some_and(|line| line.len() > 20), "{}: {page}", rule.name);
+        for key in (rule.defaults)().as_object().expect("an object").keys() {
+            let explained = page.split(&format!("\n{key} = ")).nth(1).and_then(|rest| rest.lines().nth(1));
+            assert!(explained.is_some_and(|line| line.starts_with("    ")), "{}: `{key}` in {page}", rule.name);
+        }
+    }
+    let rules = Registry::<Rule>::default();
+    let nash = rules.find("nash").expect("a rule");
+    let page = mtl_task::page(nash.source, &(nash.defaults)());
+    assert!(page.starts_with("Nash-MTL: ") && page.contains("solved exactly by\n`mtl_nash`"), "{page}");
+    assert!(page.contains("\nmax_norm = 1.0\n    The largest norm of the shared direction"), "{page}");
 }
 
 #[test]
@@ -61,11 +75,12 @@ fn rules_depend_on_no_tensor() {
 
 #[test]
 fn names_and_settings_are_checked_with_a_hint() {
-    assert_eq!(find("nash-mtl").map(|entry| entry.name), Ok("nash"));
-    assert_eq!(find("sum").map(|entry| entry.name), Ok("equal"));
-    let error = find("uncertanty").err().expect("no such rule");
+    let rules = Registry::<Rule>::default();
+    assert_eq!(rules.find("nash-mtl").expect("an alias").name, "nash");
+    assert_eq!(rules.find("sum").expect("an alias").name, "equal");
+    let error = rules.find("uncertanty").expect_err("no such rule").to_string();
     assert!(error.contains("did you mean `uncertainty`?"), "{error}");
-    for entry in RULES {
+    for entry in &Registry::<Rule>::default() {
         let defaults = (entry.defaults)();
         let known = defaults.as_object().expect("an object");
         assert!((entry.build)(4, &defaults).is_ok(), "{}: its own defaults are refused", entry.name);
@@ -94,7 +109,8 @@ fn names_and_settings_are_checked_with_a_hint() {
         ("auto-lambda", json!({"primary": [4]})),
         ("excess-mtl", json!({"warmup": 0})),
     ] {
-        let error = (find(rule).expect("a rule").build)(4, &settings).err().expect("refused");
+        let error =
+            (Registry::<Rule>::default().find(rule).expect("a rule").build)(4, &settings).err().expect("refused");
         assert!(error.contains(rule), "{error}");
     }
 }
@@ -102,7 +118,7 @@ fn names_and_settings_are_checked_with_a_hint() {
 /// Every rule × every kind of matrix × several steps: the right lengths, and no number that is not finite.
 #[test]
 fn every_answer_is_finite_whatever_the_gradients() {
-    for entry in RULES {
+    for entry in &Registry::<Rule>::default() {
         for seed in 0..20 {
             for (kind, rows) in kinds(seed) {
                 let Some(mut rule) = build(entry, rows.len()) else { continue };
@@ -129,7 +145,7 @@ fn every_answer_is_finite_whatever_the_gradients() {
 
 #[test]
 fn what_is_not_finite_names_its_task_and_spoils_no_state() {
-    for entry in RULES {
+    for entry in &Registry::<Rule>::default() {
         let rows = kinds(3).remove(0).1;
         for corrupted in [f64::NAN, f64::INFINITY] {
             let mut rule = build(entry, 4).expect("four tasks are enough");
@@ -153,7 +169,7 @@ fn what_is_not_finite_names_its_task_and_spoils_no_state() {
 
 #[test]
 fn a_restored_rule_goes_on_bit_for_bit() {
-    for entry in RULES {
+    for entry in &Registry::<Rule>::default() {
         for (kind, rows) in kinds(1).into_iter().filter(|(kind, _)| ["normal", "scaled", "zero"].contains(kind)) {
             let mut whole = build(entry, 4).expect("four tasks are enough");
             play(&mut whole, &rows, &losses(4), 0..30);

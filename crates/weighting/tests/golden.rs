@@ -6,9 +6,10 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use mtl_task::Registry;
 use mtl_task::rng::Key;
 use mtl_task::{Likelihood, Progress};
-use mtl_weighting::{Dense, Jacobian, StepInputs, Weighting, find};
+use mtl_weighting::{Dense, Jacobian, Rule, StepInputs, Weighting};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -26,7 +27,8 @@ struct Step {
     #[serde(default)]
     losses: Vec<f64>,
     losses_after: Option<Vec<f64>>,
-    #[serde(default)]
+    /// `draws` in the files of the oracles.
+    #[serde(default, alias = "draws")]
     mini_batches: Vec<Vec<Vec<f64>>>,
     weights: Option<Vec<f64>>,
     direction: Option<Vec<f64>>,
@@ -40,7 +42,8 @@ fn distance(found: &[f64], right: &[f64]) -> f64 {
 }
 
 fn play(case: &Case) {
-    let entry = find(&case.rule).expect("a rule of the registry");
+    let rules = Registry::<Rule>::default();
+    let entry = rules.find(&case.rule).expect("a rule of the registry");
     let tasks = case.steps[0].losses.len().max(case.steps[0].mini_batches.first().map_or(0, Vec::len));
     let mut rule = (entry.build)(tasks, &case.params).expect("the case's settings");
     for (number, step) in case.steps.iter().enumerate() {

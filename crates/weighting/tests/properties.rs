@@ -4,15 +4,16 @@
 mod matrices;
 
 use matrices::{Rows, apart, bearing, dot, kinds, length, normal, play, scaled, step};
+use mtl_task::Registry;
 use mtl_task::rng::Key;
 use mtl_task::{Likelihood, Progress};
-use mtl_weighting::{Entry, Gram, Outcome, Property, RULES, Status, StepInputs, Warning, Weighting, find};
+use mtl_weighting::{Gram, Outcome, Property, Rule, Status, StepInputs, Warning, Weighting};
 use serde_json::{Value, json};
 
 const STEPS: std::ops::Range<usize> = 0..3;
 
 fn make(rule: &str, tasks: usize, settings: Value) -> Weighting {
-    (find(rule).expect("a rule").build)(tasks, &settings).expect("its settings")
+    (Registry::<Rule>::default().find(rule).expect("a rule").build)(tasks, &settings).expect("its settings")
 }
 
 fn losses(tasks: usize) -> Vec<f64> {
@@ -20,7 +21,7 @@ fn losses(tasks: usize) -> Vec<f64> {
 }
 
 /// The last of three steps of a fresh rule with default settings.
-fn last(entry: &Entry, rows: &Rows, losses: &[f64]) -> (Outcome, Vec<f64>, Rows) {
+fn last(entry: &Rule, rows: &Rows, losses: &[f64]) -> (Outcome, Vec<f64>, Rows) {
     play(&mut (entry.build)(rows.len(), &json!({})).expect("at least four tasks"), rows, losses, STEPS)
 }
 
@@ -35,7 +36,7 @@ fn independent(seed: u64) -> Vec<Rows> {
 }
 
 /// Whether `property` holds on everything that it is about.
-fn holds(entry: &Entry, property: Property) -> bool {
+fn holds(entry: &Rule, property: Property) -> bool {
     (0..12).all(|seed| match property {
         Property::NonConflicting => {
             kinds(seed).iter().filter(|(_, rows)| rows.len() >= 4).all(|(_, rows)| never_conflicts(entry, rows))
@@ -44,7 +45,7 @@ fn holds(entry: &Entry, property: Property) -> bool {
     })
 }
 
-fn never_conflicts(entry: &Entry, rows: &Rows) -> bool {
+fn never_conflicts(entry: &Rule, rows: &Rows) -> bool {
     let (outcome, direction, now) = last(entry, rows, &losses(rows.len()));
     // Where a typed outcome says that no direction serves all, none is promised.
     outcome.status != Status::Agreed
@@ -55,7 +56,7 @@ fn never_conflicts(entry: &Entry, rows: &Rows) -> bool {
         })
 }
 
-fn holds_on(entry: &Entry, property: Property, rows: &Rows, seed: u64) -> bool {
+fn holds_on(entry: &Rule, property: Property, rows: &Rows, seed: u64) -> bool {
     let tasks = rows.len();
     let loss = losses(tasks);
     let mut stream = Key::new(seed).named("factors").stream();
@@ -89,7 +90,7 @@ fn holds_on(entry: &Entry, property: Property, rows: &Rows, seed: u64) -> bool {
 }
 
 /// As `last`, with losses_after_step that knows no task by its place.
-fn last_without_hindsight(entry: &Entry, rows: &Rows, losses: &[f64]) -> Vec<f64> {
+fn last_without_hindsight(entry: &Rule, rows: &Rows, losses: &[f64]) -> Vec<f64> {
     let mut rule = (entry.build)(rows.len(), &json!({})).expect("at least four tasks");
     let mut direction = Vec::new();
     for number in STEPS {
@@ -104,7 +105,7 @@ fn last_without_hindsight(entry: &Entry, rows: &Rows, losses: &[f64]) -> Vec<f64
 #[test]
 fn claims_are_exact() {
     let mut wrong = Vec::new();
-    for entry in RULES {
+    for entry in &Registry::<Rule>::default() {
         for &property in Property::ALL {
             let (claimed, measured) = (entry.properties.contains(&property), holds(entry, property));
             if claimed != measured {
@@ -117,8 +118,8 @@ fn claims_are_exact() {
 
 #[test]
 fn the_matrix_lists_every_rule() {
-    let table = mtl_weighting::matrix();
-    assert_eq!(table.lines().count(), RULES.len() + 2);
+    let table = mtl_weighting::matrix(&Registry::default());
+    assert_eq!(table.lines().count(), Registry::<Rule>::default().names().len() + 2);
     assert!(table.contains("| `nash` | gram | yes | yes | – | yes | – | yes | verified |"), "{table}");
 }
 

@@ -8,8 +8,9 @@ use clarabel::algebra::CscMatrix;
 use clarabel::solver::SupportedConeT::{NonnegativeConeT, SecondOrderConeT, ZeroConeT};
 use clarabel::solver::{DefaultSettingsBuilder, DefaultSolver, IPSolver, SolverStatus, SupportedConeT};
 use matrices::{Rows, apart, dot, length, normal, scaled, step};
+use mtl_task::Registry;
 use mtl_task::rng::Key;
-use mtl_weighting::{Gram, Outcome, find};
+use mtl_weighting::{Gram, Outcome, Rule};
 use serde_json::{Value, json};
 
 const PROBLEMS: u64 = 1000;
@@ -41,7 +42,8 @@ fn problem(seed: u64) -> Rows {
 }
 
 fn ours(rule: &str, settings: Value, rows: &Rows) -> (Outcome, Vec<f64>) {
-    let mut rule = (find(rule).expect("a rule").build)(rows.len(), &settings).expect("its settings");
+    let mut rule =
+        (Registry::<Rule>::default().find(rule).expect("a rule").build)(rows.len(), &settings).expect("its settings");
     step(&mut rule, std::slice::from_ref(rows), &[], 0)
 }
 

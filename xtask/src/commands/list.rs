@@ -48,7 +48,7 @@ enum Kind {
 impl List {
     pub(super) fn run(self) -> Result<ExitCode> {
         if self.properties {
-            println!("{}", mtl_weighting::matrix());
+            println!("{}", mtl_weighting::matrix(&mtl_task::Registry::default()));
             return Ok(ExitCode::SUCCESS);
         }
         match self.kind {
@@ -76,7 +76,7 @@ fn rows(kind: Kind) -> Result<Vec<Vec<String>>> {
         Kind::Optimizers => mtl_train::optim::OPTIMIZERS.iter().map(|o| row(&[o.name, o.about])).collect(),
         Kind::Experiments => locate::names("xtask/experiments").iter().map(|name| row(&[name])).collect(),
         Kind::Recipes => locate::names("xtask/recipes").iter().map(|name| row(&[name])).collect(),
-        Kind::Rules => mtl_weighting::RULES
+        Kind::Rules => mtl_task::Registry::<mtl_weighting::Rule>::default()
             .iter()
             .map(|rule| row(&[rule.name, rule.class.name(), unverified(rule.verified), rule.about, rule.paper]))
             .collect(),

@@ -5,9 +5,9 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
-use mtl_task::Progress;
 use mtl_task::rng::Key;
-use mtl_weighting::{Dense, Entry, Gram, Jacobian, Outcome, StepInputs, Weighting, find};
+use mtl_task::{Progress, Registry};
+use mtl_weighting::{Dense, Gram, Jacobian, Outcome, Rule, StepInputs, Weighting};
 use serde_json::{Value, json};
 
 /// Weigh tasks by a rule, from their gradients or the inner products of these.
@@ -48,7 +48,8 @@ struct Answer {
 
 impl Weigh {
     pub(super) fn run(self) -> Result<ExitCode> {
-        let entry = find(&self.rule).map_err(|error| anyhow!(error))?;
+        let rules = Registry::<Rule>::default();
+        let entry = rules.find(&self.rule)?;
         let answer = self.weigh(entry)?;
         if let Some(warning) = answer.outcome.warning {
             eprintln!("warning: {warning}");
@@ -61,7 +62,7 @@ impl Weigh {
         Ok(ExitCode::SUCCESS)
     }
 
-    fn weigh(&self, entry: &Entry) -> Result<Answer> {
+    fn weigh(&self, entry: &Rule) -> Result<Answer> {
         let (jacobian, gram) = match (&self.jacobian, &self.gram) {
             (Some(path), _) => {
                 let rows = matrix(path)?;
@@ -119,7 +120,7 @@ impl Weigh {
     }
 
     /// The settings given, an object. What is asked for is the rule's own direction: unclipped unless told otherwise.
-    fn settings(&self, entry: &Entry) -> Result<Value> {
+    fn settings(&self, entry: &Rule) -> Result<Value> {
         let mut settings = json!({});
         if (entry.defaults)().get("max_norm").is_some() {
             settings["max_norm"] = json!("none");
@@ -134,7 +135,7 @@ impl Weigh {
 }
 
 impl Answer {
-    fn json(&self, entry: &Entry) -> Value {
+    fn json(&self, entry: &Rule) -> Value {
         let weights = Some(&self.outcome.weights).filter(|weights| !weights.is_empty());
         json!({
             "rule": entry.name,
@@ -147,7 +148,7 @@ impl Answer {
         })
     }
 
-    fn text(&self, entry: &Entry) -> String {
+    fn text(&self, entry: &Rule) -> String {
         let mut text = format!("{}: {}, {}\n", entry.name, entry.about, self.outcome.status);
         text += "task        weight      progress  cosines\n";
         for (task, progress) in self.progress.iter().enumerate() {

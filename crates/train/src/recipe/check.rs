@@ -40,8 +40,8 @@ pub(super) fn recipe(document: &Document) -> Result<Recipe> {
     };
     let weighting_fields = section(document, "weighting")?;
     let rule_name = member_name(document, &weighting_fields, "weighting", "rule", "equal")?;
-    let rule =
-        mtl_weighting::find(&rule_name).map_err(|e| anyhow!("{}: {e}", document.place(&["weighting", "rule"])))?;
+    let rules = mtl_task::Registry::<mtl_weighting::Rule>::default();
+    let rule = rules.find(&rule_name).map_err(|e| anyhow!("{}: {e}", document.place(&["weighting", "rule"])))?;
     let weighting =
         member(document, "weighting", "rule", rule.name, &weighting_fields, &(rule.defaults)(), &["over", "private"])?;
     let private: Private = field(document, &weighting_fields, "weighting", "private")?.unwrap_or_default();

@@ -102,7 +102,10 @@ fn values_of_the_wrong_type_or_size_are_refused_with_their_place() {
 
 #[test]
 fn cells_of_the_grid_that_cannot_run_are_refused_with_reason_and_remedy() {
-    for rule in mtl_weighting::RULES.iter().filter(|rule| rule.class != mtl_weighting::Class::Losses) {
+    for rule in mtl_task::Registry::<mtl_weighting::Rule>::default()
+        .iter()
+        .filter(|rule| rule.class != mtl_weighting::Class::Losses)
+    {
         let set = format!("weighting.rule={}", rule.name);
         refused(
             PLAIN,
@@ -116,7 +119,10 @@ fn cells_of_the_grid_that_cannot_run_are_refused_with_reason_and_remedy() {
         );
         parse(PLAIN, &[&set]).unwrap_or_else(|error| panic!("{}: {error:#}", rule.name));
     }
-    for rule in mtl_weighting::RULES.iter().filter(|rule| rule.class == mtl_weighting::Class::Losses) {
+    for rule in mtl_task::Registry::<mtl_weighting::Rule>::default()
+        .iter()
+        .filter(|rule| rule.class == mtl_weighting::Class::Losses)
+    {
         let set = format!("weighting.rule={}", rule.name);
         refused(PLAIN, &[&set, "weighting.over=layerwise"], &["weighting.over", "sees losses alone", "nash"]);
         parse(PLAIN, &[&set, "sharing.strategy=single"]).unwrap_or_else(|error| panic!("{}: {error:#}", rule.name));
@@ -158,7 +164,7 @@ fn a_value_that_is_not_toml_is_a_string() {
 
 #[test]
 fn a_resolved_recipe_reads_back_as_itself() {
-    let mut cells: Vec<Vec<String>> = mtl_weighting::RULES
+    let mut cells: Vec<Vec<String>> = mtl_task::Registry::<mtl_weighting::Rule>::default()
         .iter()
         .map(|rule| vec![format!("weighting.rule={}", rule.name)])
         .chain(OPTIMIZERS.iter().map(|entry| vec![format!("optimizer.name={}", entry.name)]))

@@ -1,13 +1,13 @@
 //! Every weighting rule of the registry at work in the loop.
 
-use mtl_task::TaskId;
-use mtl_weighting::RULES;
+use mtl_task::{Registry, TaskId};
+use mtl_weighting::Rule;
 
 use crate::tiny::{assembled, hash, metrics, new, recipe, run, run_with_a_break, states};
 
 #[test]
 fn every_rule_trains_and_goes_on_from_a_checkpoint_bit_for_bit() {
-    for rule in RULES {
+    for rule in &Registry::<Rule>::default() {
         // Four tasks, since there are rules that leave the odd ones out.
         let tasks = "tasks=[\"topic\", \"mood\", \"tags\", \"genre\"]";
         let recipe = recipe(&[tasks, &format!("weighting.rule={}", rule.name), "optimizer.rate=1e-2"]);

@@ -9,8 +9,8 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, anyhow};
 use clap::Args;
 use mtl_task::rng::Key;
-use mtl_task::{Likelihood, Progress};
-use mtl_weighting::{Dense, Entry, Gram, Jacobian, RULES, StepInputs, Weighting, find};
+use mtl_task::{Likelihood, Progress, Registry};
+use mtl_weighting::{Dense, Gram, Jacobian, Rule, StepInputs, Weighting};
 use problem::{STARTS, distance, front, losses};
 use serde_json::{Value, json};
 
@@ -58,9 +58,10 @@ const REACHED: f64 = 0.05;
 
 impl Toy {
     pub(super) fn run(self) -> Result<ExitCode> {
-        let rules: Vec<&Entry> = match &self.rule {
-            Some(name) => vec![find(name).map_err(|error| anyhow!(error))?],
-            None => RULES.iter().collect(),
+        let registry = Registry::<Rule>::default();
+        let rules: Vec<&Rule> = match &self.rule {
+            Some(name) => vec![registry.find(name)?],
+            None => registry.iter().collect(),
         };
         let front = front(self.scale);
         let mut runs = Vec::new();
@@ -116,7 +117,7 @@ impl Run {
 }
 
 /// Runs one rule from every start, each on its own thread.
-fn run(entry: &Entry, scale: f64, steps: usize, front: &[[f64; 2]]) -> Result<Run> {
+fn run(entry: &Rule, scale: f64, steps: usize, front: &[[f64; 2]]) -> Result<Run> {
     let starts: Vec<Result<Start>> = std::thread::scope(|scope| {
         let threads: Vec<_> =
             STARTS.iter().map(|start| scope.spawn(move || descend(entry, *start, scale, steps, front))).collect();
@@ -129,7 +130,7 @@ fn run(entry: &Entry, scale: f64, steps: usize, front: &[[f64; 2]]) -> Result<Ru
 }
 
 /// Adam (Kingma and Ba, 2015) along the rule's direction.
-fn descend(entry: &Entry, start: [f64; 2], scale: f64, steps: usize, front: &[[f64; 2]]) -> Result<Start> {
+fn descend(entry: &Rule, start: [f64; 2], scale: f64, steps: usize, front: &[[f64; 2]]) -> Result<Start> {
     let mut rule = (entry.build)(2, &json!({})).map_err(|error| anyhow!(error))?;
     let (mut x, mut first, mut second) = (start, [0.0; 2], [0.0; 2]);
     let mut path = Vec::new();
