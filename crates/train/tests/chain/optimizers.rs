@@ -4,7 +4,8 @@
 use candle_core::{DType, Device, Tensor};
 use mtl_backbone::{Flat, GradientBlock, Param, Params, SparseRows};
 use mtl_sharing::Bits;
-use mtl_train::optim::{OPTIMIZERS, Optimizer, WeightedSum, find};
+use mtl_task::Registry;
+use mtl_train::optim::{Optimizer, OptimizerKind, WeightedSum};
 use serde_json::{Value, json};
 
 fn fixture() -> Value {
@@ -27,7 +28,7 @@ fn values(param: &Param) -> Vec<f32> {
 }
 
 fn built(name: &str, settings: &Value) -> Box<dyn Optimizer> {
-    let entry = find(name).expect("known");
+    let entry = Registry::<OptimizerKind>::default().find(name).expect("known");
     let mut all = (entry.defaults)();
     settings.as_object().expect("an object").iter().for_each(|(key, value)| all[key] = value.clone());
     (entry.build)(&all).expect("valid")
@@ -75,7 +76,7 @@ fn a_hundred_steps_are_pytorchs() {
 
 #[test]
 fn biases_and_layer_norms_do_not_decay() {
-    for entry in OPTIMIZERS {
+    for entry in &Registry::<OptimizerKind>::default() {
         let mut optimizer = built(entry.name, &json!({ "weight_decay": 0.5 }));
         let (weight, bias) = (parameter(&[1., 2.], true), parameter(&[1., 2.], false));
         let zero = dense(&[0., 0.]);
@@ -90,7 +91,7 @@ fn biases_and_layer_norms_do_not_decay() {
 
 #[test]
 fn what_is_masked_feels_neither_gradient_nor_momentum_nor_decay() {
-    for entry in OPTIMIZERS {
+    for entry in &Registry::<OptimizerKind>::default() {
         let mut optimizer = built(entry.name, &json!({ "weight_decay": 0.1 }));
         let param = parameter(&[1., 2., 3.], true);
         let gradient = dense(&[1., 1., 1.]);
@@ -108,7 +109,7 @@ fn what_is_masked_feels_neither_gradient_nor_momentum_nor_decay() {
 
 #[test]
 fn touched_rows_are_a_dense_gradient_with_zeros() {
-    for entry in OPTIMIZERS {
+    for entry in &Registry::<OptimizerKind>::default() {
         let rows = GradientBlock::Rows(SparseRows { width: 2, ids: vec![1], rows: Flat::F32(vec![3., -4.]) });
         let whole = dense(&[0., 0., 3., -4., 0., 0.]);
         let stepped = |gradients: [&GradientBlock; 3]| {
@@ -127,7 +128,7 @@ fn a_saved_state_goes_on_bit_for_bit_and_a_reset_forgets() {
     let fixture = fixture();
     let gradients: Vec<GradientBlock> =
         fixture["gradients"].as_array().expect("gradients")[..6].iter().map(|g| dense(&numbers(g))).collect();
-    for entry in OPTIMIZERS {
+    for entry in &Registry::<OptimizerKind>::default() {
         let start = numbers(&fixture["start"]);
         let step = |optimizer: &mut Box<dyn Optimizer>, param: &Param, from: usize, to: usize| {
             for gradient in &gradients[from..to] {
@@ -157,7 +158,7 @@ fn settings_out_of_range_are_refused_by_name() {
         ("sgd", "momentum", json!(1.0)),
         ("sgd", "weight_decay", json!(-1.0)),
     ] {
-        let entry = find(name).expect("known");
+        let entry = Registry::<OptimizerKind>::default().find(name).expect("known");
         let mut settings = (entry.defaults)();
         settings[key] = value;
         let error = format!("{:#}", (entry.check)(&settings).expect_err(key));

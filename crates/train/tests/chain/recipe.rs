@@ -162,7 +162,7 @@ fn a_resolved_recipe_reads_back_as_itself() {
         .rules
         .iter()
         .map(|rule| vec![format!("weighting.rule={}", rule.name)])
-        .chain(OPTIMIZERS.iter().map(|entry| vec![format!("optimizer.name={}", entry.name)]))
+        .chain(Registries::default().optimizers.iter().map(|entry| vec![format!("optimizer.name={}", entry.name)]))
         .chain(mtl_data::sampler::SAMPLERS.iter().map(|entry| vec![format!("sampler.name={}", entry.name)]))
         .chain(SCHEDULES.iter().map(|(name, _)| vec![format!("schedule.name={name}")]))
         .chain(mtl_sharing::STRATEGIES.iter().map(|entry| vec![format!("sharing.strategy={}", entry.name)]))
