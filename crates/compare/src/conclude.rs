@@ -76,9 +76,9 @@ pub(super) fn conclude(
 
 /// What a reader has to see of a leak.
 fn leaked(leak: &Leak) -> String {
-    let Leak { arm, runs, looks, by_dev, by_test, claimed, kept } = leak;
+    let Leak { arm, runs, evaluations, by_dev, by_test, claimed, kept } = leak;
     format!(
-        "had test picked among the {looks} evaluations of `{arm}`, its mean test score over {runs} runs would read {by_test:.4} \
+        "had test picked among the {evaluations} evaluations of `{arm}`, its mean test score over {runs} runs would read {by_test:.4} \
          instead of {by_dev:.4}; picked on one half of test it reads {claimed:.4} there and {kept:.4} on the other half, \
          which is inflation by {:.4}",
         claimed - kept

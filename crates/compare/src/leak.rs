@@ -41,7 +41,7 @@ pub struct Leak {
     /// Its runs.
     pub runs: usize,
     /// Evaluations on dev of a run, at most.
-    pub looks: usize,
+    pub evaluations: usize,
     /// Test score of the evaluation that dev picks.
     pub by_dev: f64,
     /// Test score of the evaluation that test picks.
@@ -124,7 +124,7 @@ fn leak(arm: &str, runs: &[Vec<Seen>]) -> Leak {
     Leak {
         arm: arm.to_string(),
         runs: runs.len(),
-        looks: runs.iter().map(Vec::len).max().unwrap_or(0),
+        evaluations: runs.iter().map(Vec::len).max().unwrap_or(0),
         by_dev: mean(&|seen| best(seen, |look| look.dev).test),
         by_test: mean(&|seen| best(seen, |look| look.test).test),
         claimed: mean(&|seen| (best(seen, even).even + best(seen, odd).odd) / 2.),
@@ -142,7 +142,7 @@ mod tests {
         // Dev picks the first look, test the third, the even half the second and the odd half the third.
         let run = vec![look(1, 0.9, 0.5, 0.5), look(2, 0.8, 0.9, 0.3), look(3, 0.7, 0.6, 0.8)];
         let found = leak("a", &[run.clone(), run]);
-        assert_eq!((found.runs, found.looks, found.by_dev), (2, 3, 0.5));
+        assert_eq!((found.runs, found.evaluations, found.by_dev), (2, 3, 0.5));
         assert!((found.by_test - 0.7).abs() < 1e-12);
         assert!((found.claimed - 0.85).abs() < 1e-12 && (found.kept - 0.45).abs() < 1e-12);
     }

@@ -136,7 +136,7 @@ fn finish(
     if line.purpose == Purpose::Tune && finished.report.test_opened_at.is_some() {
         return Err(Failure::Lasting(anyhow!("a tuning run opened the test split")));
     }
-    if recipe.evaluation.keep_looks {
+    if recipe.evaluation.keep_evaluations {
         leak::look_back(&recipe, folder, &finished, &located)?;
     }
     write(line, &recipe, &finished, folder, observer)?;

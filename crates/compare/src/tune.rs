@@ -50,7 +50,7 @@ pub(super) fn stage(experiment: &Experiment, arms: &[Arm], stage: usize, plan: &
             let mut overrides = written(&arm.overrides, chosen, seed);
             overrides.extend(steps.map(|steps| format!("train.steps={steps}")));
             if table.leak {
-                overrides.push("evaluation.keep_looks=true".into());
+                overrides.push("evaluation.keep_evaluations=true".into());
             }
             let recipe = experiment.resolved(&overrides)?;
             let keep = table.keep_checkpoints;

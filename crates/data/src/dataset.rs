@@ -13,7 +13,7 @@ use crate::manifest::{DatasetManifest, Source, Splits};
 use crate::reader::{self, Record};
 use crate::rows::row;
 use crate::split::{Rows, draw, limited};
-use crate::{Row, Sealed, Texts, Tokenizer, generator};
+use crate::{RawExample, Sealed, Texts, Tokenizer, generator};
 
 /// One example: a tokenised text and its truth.
 #[derive(Clone, Debug)]
@@ -92,7 +92,7 @@ pub fn load(
     let task = mtl_task::build(&spec)?;
     let column = manifest.columns.label(&manifest.task);
     let key = Key::new(options.seed).named("limit").named(name);
-    let mut split = |rows: Vec<Row>, which: &str, limit: usize| -> Result<Split> {
+    let mut split = |rows: Vec<RawExample>, which: &str, limit: usize| -> Result<Split> {
         let rows = check::readable(rows, which, &mut notes);
         if rows.is_empty() {
             bail!("the {which} split is empty");
@@ -115,7 +115,7 @@ pub fn survey(manifest: &DatasetManifest, folder: &Path) -> Result<Vec<String>> 
     let rows = rows(manifest, folder)?;
     let sizes = format!("{} rows to train on, {} dev, {} test", rows.train.len(), rows.dev.len(), rows.test.len());
     let repeats = check::duplicates(&rows);
-    let none = repeats.is_empty().then(|| "no text stands there twice".to_string());
+    let none = repeats.is_empty().then(|| "no text is listed twice".to_string());
     Ok(std::iter::once(sizes).chain(repeats).chain(none).collect())
 }
 
@@ -130,8 +130,9 @@ fn rows(manifest: &DatasetManifest, folder: &Path) -> Result<Rows> {
             bail!("[splits] names no file to train on: `train`, or `all`");
         }
         let read = |files: &[String]| read(files, manifest, folder);
-        let parsed =
-            |records: Vec<Record>| records.par_iter().map(|record| row(record, manifest)).collect::<Result<Vec<Row>>>();
+        let parsed = |records: Vec<Record>| {
+            records.par_iter().map(|record| row(record, manifest)).collect::<Result<Vec<RawExample>>>()
+        };
         rows.train = parsed(read(&splits.train)?)?;
         rows.dev = parsed(read(&splits.dev)?)?;
         rows.test = parsed(read(&splits.test)?)?;
@@ -195,7 +196,7 @@ fn read(files: &[String], manifest: &DatasetManifest, folder: &Path) -> Result<V
 }
 
 fn tokenised(
-    rows: Vec<Row>,
+    rows: Vec<RawExample>,
     which: &str,
     (task, column): (&dyn Task, &str),
     tokenizer: &Tokenizer,

@@ -26,5 +26,5 @@ pub use collate::collate;
 pub use dataset::{Dataset, Example, LoadOptions, Split, load, survey};
 pub use sampler::Sampler;
 pub use seal::{Sealed, TestKey};
-pub use texts::{Row, Texts};
+pub use texts::{RawExample, Texts};
 pub use tokenizer::Tokenizer;

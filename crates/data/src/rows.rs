@@ -5,13 +5,13 @@ use mtl_task::{Cell, TaskSpec};
 
 use crate::manifest::{Columns, DatasetManifest};
 use crate::reader::Record;
-use crate::{Row, Texts, mail};
+use crate::{RawExample, Texts, mail};
 
 /// The row of `record`.
 ///
 /// # Errors
 /// If a column is missing or does not hold what the task reads.
-pub(crate) fn row(record: &Record, manifest: &DatasetManifest) -> Result<Row> {
+pub(crate) fn row(record: &Record, manifest: &DatasetManifest) -> Result<RawExample> {
     let tagging = manifest.task.kind == "tagging";
     let texts = if tagging { words(record, &manifest.columns)? } else { texts(record, &manifest.columns)? };
     let label = label(record, &manifest.task, &manifest.columns)?;
@@ -26,7 +26,7 @@ pub(crate) fn row(record: &Record, manifest: &DatasetManifest) -> Result<Row> {
             words.len()
         );
     }
-    Ok(Row { texts, label, place: record.place.clone() })
+    Ok(RawExample { texts, label, place: record.place.clone() })
 }
 
 fn texts(record: &Record, columns: &Columns) -> Result<Texts> {

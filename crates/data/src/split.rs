@@ -8,18 +8,23 @@ use std::collections::BTreeMap;
 use mtl_task::Cell;
 use mtl_task::rng::Key;
 
-use crate::Row;
+use crate::RawExample;
 
 /// Train, dev and test rows of a dataset, each in the order of its file.
 #[derive(Debug, Default)]
 pub(crate) struct Rows {
-    pub(crate) train: Vec<Row>,
-    pub(crate) dev: Vec<Row>,
-    pub(crate) test: Vec<Row>,
+    pub(crate) train: Vec<RawExample>,
+    pub(crate) dev: Vec<RawExample>,
+    pub(crate) test: Vec<RawExample>,
 }
 
 /// Splits `rows` into what stays and a `share` that is drawn from them.
-pub(crate) fn draw(rows: Vec<Row>, share: f64, stratified: bool, key: Key) -> (Vec<Row>, Vec<Row>) {
+pub(crate) fn draw(
+    rows: Vec<RawExample>,
+    share: f64,
+    stratified: bool,
+    key: Key,
+) -> (Vec<RawExample>, Vec<RawExample>) {
     let mut groups: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     for (index, row) in rows.iter().enumerate() {
         groups.entry(row.texts.normalised()).or_default().push(index);
@@ -74,10 +79,10 @@ mod tests {
     use crate::Texts;
     use crate::reader::{At, Place};
 
-    fn rows(count: usize, distinct: usize) -> Vec<Row> {
+    fn rows(count: usize, distinct: usize) -> Vec<RawExample> {
         let class = |index: usize| if (index % distinct).is_multiple_of(10) { "rare" } else { "common" };
         (0..count)
-            .map(|index| Row {
+            .map(|index| RawExample {
                 texts: Texts::One(format!("Text  {}", index % distinct)),
                 label: Cell::Text(class(index).into()),
                 place: Place { file: "rows".into(), at: At::Line(index + 1) },
@@ -85,7 +90,7 @@ mod tests {
             .collect()
     }
 
-    fn texts(rows: &[Row]) -> BTreeSet<String> {
+    fn texts(rows: &[RawExample]) -> BTreeSet<String> {
         rows.iter().map(|row| row.texts.normalised()).collect()
     }
 
@@ -97,7 +102,7 @@ mod tests {
         let rare = test.iter().filter(|row| row.label == Cell::Text("rare".into())).count();
         assert!((17..=20).contains(&rare), "{rare}");
         assert!(texts(&train).is_disjoint(&texts(&test)));
-        let lines = |rows: &[Row]| rows.iter().map(|row| row.place.clone()).collect::<Vec<_>>();
+        let lines = |rows: &[RawExample]| rows.iter().map(|row| row.place.clone()).collect::<Vec<_>>();
         assert_eq!(lines(&draw(rows(1000, 400), 0.2, true, Key::new(3)).1), lines(&test));
         assert_ne!(lines(&draw(rows(1000, 400), 0.2, true, Key::new(4)).1), lines(&test));
     }

@@ -38,7 +38,7 @@ impl Texts {
 
 /// One labelled text and where it stands.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Row {
+pub struct RawExample {
     /// The text.
     pub texts: Texts,
     /// The truth, unparsed.

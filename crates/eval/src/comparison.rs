@@ -142,7 +142,7 @@ pub struct TaskFacts {
     pub headline: String,
     /// Examples to train on, to choose by, and to report on.
     pub sizes: [usize; 3],
-    /// Score of the trivial answer.
+    /// Score of the baseline.
     pub trivial: f64,
 }
 

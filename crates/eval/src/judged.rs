@@ -39,10 +39,10 @@ pub fn scores(metrics: &[&str], judged: Judged) -> Result<BTreeMap<String, f64>>
     Ok(scores)
 }
 
-/// What the trivial baseline answers to each of `truth`: always `label`, a lone tag repeated over each example's words.
+/// What the baseline predicts for each of `truth`: always `label`, a lone tag repeated over each example's words.
 ///
 /// It is sure of itself: every score is 1 for what it answers and 0 for what it does not.
-pub fn trivial_answers(label: &Label, truth: &[Label]) -> Vec<Answer> {
+pub fn baseline_predictions(label: &Label, truth: &[Label]) -> Vec<Answer> {
     truth
         .iter()
         .map(|truth| match (label, truth) {
@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_trivial_tag_is_repeated_over_the_words() {
-        let answers = trivial_answers(&Label::Tags(vec![2]), &[Label::Tags(vec![0, 1, 0]), Label::Tags(vec![1])]);
+        let answers = baseline_predictions(&Label::Tags(vec![2]), &[Label::Tags(vec![0, 1, 0]), Label::Tags(vec![1])]);
         assert_eq!(answers[0].label, Label::Tags(vec![2, 2, 2]));
         assert_eq!(answers[1].scores, [1.]);
     }

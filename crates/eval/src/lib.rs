@@ -36,7 +36,7 @@ pub mod stats;
 pub mod transfer;
 
 pub use correlation::{pearson, ranks, spearman};
-pub use judged::{Judged, scores, trivial_answers};
+pub use judged::{Judged, baseline_predictions, scores};
 pub use registry::{METRICS, find};
 pub use report::{Parameters, Report, Scores, Splits, TaskReport};
 pub use spans::{Span, spans, spans_strict};

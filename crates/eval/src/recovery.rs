@@ -4,7 +4,7 @@ mod cosine;
 
 use std::collections::BTreeMap;
 
-pub use cosine::{Halves, contest, corrected_cosine, mean_over_draws};
+pub use cosine::{Halves, corrected_cosine, mean_over_draws, row_conflict};
 
 use crate::ranks;
 

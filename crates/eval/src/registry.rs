@@ -44,7 +44,7 @@ mod tests {
     use mtl_task::{Answer, Label};
 
     use super::*;
-    use crate::trivial_answers;
+    use crate::baseline_predictions;
 
     /// One truth of each form, with a constant answer to it.
     fn forms() -> Vec<(Label, Vec<Label>)> {
@@ -86,7 +86,7 @@ mod tests {
         for metric in METRICS {
             let mut judged = 0;
             for (answer, truth) in forms() {
-                let score = metric.score(&trivial_answers(&answer, &truth), &truth, &names());
+                let score = metric.score(&baseline_predictions(&answer, &truth), &truth, &names());
                 assert!(score.is_finite(), "{}: {score} on {truth:?}", metric.name());
                 judged += usize::from(metric.judges(&truth[0]));
             }
@@ -99,8 +99,10 @@ mod tests {
     fn the_truth_itself_has_the_best_score() {
         for metric in METRICS {
             for (_, truth) in forms().into_iter().filter(|(_, truth)| metric.judges(&truth[0])) {
-                let answers: Vec<Answer> =
-                    truth.iter().map(|label| trivial_answers(label, std::slice::from_ref(label)).remove(0)).collect();
+                let answers: Vec<Answer> = truth
+                    .iter()
+                    .map(|label| baseline_predictions(label, std::slice::from_ref(label)).remove(0))
+                    .collect();
                 let answers: Vec<Answer> = answers
                     .into_iter()
                     .zip(&truth)
@@ -119,7 +121,7 @@ mod tests {
             let metric = find(name).expect("known");
             let (answer, truth) =
                 forms().into_iter().find(|(_, truth)| metric.judges(&truth[0])).expect("judges some form");
-            assert_eq!(metric.score(&trivial_answers(&answer, &truth), &truth, &names()), 0., "{name}");
+            assert_eq!(metric.score(&baseline_predictions(&answer, &truth), &truth, &names()), 0., "{name}");
         }
     }
 }

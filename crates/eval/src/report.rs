@@ -10,7 +10,7 @@ use mtl_task::{Answer, Label};
 use serde::{Deserialize, Serialize};
 
 use crate::stats::{Arms, Bootstrap, metric_interval, paired_metric};
-use crate::{Judged, scores, trivial_answers};
+use crate::{Judged, baseline_predictions, scores};
 
 /// A finished run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -77,7 +77,7 @@ pub struct TaskReport {
     pub dev: f64,
     /// Score on test; null while it is sealed.
     pub test: Option<f64>,
-    /// Score of the trivial baseline on test, or on dev while test is sealed.
+    /// Score of the baseline on test, or on dev while test is sealed.
     pub trivial: f64,
     /// 95 % percentile interval of test (or dev, while test is sealed) over resampled examples: what other examples of
     /// the kind would have said of this model. It knows nothing of other seeds. Null below two examples.
@@ -107,7 +107,7 @@ pub struct Scores {
     pub dev: f64,
     /// On test; null while it is sealed.
     pub test: Option<f64>,
-    /// The trivial baseline's, on test, or on dev while test is sealed.
+    /// The baseline's, on test, or on dev while test is sealed.
     pub trivial: f64,
 }
 
@@ -137,8 +137,8 @@ impl TaskReport {
         let dev = on("dev", splits.dev)?;
         let test = splits.test.map(|judged| on("test", judged)).transpose()?;
         let reported = splits.test.unwrap_or(splits.dev);
-        let constant = trivial_answers(trivial, reported.truth);
-        let baseline = on("the trivial baseline", Judged { answers: &constant, ..reported })?;
+        let constant = baseline_predictions(trivial, reported.truth);
+        let baseline = on("the baseline", Judged { answers: &constant, ..reported })?;
         let (interval, beats_trivial) = chance(&headline, reported, &constant)?;
         let metrics: BTreeMap<String, Scores> = dev
             .iter()
@@ -273,7 +273,7 @@ mod tests {
         let row = markdown.lines().find(|line| line.starts_with("| spam")).expect("a row per task");
         let cells = r"| spam\|ham | accuracy | 0.750 | [0.250, 1.000] | 0.750 | +0.000 ✗ | 4 | 0.750 | 4 | 1.000 | +0.250 | 40 |";
         assert_eq!(row, cells);
-        assert!(markdown.contains("not clearly above the trivial baseline: spam"), "{markdown}");
+        assert!(markdown.contains("not clearly above the baseline: spam"), "{markdown}");
         assert!(markdown.contains("40.0 % fewer"), "{markdown}");
     }
 }

@@ -79,7 +79,7 @@ impl Task for Classification {
         self.metrics.clone()
     }
 
-    fn trivial(&self, truths: &[Label]) -> Label {
+    fn baseline(&self, truths: &[Label]) -> Label {
         let mut counts = vec![0usize; self.classes.len()];
         for truth in truths {
             if let Label::Class(class) = truth {

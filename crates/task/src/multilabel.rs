@@ -88,7 +88,7 @@ impl Task for Multilabel {
     }
 
     /// Every label that holds for at least half of the truths; the most frequent one if there is none.
-    fn trivial(&self, truths: &[Label]) -> Label {
+    fn baseline(&self, truths: &[Label]) -> Label {
         let mut counts = vec![0usize; self.labels.len()];
         for truth in truths {
             if let Label::Set(set) = truth {

@@ -85,7 +85,7 @@ impl Task for Regression {
         self.metrics.clone()
     }
 
-    fn trivial(&self, truths: &[Label]) -> Label {
+    fn baseline(&self, truths: &[Label]) -> Label {
         let values: Vec<f64> = truths
             .iter()
             .filter_map(|truth| if let Label::Value(value) = truth { Some(f64::from(*value)) } else { None })

@@ -101,7 +101,7 @@ impl Task for Tagging {
     }
 
     /// A single tag; the evaluator repeats it over each sequence's words.
-    fn trivial(&self, truths: &[Label]) -> Label {
+    fn baseline(&self, truths: &[Label]) -> Label {
         let mut counts = vec![0usize; self.tags.len()];
         for truth in truths {
             if let Label::Tags(tags) = truth {

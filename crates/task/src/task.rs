@@ -37,8 +37,8 @@ pub trait Task: Send + Sync {
     /// Names of the metrics that judge this task, in the `eval` crate's registry; the first one is the headline.
     fn metrics(&self) -> Vec<&'static str>;
 
-    /// The answer of the trivial baseline: the majority class, tag or set, or the mean value, of `truths`.
-    fn trivial(&self, truths: &[Label]) -> Label;
+    /// The prediction of the baseline: the majority class, tag or set, or the mean value, of `truths`.
+    fn baseline(&self, truths: &[Label]) -> Label;
 
     /// `label` in the task's own names, for people and for `predict --json`.
     fn render(&self, label: &Label) -> serde_json::Value;

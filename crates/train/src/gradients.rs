@@ -117,14 +117,14 @@ fn dot_f64(a: &[f64], b: &[f64]) -> f64 {
 }
 
 /// Task gradients over the parameters `names`, laid end to end, as rules over the Jacobian read them.
-pub struct Rows<'a> {
+pub struct GradientRows<'a> {
     rows: &'a [&'a TaskGradient],
     /// Each parameter's name and first column.
     starts: Vec<(&'a str, usize)>,
     columns: usize,
 }
 
-impl<'a> Rows<'a> {
+impl<'a> GradientRows<'a> {
     /// `rows` over the parameters `lengths`, by name.
     pub fn new(rows: &'a [&'a TaskGradient], lengths: &'a BTreeMap<String, usize>) -> Self {
         let mut columns = 0;
@@ -146,7 +146,7 @@ impl<'a> Rows<'a> {
     }
 }
 
-impl Jacobian for Rows<'_> {
+impl Jacobian for GradientRows<'_> {
     fn tasks(&self) -> usize {
         self.rows.len()
     }
@@ -213,7 +213,7 @@ mod tests {
         let parts = grams(&rows, &names);
         let sum = total(2, parts.values());
         let lengths: BTreeMap<String, usize> = [("a".to_string(), 3), ("words".to_string(), 8)].into();
-        let jacobian = Rows::new(&rows, &lengths);
+        let jacobian = GradientRows::new(&rows, &lengths);
         let mut dense = [[0.; 11], [0.; 11]];
         // Read in pieces that cross the border between parameters and between rows.
         for (task, row) in dense.iter_mut().enumerate() {

@@ -14,7 +14,7 @@ use mtl_sharing::{Model, TaskSet};
 use mtl_task::TaskId;
 use mtl_weighting::{CachedWeights, Class, GroupRule, Jacobian, Outcome, Private, StepInputs, Weighting};
 
-use crate::gradients::{Rows, total};
+use crate::gradients::{GradientRows, total};
 use crate::recipe::{DecisionScope, Recipe, ScopeName};
 
 /// One decision: some tasks, the parameters that they share, and a rule with its state.
@@ -162,8 +162,8 @@ impl WeightingGroup {
                         .filter_map(|name| step.lengths.get(name).map(|length| (name.clone(), *length)))
                         .collect();
                     let rows: Vec<&TaskGradient> = chosen.iter().map(|&row| step.rows[row]).collect();
-                    let mini_batches: Vec<Rows> =
-                        rows.chunks(places.len().max(1)).map(|rows| Rows::new(rows, &lengths)).collect();
+                    let mini_batches: Vec<GradientRows> =
+                        rows.chunks(places.len().max(1)).map(|rows| GradientRows::new(rows, &lengths)).collect();
                     let mini_batches: Vec<&dyn Jacobian> = mini_batches.iter().map(|rows| rows as _).collect();
                     let mut direction = Direction::zeros(&lengths, step.dtype)?;
                     let write = &mut |start: usize, values: &[f64]| direction.write(start, values);

@@ -29,7 +29,7 @@ pub use audit::audit;
 pub use control::Control;
 pub use dev::DevSplits;
 pub use evaluate::{Forward, headline, judged_truths, train_sample};
-pub use gradients::{Rows, grams, total};
+pub use gradients::{GradientRows, grams, total};
 pub use observer::{Observer, Plan, Silent};
 pub use recipe::{
     DecisionScope, Dropped, EncoderPath, Evaluation, Keep, Member, Precision, Recipe, Schedule, ScopeName, StepKind,

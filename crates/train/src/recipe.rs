@@ -222,7 +222,7 @@ pub struct Evaluation {
     /// Whether every look at dev scores as many training examples too.
     pub train_curve: bool,
     /// Whether the weights of every look are kept, as checkpoint `step-N`.
-    pub keep_looks: bool,
+    pub keep_evaluations: bool,
 }
 
 /// Whether the test split is opened.
@@ -270,7 +270,7 @@ impl Default for Evaluation {
             batch: 64,
             keep: Keep::Best,
             train_curve: false,
-            keep_looks: false,
+            keep_evaluations: false,
         }
     }
 }

@@ -303,7 +303,7 @@ impl Run {
         let look = self.scores()?;
         let scores = self.named(&look.dev);
         self.state.evaluations.push(look);
-        if self.recipe.evaluation.keep_looks {
+        if self.recipe.evaluation.keep_evaluations {
             self.save(&format!("step-{}", self.state.step))?;
         }
         if self.recipe.evaluation.keep == Keep::Each {

@@ -40,7 +40,7 @@ impl Trained {
         Self::opened(registries, folder, None, device)
     }
 
-    /// As [`Trained::open`], with the weights of the checkpoint called `name` (see `evaluation.keep_looks`).
+    /// As [`Trained::open`], with the weights of the checkpoint called `name` (see `evaluation.keep_evaluations`).
     ///
     /// # Errors
     /// If the folder holds no whole run, or no such checkpoint.

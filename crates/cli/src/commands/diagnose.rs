@@ -163,10 +163,7 @@ fn tables(diagnosis: &Diagnosis, scores: Option<&Recovery>) -> Result<String> {
         }
     }
     for table in diagnosis.pairs.first().iter().flat_map(|pair| pair.tables.keys()) {
-        writeln!(
-            text,
-            "\nDemands on the rows of {table}: overlap (the same rows?), agreement (moved alike?), contested"
-        )?;
+        writeln!(text, "\nRows of {table}: overlap (the same rows?), agreement (moved alike?), conflict")?;
         for pair in &diagnosis.pairs {
             let Some(found) = pair.tables.get(table) else { continue };
             writeln!(
@@ -176,7 +173,7 @@ fn tables(diagnosis: &Diagnosis, scores: Option<&Recovery>) -> Result<String> {
                 pair.second,
                 interval(found.overlap.as_ref()),
                 interval(found.agreement.as_ref()),
-                interval(found.contested.as_ref())
+                interval(found.row_conflict.as_ref())
             )?;
         }
     }
@@ -193,7 +190,7 @@ fn tables(diagnosis: &Diagnosis, scores: Option<&Recovery>) -> Result<String> {
     let groups = |groups: &[Vec<String>]| groups.iter().map(|group| group.join(" + ")).collect::<Vec<_>>().join(" | ");
     writeln!(text, "\n\nGroups by affinity:      {}", groups(&diagnosis.grouping.groups))?;
     if let Some(grouping) = &diagnosis.common_ground {
-        writeln!(text, "Groups by common ground: {}", groups(&grouping.groups))?;
+        writeln!(text, "Groups by row overlap: {}", groups(&grouping.groups))?;
     }
     writeln!(text, "\nLikeness of states (linear CKA), bottom up")?;
     if diagnosis.similarity.iter().all(|pair| pair.same) {
@@ -208,11 +205,11 @@ fn tables(diagnosis: &Diagnosis, scores: Option<&Recovery>) -> Result<String> {
         let area = |area: Option<f64>| area.map_or("none".into(), |area| format!("{area:.3}"));
         writeln!(
             text,
-            "\nThe planted truth ({}, {} pairs): area under the curve of conflict by contest {}, by corrected cosine {}, \
-             by raw cosine {}; of relatedness by agreement {}; adjusted Rand by affinity {:.2}, by common ground {:.2}",
+            "\nThe planted truth ({}, {} pairs): area under the curve of conflict by row conflict {}, by corrected cosine {}, \
+             by raw cosine {}; of relatedness by agreement {}; adjusted Rand by affinity {:.2}, by row overlap {:.2}",
             scores.part,
             scores.pairs,
-            area(scores.contested),
+            area(scores.row_conflict),
             area(scores.corrected_cosine),
             area(scores.raw_cosine),
             area(scores.agreement),

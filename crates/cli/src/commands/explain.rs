@@ -32,12 +32,14 @@ struct Page {
     facts: Vec<(&'static str, String)>,
     /// Its settings with their defaults, an object.
     settings: Option<Value>,
+    /// The source of its module, whose header and settings' comments say more; may be empty.
+    source: &'static str,
 }
 
 impl Page {
     fn new(kind: &'static str, written: &'static str, name: &str, about: &str) -> Self {
         let (name, about) = (name.to_string(), about.to_string());
-        Self { name, aliases: Vec::new(), kind, written, about, facts: Vec::new(), settings: None }
+        Self { name, aliases: Vec::new(), kind, written, about, facts: Vec::new(), settings: None, source: "" }
     }
 
     fn fact(mut self, title: &'static str, text: impl Into<String>) -> Self {
@@ -47,6 +49,10 @@ impl Page {
 
     fn settings(self, settings: Value) -> Self {
         Self { settings: Some(settings), ..self }
+    }
+
+    fn source(self, source: &'static str) -> Self {
+        Self { source, ..self }
     }
 
     fn print(&self) -> Result<()> {
@@ -61,6 +67,9 @@ impl Page {
         }
         self.facts.iter().try_for_each(|(title, text)| line(&format!("  {title:width$}  {text}")))?;
         let Some(settings) = &self.settings else { return Ok(()) };
+        if !self.source.is_empty() {
+            return line(&format!("\n{}", mtl_task::page(self.source, settings).trim_end()));
+        }
         let settings: Vec<(&String, &Value)> = settings.as_object().into_iter().flatten().collect();
         if settings.is_empty() {
             return line("\nIt has no settings.");
@@ -127,7 +136,7 @@ fn pages(registries: &Registries) -> Vec<Page> {
                 "shares",
                 if entry.shares { "trained parameters that several tasks reach" } else { "none that is trained" },
             );
-        pages.push(page.settings((entry.defaults)()));
+        pages.push(page.settings((entry.defaults)()).source(entry.source));
     }
     for entry in &registries.rules {
         let titles: Vec<&str> = (Property::ALL.iter())
@@ -139,7 +148,8 @@ fn pages(registries: &Registries) -> Vec<Page> {
             .fact("sees", entry.class.name())
             .fact("properties", if titles.is_empty() { "none claimed".into() } else { titles.join(", ") })
             .fact("oracle", if entry.verified { "verified" } else { "unverified" })
-            .settings((entry.defaults)());
+            .settings((entry.defaults)())
+            .source(entry.source);
         page.aliases = entry.aliases.iter().map(|alias| (*alias).to_string()).collect();
         pages.push(page);
     }

@@ -7,7 +7,15 @@ fn members_of_every_registry_have_a_page() {
     let folder = tempfile::tempdir().expect("a folder");
     let here = folder.path();
     let nash = good(here, &["explain", "nash"]);
-    for part in ["nash (weighting rule, [weighting] rule)", "Navon", "gram", "Nash equation", "max_norm", "defaults"] {
+    for part in [
+        "nash (weighting rule, [weighting] rule)",
+        "Navon",
+        "gram",
+        "Nash equation",
+        "max_norm = 1.0",
+        "αᵢ (Gα)ᵢ = 1",
+        "Settings",
+    ] {
         assert!(nash.contains(part), "`{part}` is missing in: {nash}");
     }
     let stitch = good(here, &["explain", "cross-stitch"]);

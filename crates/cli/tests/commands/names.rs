@@ -70,7 +70,7 @@ fn everything_that_there_is_is_listed() {
         assert!(all.contains(name), "`{name}` is not listed: {all}");
     }
     let rules = good(folder.path(), &["list", "rules"]);
-    assert_eq!(rules.lines().count(), mtl_weighting::RULES.len());
+    assert_eq!(rules.lines().count(), mtl_cli::Registries::default().rules.names().len());
     let strategies = good(folder.path(), &["list", "strategies"]);
     // A line of titles stands above them.
     assert_eq!(strategies.lines().count(), 1 + mtl_sharing::STRATEGIES.len());

@@ -17,7 +17,7 @@ fn manifests_are_shipped_as_the_checkout_has_them() {
 
 #[test]
 fn every_shipped_experiment_is_valid() {
-    let files = Files::new(true).expect("a cache");
+    let files = Files::new(&Default::default(), true).expect("a cache");
     for name in locate::names(Kind::Experiment) {
         let document = locate::find(Kind::Experiment, &name).expect("shipped").document;
         let experiment = Experiment::parse(&name, &document, &[], &files).unwrap_or_else(|e| panic!("{name}: {e:#}"));

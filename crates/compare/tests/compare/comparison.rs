@@ -318,7 +318,7 @@ fn a_leak_is_shown_beside_the_comparison_and_not_in_it() {
         (finished(&experiment_of(SMALL), plain.path()), finished(&experiment_of(&text), leaky.path()));
     let written = std::fs::read(leaky.path().join("leak.json")).expect("leak.json");
     let leaks: Vec<Leak> = serde_json::from_slice(&written).expect("leaks");
-    assert_eq!((leaks.len(), leaks[0].runs, leaks[0].looks), (1, 2, 2));
+    assert_eq!((leaks.len(), leaks[0].runs, leaks[0].evaluations), (1, 2, 2));
     assert!(leaks[0].by_test >= leaks[0].by_dev);
     assert!(
         found.warnings.iter().any(|warning| warning.contains("had test picked among the 2 evaluations of `single`"))

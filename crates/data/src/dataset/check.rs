@@ -7,7 +7,7 @@ use mtl_task::{Cell, KINDS, Label, Task, TaskSpec};
 
 use super::Split;
 use crate::split::Rows;
-use crate::{Row, Texts};
+use crate::{RawExample, Texts};
 
 /// Says how many rows repeat a text, how many of those disagree about its label, and how many stand in two splits.
 pub(super) fn duplicates(rows: &Rows) -> Vec<String> {
@@ -50,7 +50,7 @@ pub(super) fn spec(spec: &TaskSpec, rows: &Rows, notes: &mut Vec<String>) -> Res
         return mtl_task::build(&spec).map(|_| spec);
     };
     let mentioned =
-        |rows: &[Row]| -> BTreeSet<String> { rows.iter().flat_map(|row| (kind.mentions)(&row.label)).collect() };
+        |rows: &[RawExample]| -> BTreeSet<String> { rows.iter().flat_map(|row| (kind.mentions)(&row.label)).collect() };
     let inferred = spec.labels.is_empty();
     if inferred {
         spec.labels = mentioned(&rows.train).into_iter().collect();
@@ -83,7 +83,7 @@ pub(super) fn spec(spec: &TaskSpec, rows: &Rows, notes: &mut Vec<String>) -> Res
 fn unseen(
     spec: &TaskSpec,
     which: &str,
-    rows: &[Row],
+    rows: &[RawExample],
     mentions: fn(&Cell) -> Vec<String>,
     inferred: bool,
 ) -> Result<()> {
@@ -91,7 +91,7 @@ fn unseen(
     if !inferred {
         return Ok(());
     }
-    let strange = |row: &&Row| mentions(&row.label).into_iter().find(|name| !known.contains(name.as_str()));
+    let strange = |row: &&RawExample| mentions(&row.label).into_iter().find(|name| !known.contains(name.as_str()));
     let count = rows.iter().filter(|row| strange(row).is_some()).count();
     if let Some(row) = rows.iter().find(|row| strange(row).is_some()) {
         let name = strange(&row).context("a row without the label it was found by")?;
@@ -107,10 +107,10 @@ fn unseen(
 
 /// Rows that there is something to read in. A text without words is kept, and counted; a sentence without words has
 /// nothing to tag.
-pub(super) fn readable(rows: Vec<Row>, which: &str, notes: &mut Vec<String>) -> Vec<Row> {
+pub(super) fn readable(rows: Vec<RawExample>, which: &str, notes: &mut Vec<String>) -> Vec<RawExample> {
     let empty = rows.iter().filter(|row| row.texts.is_empty()).count();
     let before = rows.len();
-    let rows: Vec<Row> =
+    let rows: Vec<RawExample> =
         rows.into_iter().filter(|row| !matches!(&row.texts, Texts::Tokens(words) if words.is_empty())).collect();
     if empty > 0 {
         notes.push(format!("{empty} texts of {which} are empty, {} of them left out", before - rows.len()));
@@ -119,7 +119,7 @@ pub(super) fn readable(rows: Vec<Row>, which: &str, notes: &mut Vec<String>) -> 
 }
 
 /// `I-x` that follows neither `B-x` nor `I-x`.
-fn orphans(rows: &[Row]) -> Option<String> {
+fn orphans(rows: &[RawExample]) -> Option<String> {
     let mut count = 0;
     let mut first = None;
     for row in rows {

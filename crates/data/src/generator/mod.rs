@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 
 use crate::manifest::Generator;
-use crate::texts::Row;
+use crate::texts::RawExample;
 
 pub use planted::{FACTORS, Relation, relation};
 
@@ -17,7 +17,7 @@ pub struct Entry {
     pub name: &'static str,
     /// One line for `list`.
     pub about: &'static str,
-    rows: fn(&Value) -> Result<Vec<Row>>,
+    rows: fn(&Value) -> Result<Vec<RawExample>>,
     vocabulary: fn(&Value) -> Result<Vec<String>>,
 }
 
@@ -30,7 +30,7 @@ fn find(generator: &Generator) -> Result<(&'static Entry, Value)> {
 }
 
 /// The rows that `generator` writes.
-pub(crate) fn rows(generator: &Generator) -> Result<Vec<Row>> {
+pub(crate) fn rows(generator: &Generator) -> Result<Vec<RawExample>> {
     let (entry, settings) = find(generator)?;
     (entry.rows)(&settings).with_context(|| format!("generator `{}`", generator.name))
 }

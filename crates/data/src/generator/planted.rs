@@ -24,7 +24,7 @@ use serde_json::Value;
 
 use super::Entry;
 use crate::reader::{At, Place};
-use crate::texts::{Row, Texts};
+use crate::texts::{RawExample, Texts};
 
 pub(super) const ENTRY: Entry = Entry {
     name: "planted",
@@ -117,7 +117,7 @@ impl Lexicon {
     }
 }
 
-fn rows(settings: &Value) -> Result<Vec<Row>> {
+fn rows(settings: &Value) -> Result<Vec<RawExample>> {
     let settings: Settings = serde_json::from_value(settings.clone())?;
     for (name, value) in
         [("noise", settings.noise), ("relatedness", settings.relatedness), ("conflict", settings.conflict)]
@@ -138,7 +138,7 @@ fn rows(settings: &Value) -> Result<Vec<Row>> {
             let mut stream = key.with(index as u64).stream();
             let (words, label) = sentence(&lexicon, &settings, &mut stream);
             let texts = if settings.task == "tags" { Texts::Tokens(words) } else { Texts::One(words.join(" ")) };
-            Ok(Row { texts, label, place: Place { file: file.clone(), at: At::Record(index + 1) } })
+            Ok(RawExample { texts, label, place: Place { file: file.clone(), at: At::Record(index + 1) } })
         })
         .collect()
 }
@@ -261,11 +261,11 @@ mod tests {
             for dial in [0., 1.] {
                 let made = rows(&json!({ "task": task, "examples": 1000, "relatedness": dial, "conflict": dial }))?;
                 let mut counts: std::collections::BTreeMap<(String, String), f64> = Default::default();
-                let words = |row: &Row| match &row.texts {
+                let words = |row: &RawExample| match &row.texts {
                     Texts::One(text) => text.split(' ').map(String::from).collect::<Vec<_>>(),
                     _ => Vec::new(),
                 };
-                let label = |row: &Row| match &row.label {
+                let label = |row: &RawExample| match &row.label {
                     Cell::Text(label) => label.clone(),
                     Cell::Many(_) => String::new(),
                 };

@@ -65,7 +65,7 @@ pub fn read(path: &Path, spec: &ReaderSpec) -> Result<Vec<Record>> {
     let source = Source::new(path);
     let records = (reader.read)(&source, spec)?;
     if records.is_empty() {
-        bail!("{}: no record in it, a header at most; is it the right file?", source.name);
+        bail!("{}: it has no record, at most a header; a table with at least one example was expected", source.name);
     }
     Ok(records)
 }

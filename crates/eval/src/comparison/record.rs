@@ -78,7 +78,7 @@ pub struct TaskRecord {
     pub dev: BTreeMap<String, f64>,
     /// On test, if it was opened.
     pub test: Option<BTreeMap<String, f64>>,
-    /// Headline score of the trivial answer.
+    /// Headline score of the baseline.
     pub trivial: f64,
     /// The judged examples' texts, truths and answers: test, or dev if test is sealed.
     pub texts: Vec<String>,

@@ -29,7 +29,7 @@ pub fn corrected_cosine(draws: &[Halves], reliability: f64, confidence: f64) -> 
     jackknife(draws, confidence, |draws| corrected(draws, reliability))
 }
 
-/// How contested what two tasks move is: ω − κ, from draws in order of their agreement on where to move (ω, such as the
+/// How much two tasks are in conflict over the rows that both move: ω − κ, from draws in order of their agreement on where to move (ω, such as the
 /// cosine of row energies) and on which rows to move alike (κ, such as that of row kernels), each freed of noise as in
 /// [`corrected_cosine`]. About 1: the same rows, in patterns that have nothing to do with each other; about 0: other
 /// rows, or the same pattern.
@@ -38,7 +38,7 @@ pub fn corrected_cosine(draws: &[Halves], reliability: f64, confidence: f64) -> 
 ///
 /// # Panics
 /// If there are not as many draws of one as of the other.
-pub fn contest(places: &[Halves], patterns: &[Halves], reliability: f64, confidence: f64) -> Option<Interval> {
+pub fn row_conflict(places: &[Halves], patterns: &[Halves], reliability: f64, confidence: f64) -> Option<Interval> {
     assert_eq!(places.len(), patterns.len(), "one draw of both");
     let draws: Vec<(Halves, Halves)> = places.iter().copied().zip(patterns.iter().copied()).collect();
     let estimate = |draws: &[(Halves, Halves)]| {

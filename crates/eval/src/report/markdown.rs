@@ -26,7 +26,7 @@ fn scores(report: &Report) -> String {
         "metric",
         split,
         "95 %",
-        "trivial",
+        "baseline",
         "gain",
         "n",
         "dev",
@@ -63,7 +63,7 @@ fn scores(report: &Report) -> String {
     let beaten: Vec<String> =
         report.tasks.iter().filter(|(_, task)| !task.beats_trivial).map(|(n, _)| escape(n)).collect();
     if !beaten.is_empty() {
-        let _ = writeln!(text, "\n**Caution** (✗), not clearly above the trivial baseline: {}.", beaten.join(", "));
+        let _ = writeln!(text, "\n**Caution** (✗), not clearly above the baseline: {}.", beaten.join(", "));
     }
     text
 }
@@ -89,7 +89,7 @@ fn model(report: &Report) -> String {
 }
 
 fn every_metric(report: &Report) -> String {
-    let mut text = String::from("\n## Every metric\n\n| task | metric | train | dev | test | trivial |\n");
+    let mut text = String::from("\n## Every metric\n\n| task | metric | train | dev | test | baseline |\n");
     text += "| --- | --- | ---: | ---: | ---: | ---: |\n";
     for (name, task) in &report.tasks {
         for (metric, scores) in &task.metrics {

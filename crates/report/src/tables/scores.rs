@@ -39,7 +39,7 @@ pub(super) fn scores(comparison: &Comparison) -> Table {
     }
     if !comparison.arms.is_empty() {
         let trivial = comparison.tasks.iter().map(|task| Cell::of(task.trivial, score(task.trivial)));
-        table.rows.push(std::iter::once(Cell::text("(trivial answer)")).chain(trivial).collect());
+        table.rows.push(std::iter::once(Cell::text("(baseline)")).chain(trivial).collect());
     }
     table
 }

@@ -60,7 +60,7 @@ impl Matrix {
 
     /// As layer `index` calls it.
     pub(crate) fn name(&self, index: usize) -> String {
-        format!("layer.{index}.{}", self.target.name())
+        format!("layer.{index}.{}", self.target.file_name())
     }
 
     /// Its values in a layer's vector `theta`, `[outputs, inputs]`.

@@ -8,7 +8,7 @@ use crate::blocks::overlay::is_norm;
 
 /// One linear map of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum Target {
     /// The attention's query map.
     Query,
@@ -17,10 +17,13 @@ pub enum Target {
     /// The attention's value map.
     Value,
     /// The output map of the attention.
+    #[serde(alias = "attended", alias = "attention_output")]
     AttentionOutput,
     /// The first map of the feed-forward block, hidden to intermediate width.
+    #[serde(alias = "widen")]
     Intermediate,
     /// The second map of the feed-forward block, intermediate to hidden width.
+    #[serde(alias = "narrow")]
     Output,
 }
 
@@ -31,9 +34,19 @@ impl Target {
             Self::Query => "query",
             Self::Key => "key",
             Self::Value => "value",
-            Self::AttentionOutput => "attention_output",
+            Self::AttentionOutput => "attention-output",
             Self::Intermediate => "intermediate",
             Self::Output => "output",
+        }
+    }
+
+    /// As the tensors of saved models and the streams of initial values have always called it.
+    pub(crate) fn file_name(self) -> &'static str {
+        match self {
+            Self::AttentionOutput => "attended",
+            Self::Intermediate => "widen",
+            Self::Output => "narrow",
+            Self::Query | Self::Key | Self::Value => self.name(),
         }
     }
 
@@ -64,7 +77,7 @@ pub(crate) fn in_order(targets: &[Target]) -> anyhow::Result<Vec<Target>> {
         bail!("`targets` names `{}` twice", pair[0].name());
     }
     if sorted.is_empty() {
-        bail!("`targets` is empty; name at least one of query, key, value, attention_output, intermediate, output");
+        bail!("`targets` is empty; name at least one of query, key, value, attention-output, intermediate, output");
     }
     Ok(sorted)
 }

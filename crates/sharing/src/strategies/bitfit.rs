@@ -55,6 +55,7 @@ pub enum Biases {
     #[default]
     All,
     /// Those of the query map and of the first feed-forward map (`query-and-intermediate`).
+    #[serde(alias = "query-and-widen")]
     QueryAndIntermediate,
 }
 

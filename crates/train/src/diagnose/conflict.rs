@@ -13,7 +13,7 @@ use mtl_nash::Gram;
 use mtl_sharing::Model;
 use mtl_task::TaskBatch;
 
-use super::contest::{Demands, demands};
+use super::row_conflict::{RowStatistics, row_statistics};
 use crate::gradients::{grams, total};
 use crate::step::Trainer;
 
@@ -34,7 +34,7 @@ pub(super) struct Conflict {
     /// `[part][(i, j)]`, i < j: one entry a measurement.
     pub(super) halves: BTreeMap<String, BTreeMap<(usize, usize), Vec<Halves>>>,
     /// `[table][(i, j)]`, likewise.
-    pub(super) demands: BTreeMap<String, BTreeMap<(usize, usize), Vec<Demands>>>,
+    pub(super) row_statistics: BTreeMap<String, BTreeMap<(usize, usize), Vec<RowStatistics>>>,
 }
 
 impl Conflict {
@@ -43,8 +43,8 @@ impl Conflict {
         let tasks = model.tasks.len();
         let rows: Vec<&TaskGradient> = mini_batches.iter().flatten().collect();
         for name in model.shared() {
-            for (pair, demands) in demands(mini_batches, &name) {
-                self.demands.entry(name.clone()).or_default().entry(pair).or_default().push(demands);
+            for (pair, row_statistics) in row_statistics(mini_batches, &name) {
+                self.row_statistics.entry(name.clone()).or_default().entry(pair).or_default().push(row_statistics);
             }
         }
         let mut parts = grams(&rows, &model.shared());

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Result, bail};
-use mtl_eval::recovery::{Halves, contest, corrected_cosine, mean_over_draws};
+use mtl_eval::recovery::{Halves, corrected_cosine, mean_over_draws, row_conflict};
 use mtl_eval::stats::Interval;
 use serde::Serialize;
 
@@ -31,21 +31,21 @@ pub struct Pair {
     /// By part, such as `shared/layer.0`.
     pub parts: BTreeMap<String, Cosine>,
     /// By table, such as `shared/words`: what the two demand of its rows. Empty with fewer than four half-batches.
-    pub tables: BTreeMap<String, Contest>,
+    pub tables: BTreeMap<String, RowConflict>,
     /// Share of the parts whose corrected cosine's interval lies below 0.
     pub in_conflict: f64,
 }
 
 /// What two tasks demand of the rows of a table; none of it where noise hides it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Contest {
+pub struct RowConflict {
     /// ω, 0 to 1: whether they move the same rows.
     pub overlap: Option<Interval>,
     /// κ, 0 to 1: whether they want the same rows moved alike.
     pub agreement: Option<Interval>,
     /// ω − κ, about 0 (they move other rows, or want the same of them) to 1 (the same rows, in patterns that do not
     /// match).
-    pub contested: Option<Interval>,
+    pub row_conflict: Option<Interval>,
 }
 
 /// A division of the tasks.
@@ -148,15 +148,18 @@ pub(super) fn of(seen: Diagnostics) -> Result<Diagnosis> {
             .collect();
         let below = |cosine: &&Cosine| cosine.corrected.as_ref().is_some_and(|interval| interval.high < 0.);
         let in_conflict = parts.values().filter(below).count() as f64 / parts.len().max(1) as f64;
-        let tables = (conflict.demands.iter())
+        let tables = (conflict.row_statistics.iter())
             .filter_map(|(table, pairs)| {
-                let (places, patterns): (Vec<Halves>, Vec<Halves>) =
-                    pairs.get(&pair)?.iter().map(|demands| (demands.places, demands.patterns)).unzip();
+                let (places, patterns): (Vec<Halves>, Vec<Halves>) = pairs
+                    .get(&pair)?
+                    .iter()
+                    .map(|row_statistics| (row_statistics.places, row_statistics.patterns))
+                    .unzip();
                 let (least, confidence) = (settings.reliability, settings.confidence);
-                let found = Contest {
+                let found = RowConflict {
                     overlap: corrected_cosine(&places, least, confidence),
                     agreement: corrected_cosine(&patterns, least, confidence),
-                    contested: contest(&places, &patterns, least, confidence),
+                    row_conflict: row_conflict(&places, &patterns, least, confidence),
                 };
                 Some((table.clone(), found))
             })
@@ -173,11 +176,11 @@ pub(super) fn of(seen: Diagnostics) -> Result<Diagnosis> {
     }
     let estimates: Vec<Vec<f64>> = means.iter().map(|row| row.iter().map(|z| z.estimate).collect()).collect();
     let divided = Grouping::of(&tasks, &estimates, settings.groups);
-    let common_ground = conflict.demands.keys().next().map(|table| {
+    let common_ground = conflict.row_statistics.keys().next().map(|table| {
         let mut overlap = vec![vec![0.; count]; count];
         for (pair, (i, j)) in pairs.iter().zip(couples(count)) {
-            let found = pair.tables.get(table).and_then(|contest| contest.overlap.as_ref());
-            // Noise alone is no common ground.
+            let found = pair.tables.get(table).and_then(|row_conflict| row_conflict.overlap.as_ref());
+            // Noise alone is no row overlap.
             let value = found.map_or(0., |interval| interval.estimate) - 0.5;
             (overlap[i][j], overlap[j][i]) = (value, value);
         }

@@ -1,11 +1,11 @@
-//! How tasks get on with each other while they train: gradient conflict, affinity, and how alike their states are.
+//! Interactions between tasks while they train: gradient conflict, affinity, and how alike their states are.
 //!
 //! A [`Diagnostics`] watches a [`crate::Run`] and measures every so many steps:
 //!
 //! - the conflict map: for each pair and each shared part the cosine of the true gradients, ρ = c̄ᵢⱼ / √(r̄ᵢ·r̄ⱼ), freed
 //!   of noise by independent half-batches ([`mtl_eval::recovery::corrected_cosine`]);
-//! - for tables such as the word vectors, how contested their rows are: whether two tasks move the same rows, and want
-//!   the same rows moved alike ([`mtl_eval::recovery::contest`]), which does not depend on where private heads point;
+//! - for tables such as the word vectors, how row_conflict their rows are: whether two tasks move the same rows, and want
+//!   the same rows moved alike ([`mtl_eval::recovery::row_conflict`]), which does not depend on where private heads point;
 //! - affinity: Z_{i→j} = 1 − ℓⱼ(θ − η·gᵢ)/ℓⱼ(θ), and the grouping that it asks for (Fifty et al. 2021);
 //! - at the end, linear CKA between the tasks' states on the same texts (Kornblith et al. 2019).
 //!
@@ -15,10 +15,10 @@
 
 mod affinity;
 mod conflict;
-mod contest;
 mod diagnosis;
 mod grouping;
 mod recovery;
+mod row_conflict;
 mod similarity;
 
 use std::collections::BTreeMap;
@@ -30,7 +30,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Assembled, Observer, Plan, StepReport};
 use conflict::Conflict;
-pub use diagnosis::{Contest, Cosine, Cost, Diagnosis, Grouping, Pair, Similarity};
+pub use diagnosis::{Cosine, Cost, Diagnosis, Grouping, Pair, RowConflict, Similarity};
 pub use grouping::grouping;
 pub use recovery::{Recovery, planted, recovery};
 pub use similarity::linear_cka;

@@ -2,12 +2,12 @@
 //!
 //! Conflict: the area under the ROC curve over pairs, conflicting ones against unrelated ones, where what noise hides
 //! counts as 0. The planted conflict lies in the words, which one task has to tell apart and the other has to treat
-//! alike, so the word table is what is judged: by how contested its rows are, and beside it by −ρ, corrected and raw.
+//! alike, so the word table is what is judged: by how row_conflict its rows are, and beside it by −ρ, corrected and raw.
 //! Cosines do not find it dependably: with private heads in a wide space two tasks' gradients are nearly at right angles
 //! whether they conflict or have nothing to do with each other. Groups: the adjusted Rand index against the factors
 //! that the labels depend on.
 //!
-//! The budget at which the suite is told apart (area ≥ 0.9 by contest): the first 30 steps at rate 1e-3, every second
+//! The budget at which the suite is told apart (area ≥ 0.9 by row_conflict): the first 30 steps at rate 1e-3, every second
 //! one measured, four half-batches of 16. Later, when the tasks are learnt, what is left of their gradients is noise.
 
 use mtl_data::generator::{FACTORS, Relation, relation};
@@ -23,8 +23,8 @@ use crate::Located;
 pub struct Recovery {
     /// The part that is judged.
     pub part: String,
-    /// Area under the curve of conflict by how contested the part's rows are; none without both kinds of pairs.
-    pub contested: Option<f64>,
+    /// Area under the curve of conflict by how row_conflict the part's rows are; none without both kinds of pairs.
+    pub row_conflict: Option<f64>,
     /// The same by −ρ, corrected cosines.
     pub corrected_cosine: Option<f64>,
     /// The same by raw cosines.
@@ -33,7 +33,7 @@ pub struct Recovery {
     pub agreement: Option<f64>,
     /// Adjusted Rand index of the grouping by affinity, mean over diagnoses.
     pub affinity_rand: f64,
-    /// The same of the grouping by common ground.
+    /// The same of the grouping by row overlap.
     pub common_ground_rand: f64,
     /// Pairs judged for conflict.
     pub pairs: usize,
@@ -51,7 +51,7 @@ pub fn planted(located: &Located) -> Option<Vec<String>> {
 /// The scores of `diagnoses` of the planted tasks `names` (in the diagnoses' order), pairs pooled over all of them, on
 /// `part`, such as `shared/words`.
 pub fn recovery(diagnoses: &[Diagnosis], names: &[String], part: &str) -> Recovery {
-    let (mut contested, mut corrected, mut raw, mut conflicting) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut row_conflict, mut corrected, mut raw, mut conflicting) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let (mut agreement, mut related) = (Vec::new(), Vec::new());
     for diagnosis in diagnoses {
         for (pair, (i, j)) in diagnosis.pairs.iter().zip(couples(names.len())) {
@@ -61,7 +61,7 @@ pub fn recovery(diagnoses: &[Diagnosis], names: &[String], part: &str) -> Recove
             agreement.push(estimate(table.and_then(|table| table.agreement.as_ref())));
             related.push(truth == Relation::Related);
             if truth != Relation::Related {
-                contested.push(estimate(table.and_then(|table| table.contested.as_ref())));
+                row_conflict.push(estimate(table.and_then(|table| table.row_conflict.as_ref())));
                 corrected.push(-estimate(cosine.and_then(|cosine| cosine.corrected.as_ref())));
                 raw.push(-cosine.map_or(0., |cosine| cosine.raw));
                 conflicting.push(truth == Relation::Conflicting);
@@ -78,7 +78,7 @@ pub fn recovery(diagnoses: &[Diagnosis], names: &[String], part: &str) -> Recove
     };
     Recovery {
         part: part.to_string(),
-        contested: roc_auc(&contested, &conflicting),
+        row_conflict: roc_auc(&row_conflict, &conflicting),
         corrected_cosine: roc_auc(&corrected, &conflicting),
         raw_cosine: roc_auc(&raw, &conflicting),
         agreement: roc_auc(&agreement, &related),

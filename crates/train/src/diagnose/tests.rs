@@ -81,7 +81,7 @@ fn planted_conflict_is_told_from_noise() -> Result<()> {
     }
     let score = recovery(&found, &names, WORDS);
     assert_eq!(score.pairs, 27);
-    assert!(score.contested.is_some_and(|area| area >= 0.9), "{score:?}");
+    assert!(score.row_conflict.is_some_and(|area| area >= 0.9), "{score:?}");
     assert!(score.agreement.is_some_and(|area| area >= 0.9), "{score:?}");
     assert!(score.common_ground_rand >= 0.9, "{score:?}");
     Ok(())
@@ -89,14 +89,14 @@ fn planted_conflict_is_told_from_noise() -> Result<()> {
 
 #[test]
 fn the_dial_of_conflict_shows() -> Result<()> {
-    let contest = |conflict: f64| -> Result<(f64, f64)> {
+    let row_conflict = |conflict: f64| -> Result<(f64, f64)> {
         let tasks = ["tasks=[\"planted-topic\", \"planted-clash\"]"];
         let table = diagnose(3, &tasks, conflict, None)?.0.pairs[0].tables[WORDS].clone();
         let of = |found: Option<Interval>| found.map_or(0., |found| found.estimate);
-        Ok((of(table.contested), of(table.agreement)))
+        Ok((of(table.row_conflict), of(table.agreement)))
     };
-    let (opposed, aligned) = (contest(1.)?, contest(0.)?);
-    eprintln!("contested, agreement: {opposed:?} with opposed distinctions, {aligned:?} without");
+    let (opposed, aligned) = (row_conflict(1.)?, row_conflict(0.)?);
+    eprintln!("row conflict, agreement: {opposed:?} with opposed distinctions, {aligned:?} without");
     assert!(opposed.0 > 0.7 && opposed.1 < 0.2, "{opposed:?}");
     assert!(aligned.0 < opposed.0 - 0.2 && aligned.1 > 0.3, "{aligned:?}");
     Ok(())

@@ -2,7 +2,7 @@
 //!
 //! m ← β₁m + (1−β₁)g, v ← β₂v + (1−β₂)g², θ ← (1 − ηλ)θ − η/(1−β₁ᵗ) · m / (√(v/(1−β₂ᵗ)) + ε).
 //!
-//! Decay λ spares biases and LayerNorms. t counts the steps in which a parameter had a gradient, as in PyTorch. Rows of
+//! Decay λ spares biases and LayerNorms. t counts the steps in which a parameter had a gradient, as in PyTorch. GradientRows of
 //! a table that a batch did not touch have gradient 0: their moments and decay move all the same.
 
 use std::collections::BTreeMap;

@@ -219,7 +219,7 @@ fn tasks(document: &Document, found: Option<&Value>) -> Result<Vec<String>> {
     };
     let mut tasks = Vec::new();
     for item in items {
-        let Some(name) = item.as_str() else { bail!("{place}: `tasks` holds {item}, which is no name") };
+        let Some(name) = item.as_str() else { bail!("{place}: `tasks` holds {item}, which is not a name") };
         if tasks.iter().any(|known| known == name) {
             bail!("{place}: two tasks are called `{name}`; every task needs a name of its own");
         }
@@ -313,6 +313,8 @@ fn typed<T: DeserializeOwned + Serialize + Default>(document: &Document, name: &
     let mut object = serde_json::to_value(T::default())?;
     for (key, value) in &fields {
         let place = document.place(&[name, key]);
+        // Recipes of before still open.
+        let key = RENAMED.iter().find(|(section, old, _)| *section == name && old == key).map_or(key.as_str(), |r| r.2);
         let mut keys: Vec<&str> = object.as_object().into_iter().flat_map(|o| o.keys().map(String::as_str)).collect();
         keys.extend(OPTIONAL.iter().filter(|(section, _)| *section == name).map(|(_, key)| *key));
         known(document, &[name, key], &keys)?;
@@ -323,6 +325,9 @@ fn typed<T: DeserializeOwned + Serialize + Default>(document: &Document, name: &
     }
     Ok(serde_json::from_value(object)?)
 }
+
+/// Keys that were called otherwise: section, then, now.
+const RENAMED: &[(&str, &str, &str)] = &[("evaluation", "keep_looks", "keep_evaluations")];
 
 /// Keys that have no default to be seen by.
 const OPTIONAL: &[(&str, &str)] = &[("evaluation", "limit"), ("train", "data_seed"), ("train", "dropout")];

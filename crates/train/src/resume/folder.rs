@@ -7,7 +7,7 @@
 //! 3. Unless it is to stay, `name.previous` is removed.
 //!
 //! So whatever is removed, something newer stands whole. [`settle`] finishes what a killed process began: a whole
-//! `.name.new` goes on with step 2, any other is removed. [`find`] changes nothing and takes the newest whole folder
+//! `.name.new` continues with step 2, any other is removed. [`find`] changes nothing and takes the newest whole folder
 //! under any of the three names.
 
 use std::collections::BTreeMap;

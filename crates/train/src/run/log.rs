@@ -14,7 +14,7 @@ use crate::store::write_atomically;
 pub(super) struct Log(BufWriter<File>);
 
 impl Log {
-    /// Opens `path` to go on behind step `from`: lines of later steps, which a crash left over, are cut off.
+    /// Opens `path` to continue after step `from`: lines of later steps, which a crash left over, are cut off.
     pub(super) fn open(path: &Path, from: usize) -> Result<Self> {
         let context = || format!("cannot write {}", path.display());
         let kept = match std::fs::read_to_string(path) {

@@ -41,7 +41,7 @@ impl Run {
                 }),
                 trained_on: dataset.train.examples.len(),
             };
-            let report = TaskReport::judge(&dataset.spec.kind, &kind.metrics(), &kind.trivial(&truths), splits)?;
+            let report = TaskReport::judge(&dataset.spec.kind, &kind.metrics(), &kind.baseline(&truths), splits)?;
             tasks.insert(dataset.name.clone(), report);
             judged.push(test_answers.unwrap_or(dev_answers));
         }

@@ -6,4 +6,5 @@
 mod tiny;
 
 mod apart;
+mod resume;
 mod strategy;

@@ -1,6 +1,6 @@
 //! Scale-invariant weighting: the gradient of Σ log ℓᵢ, so wᵢ = 1/ℓᵢ.
 //!
-//! Multiplying a loss by a constant changes nothing. The strongest of the trivial baselines in Navon et al., ICML 2022
+//! Multiplying a loss by a constant changes nothing. The strongest of the baselines in Navon et al., ICML 2022
 //! (`scaleinvls` in their code), and what uncertainty weighting and IMTL-L come to at their stationary point. A loss that
 //! is not above 0 has no logarithm: it is raised to 1e-12, with a warning.
 

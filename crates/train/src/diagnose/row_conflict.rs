@@ -5,7 +5,7 @@
 //! kernels on different rows. Two that have to tell the same words apart in different ways have kernels on the same rows
 //! that do not match: they conflict, although their gradients are merely at right angles as long as there is width
 //! to spare. ω, the cosine of the kernels' diagonals (where they move), minus κ, the cosine of the kernels (what they
-//! want alike), is how contested the table is ([`mtl_eval::recovery::contest`]).
+//! want alike), is how row_conflict the table is ([`mtl_eval::recovery::row_conflict`]).
 //!
 //! From two half-batches, sym(Gᴬ·Gᴮᵀ) has no noise on its mean. Agreement of a task with itself needs two of those:
 //! four half-batches, and only the first four are used.
@@ -17,7 +17,7 @@ use mtl_eval::recovery::Halves;
 
 /// What one draw says of a pair of tasks and a table.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Demands {
+pub(super) struct RowStatistics {
     /// By the kernels' diagonals.
     pub(super) places: Halves,
     /// By the kernels.
@@ -31,9 +31,12 @@ struct Kernel {
     values: Vec<f64>,
 }
 
-/// The demands of every pair of tasks on the table `name`; nothing without four mini_batches, or where `name` is no table that
+/// The row_statistics of every pair of tasks on the table `name`; nothing without four mini_batches, or where `name` is no table that
 /// both reach.
-pub(super) fn demands(mini_batches: &[Vec<TaskGradient>], name: &str) -> BTreeMap<(usize, usize), Demands> {
+pub(super) fn row_statistics(
+    mini_batches: &[Vec<TaskGradient>],
+    name: &str,
+) -> BTreeMap<(usize, usize), RowStatistics> {
     let mut found = BTreeMap::new();
     let [a, b, c, d, ..] = mini_batches else { return found };
     let kernels: Vec<Option<[Kernel; 2]>> = (0..a.len())
@@ -62,14 +65,14 @@ pub(super) fn demands(mini_batches: &[Vec<TaskGradient>], name: &str) -> BTreeMa
                 Some(Halves { between, first: cosine(&first[0], &first[1])?, second: cosine(&second[0], &second[1])? })
             };
             if let (Some(places), Some(patterns)) = (halves(true), halves(false)) {
-                found.insert((i, j), Demands { places, patterns });
+                found.insert((i, j), RowStatistics { places, patterns });
             }
         }
     }
     found
 }
 
-/// Rows that one of the halves did not touch are zero there, and so is the kernel.
+/// GradientRows that one of the halves did not touch are zero there, and so is the kernel.
 fn kernel(a: &SparseRows, b: &SparseRows) -> Kernel {
     let mut ids: Vec<u32> = a.ids.iter().chain(&b.ids).copied().collect();
     ids.sort_unstable();
@@ -116,7 +119,7 @@ mod tests {
     /// Four words: one task tells the first two from the others, the second one too but reads another direction, the
     /// third one tells even from odd, the last one has other words.
     #[test]
-    fn opposed_distinctions_of_the_same_words_are_a_contest() {
+    fn opposed_distinctions_of_the_same_words_are_in_conflict() {
         let ids = [0, 1, 2, 3];
         let draw = vec![
             row(&ids, &[1., 0., 1., 0., -1., 0., -1., 0.]),
@@ -125,10 +128,13 @@ mod tests {
             row(&[7, 8], &[1., 1., -1., -1.]),
         ];
         let mini_batches = vec![draw; 4];
-        let found = demands(&mini_batches, "words");
+        let found = row_statistics(&mini_batches, "words");
         let of = |i, j| (found[&(i, j)].places.between, found[&(i, j)].patterns.between);
         let near = |x: (f64, f64), y: (f64, f64)| (x.0 - y.0).abs() + (x.1 - y.1).abs() < 1e-12;
         assert!(near(of(0, 1), (1., 1.)) && near(of(0, 2), (1., 0.)) && near(of(0, 3), (0., 0.)));
-        assert!(demands(&mini_batches[..3], "words").is_empty() && demands(&mini_batches, "layer.0").is_empty());
+        assert!(
+            row_statistics(&mini_batches[..3], "words").is_empty()
+                && row_statistics(&mini_batches, "layer.0").is_empty()
+        );
     }
 }
