@@ -28,7 +28,8 @@ fn values(param: &Param) -> Vec<f32> {
 }
 
 fn built(name: &str, settings: &Value) -> Box<dyn Optimizer> {
-    let entry = Registry::<OptimizerKind>::default().find(name).expect("known");
+    let registry = Registry::<OptimizerKind>::default();
+    let entry = registry.find(name).expect("known");
     let mut all = (entry.defaults)();
     settings.as_object().expect("an object").iter().for_each(|(key, value)| all[key] = value.clone());
     (entry.build)(&all).expect("valid")
@@ -158,7 +159,8 @@ fn settings_out_of_range_are_refused_by_name() {
         ("sgd", "momentum", json!(1.0)),
         ("sgd", "weight_decay", json!(-1.0)),
     ] {
-        let entry = Registry::<OptimizerKind>::default().find(name).expect("known");
+        let registry = Registry::<OptimizerKind>::default();
+        let entry = registry.find(name).expect("known");
         let mut settings = (entry.defaults)();
         settings[key] = value;
         let error = format!("{:#}", (entry.check)(&settings).expect_err(key));

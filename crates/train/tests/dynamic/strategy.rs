@@ -170,4 +170,17 @@ impl Sharing for Shattering {
         shared.values().for_each(|param| change.remove(param));
         Ok(())
     }
+
+    fn restructure(&mut self, _topology: &Topology, params: &Params) -> Result<()> {
+        for (seen, name) in self.seen.iter_mut().zip(&self.names) {
+            for (part, param) in seen {
+                let own = params.get(&format!("task.{name}/{part}"));
+                let Some(found) = own.or_else(|| params.get(&format!("shared/{part}"))) else {
+                    candle_core::bail!("nobody has the part {part}")
+                };
+                *param = found.clone();
+            }
+        }
+        Ok(())
+    }
 }
