@@ -214,7 +214,8 @@ mod tests {
             losses: vec![],
             json: true,
         };
-        let entry = find(rule).map_err(|error| anyhow!(error))?;
+        let rules = Registry::<Rule>::default();
+        let entry = rules.find(rule)?;
         Ok(command.weigh(entry)?.json(entry))
     }
 

@@ -183,7 +183,7 @@ mod tests {
     use super::*;
 
     fn reached(rule: &str) -> Run {
-        run(find(rule).expect("a rule"), 0.1, 35_000, &front(0.1)).expect("a run")
+        run(Registry::<Rule>::default().find(rule).expect("a rule"), 0.1, 35_000, &front(0.1)).expect("a run")
     }
 
     #[test]
@@ -196,7 +196,8 @@ mod tests {
 
     #[test]
     fn a_run_repeats_bit_for_bit_and_draws_a_figure() {
-        let short = || run(find("random").expect("a rule"), 0.1, 600, &front(0.1)).expect("a run");
+        let short =
+            || run(Registry::<Rule>::default().find("random").expect("a rule"), 0.1, 600, &front(0.1)).expect("a run");
         assert_eq!(short().json(0.1, 600), short().json(0.1, 600));
         let keys =
             short().json(0.1, 600)["starts"][0].as_object().expect("an object").keys().cloned().collect::<Vec<_>>();
