@@ -33,7 +33,7 @@ pub use matrix::matrix;
 pub use mtl_nash::{Gram, Status};
 pub use outcome::{CachedWeights, Outcome, Warning};
 pub use property::Property;
-pub use rule::Rule;
+pub use rule::{Rule, Select};
 pub use state::{State, StateShape};
 pub use vectors::TaskVectors;
 pub use weighting::{Class, FromGram, FromJacobian, FromLosses, Weighting, WeightingRule};

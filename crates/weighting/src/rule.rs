@@ -6,6 +6,9 @@ use serde_json::Value;
 
 use crate::{Class, Property, Weighting};
 
+/// Builds a rule for the tasks of these indices from settings that are written for all tasks of the recipe.
+pub type Select = fn(settings: &Value, tasks: &[usize]) -> Result<Weighting, String>;
+
 /// A weighting rule: what it is called, what it claims, and how it is built.
 #[derive(Clone, Copy, Debug)]
 pub struct Rule {
@@ -27,7 +30,7 @@ pub struct Rule {
     pub build: fn(tasks: usize, settings: &Value) -> Result<Weighting, String>,
     /// Builds it for some of the tasks that its settings are written for, by their indices in ascending order. `None`
     /// if `build` for as many tasks with the same settings does: if they name no task and bound no number of tasks.
-    pub select: Option<fn(settings: &Value, tasks: &[usize]) -> Result<Weighting, String>>,
+    pub select: Option<Select>,
     /// Its settings with their default values, an object.
     pub defaults: fn() -> Value,
     /// The text of its source file, which [`mtl_task::page`] makes a page of.
