@@ -9,7 +9,7 @@ use crate::{CachedWeights, Jacobian, Needs, Outcome, State, StateShape, StepInpu
 /// What a rule sees, which is what it costs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
-    /// K losses: one backward pass over their weighted sum.
+    /// K losses. The trainer differentiates each task on its own all the same, for the norms and cosines of its log.
     Losses,
     /// The K×K inner products of the task gradients.
     Gram,

@@ -11,14 +11,8 @@ mod loudest;
 
 use std::process::ExitCode;
 
-fn main() -> ExitCode {
-    match registries() {
-        Ok(registries) => mtl_cli::run(registries),
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+fn main() -> anyhow::Result<ExitCode> {
+    Ok(mtl_cli::run(registries()?))
 }
 
 /// The built-in members, and two more.

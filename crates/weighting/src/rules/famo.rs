@@ -1,5 +1,4 @@
-//! FAMO, fast adaptive multitask optimization: all log losses shall fall at the same speed, at the cost of one backward
-//! pass.
+//! FAMO, fast adaptive multitask optimization: all log losses shall fall at the same speed, from losses alone.
 //!
 //! With z = softmax(ξ) and D = ℓ − minimum + 1e-8 the weights are wᵢ = zᵢ / (Dᵢ Σⱼ zⱼ/Dⱼ). After the optimizer's step on the
 //! same batches ξ moves down zᵢ (δᵢ − ⟨z, δ⟩), δ = log D − log D′, by Adam with coupled weight decay.

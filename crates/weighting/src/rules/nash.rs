@@ -43,7 +43,7 @@ pub struct NashSettings {
     /// The largest norm of the shared direction; 0 is no bound.
     #[serde(deserialize_with = "settings::bound")]
     pub max_norm: f64,
-    /// Steps from one bargain to the next; in between the last agreement holds and one backward pass is enough.
+    /// Steps from one bargain to the next; in between the last agreement holds.
     pub refresh: usize,
 }
 
