@@ -243,7 +243,10 @@ mod tests {
             Result::Ok(error)
         };
         let zero = || Tensor::zeros(1, DType::F32, &Device::Cpu);
-        let error = refused(&|tensors| Ok(drop(tensors.insert("task.x/head.bia".into(), zero()?))))?;
+        let error = refused(&|tensors| {
+            tensors.insert("task.x/head.bia".into(), zero()?);
+            Ok(())
+        })?;
         assert!(error.contains("no parameter takes") && error.contains("`task.x/head.bias`?"), "{error}");
         let error = refused(&|tensors| {
             let bias = tensors.remove("task.x/head.bias");
@@ -251,10 +254,15 @@ mod tests {
             Ok(())
         })?;
         assert!(error.contains("`task.x/head.bias` is missing (did you mean `task.y/head.bias`?)"), "{error}");
-        let error = refused(&|tensors| Ok(drop(tensors.insert("shared/a".into(), zero()?))))?;
+        let error = refused(&|tensors| {
+            tensors.insert("shared/a".into(), zero()?);
+            Ok(())
+        })?;
         assert!(error.contains("`shared/a` has shape [1], expected [2, 2]"), "{error}");
-        let error =
-            refused(&|tensors| Ok(tensors.extend((0..9).map(|i| (format!("x{i}"), saved["shared/b"].clone())))))?;
+        let error = refused(&|tensors| {
+            tensors.extend((0..9).map(|i| (format!("x{i}"), saved["shared/b"].clone())));
+            Ok(())
+        })?;
         assert!(error.contains("and 4 more"), "{error}");
         Ok(())
     }
