@@ -6,7 +6,7 @@
 //! | `mean`       | λ/2·Σₜ ‖θₜ − θ̄‖²                                                          |
 //! | `pairs`      | λ/2·Σ_{s<t} ‖θₛ − θₜ‖², which is K times the one above                    |
 //! | `pretrained` | λ/2·Σₜ ‖θₜ − θ₀‖²                                                         |
-//! | `trace-norm` | λ·Σ of trace norms of the tasks' deltas θₜ − θ₀, see [`trace_norm`]       |
+//! | `trace-norm` | λ·Σ of trace norms of the tasks' deltas θₜ − θ₀, see `trace_norm.rs`     |
 //!
 //! With `proximal` the L2 couplings act exactly after each step of rate η instead of through the gradient: θₜ ← a +
 //! (θₜ − a)/(1 + ηc), a being θ̄ or θ₀ and c = λ, with pairs λK; λ may then be `"infinity"`. The rate is the

@@ -3,9 +3,9 @@
 //! W_t = W + Δ_t for every matrix of every layer, [D₁, D₂]. The deltas of the K tasks, stacked along a last axis, are a
 //! tensor Δ of [D₁, D₂, K], and its factors are what is trained; all are shared but the task's own mix aₜ:
 //!
-//! - `laf`: Δ_t = Σ_r aₜᵣ·U_r, mixtures of R whole matrices; see [`laf`].
-//! - `tucker`: Δ_t = U₁·(Σ_c aₜ_c·S_c)·U₂ᵀ; see [`tucker`].
-//! - `tt`: Δ_t = G₁·(Σ_b aₜ_b·G_b), the tensor train; see [`tt`].
+//! - `laf`: Δ_t = Σ_r aₜᵣ·U_r, mixtures of R whole matrices; see `laf.rs`.
+//! - `tucker`: Δ_t = U₁·(Σ_c aₜ_c·S_c)·U₂ᵀ; see `tucker.rs`.
+//! - `tt`: Δ_t = G₁·(Σ_b aₜ_b·G_b), the tensor train; see `tt.rs`.
 //!
 //! `init = "random"` draws the shared factors and sets the mixes to zero, so that training starts at the pretrained
 //! encoder; a delta has standard deviation `scale` for a mix of unit entries. `init = "svd"` spends `search` of the
