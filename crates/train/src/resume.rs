@@ -131,7 +131,27 @@ pub(crate) fn restore(checkpoint: &Path, trainer: &mut Trainer) -> Result<RunSta
     load(checkpoint, trainer)
 }
 
+/// Puts the weights saved in `checkpoint` into `trainer`, for predictions alone: what only training needs is not read.
+///
+/// # Errors
+/// As of [`restore`].
+pub(crate) fn restore_weights(checkpoint: &Path, trainer: &mut Trainer) -> Result<()> {
+    verify(checkpoint).context("restore the checkpoint from a backup, or train anew")?;
+    load_weights(checkpoint, trainer).map(|_| ())
+}
+
 fn load(checkpoint: &Path, trainer: &mut Trainer) -> Result<RunState> {
+    let state = load_weights(checkpoint, trainer)?;
+    trainer.optimizer.restore(&read_tensors(&checkpoint.join("optimizer.safetensors"))?)?;
+    trainer.known.clone_from(&state.known);
+    for group in &mut trainer.groups {
+        let state = state.rules.get(&group.label).with_context(|| format!("no state of rule `{}`", group.label))?;
+        group.rule.restore(state).map_err(|error| anyhow!("{}: {error}", checkpoint.display()))?;
+    }
+    Ok(state)
+}
+
+fn load_weights(checkpoint: &Path, trainer: &mut Trainer) -> Result<RunState> {
     let path = state_file(checkpoint);
     let state: RunState = serde_json::from_slice(&std::fs::read(&path)?).with_context(|| path.display().to_string())?;
     let structure = checkpoint.join(STRUCTURE);
@@ -142,13 +162,7 @@ fn load(checkpoint: &Path, trainer: &mut Trainer) -> Result<RunState> {
         trainer.restructure(&saved).with_context(|| structure.display().to_string())?;
     }
     trainer.model.params.assign(&read_tensors(&checkpoint.join("model.safetensors"))?)?;
-    trainer.optimizer.restore(&read_tensors(&checkpoint.join("optimizer.safetensors"))?)?;
     trainer.model.sharing.restore(&read_tensors(&checkpoint.join("sharing.safetensors"))?, state.phase)?;
-    trainer.known.clone_from(&state.known);
-    for group in &mut trainer.groups {
-        let state = state.rules.get(&group.label).with_context(|| format!("no state of rule `{}`", group.label))?;
-        group.rule.restore(state).map_err(|error| anyhow!("{}: {error}", checkpoint.display()))?;
-    }
     Ok(state)
 }
 

@@ -79,7 +79,7 @@ impl Trained {
             let which = name.map(|name| format!(" `{name}`")).unwrap_or_default();
             bail!("{}: no checkpoint{which}; the run has not got that far", checkpoints.display())
         };
-        resume::restore(&checkpoint, &mut trainer)?;
+        resume::restore_weights(&checkpoint, &mut trainer)?;
         Ok(Self { recipe, tokenizer, tasks, trainer })
     }
 
