@@ -2,11 +2,15 @@
 //!
 //! A `tokenizer.json` is a program for a library that panics on some inputs and allocates what a file tells it to. The
 //! file is therefore parsed and checked here first, its `padding` and `truncation` sections are dropped (both are done
-//! here), and the library is called behind a guard.
+//! here), the dropout of its merges is switched off (a text has one reading), and the library is called behind a guard.
 
+mod byte_pairs;
 mod check;
+mod files;
 mod frame;
+mod growth;
 mod guard;
+mod settings;
 mod word_piece;
 
 use std::path::Path;
@@ -19,12 +23,14 @@ use serde_json::Value;
 use crate::Texts;
 use crate::manifest::Generator;
 use frame::Frame;
+use growth::Growth;
 use guard::guarded;
 
 /// Turns texts into ids.
 #[derive(Clone, Debug)]
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
+    growth: Growth,
     json: String,
     vocabulary: usize,
     unknown: u32,
@@ -33,35 +39,28 @@ pub struct Tokenizer {
 }
 
 impl Tokenizer {
-    /// Reads `tokenizer.json` in `folder`, or makes a WordPiece tokenizer of its `vocab.txt` (with `do_lower_case` of
-    /// `tokenizer_config.json`; left out, letters are lowered). No other file is followed, whatever those two say.
+    /// Reads the tokenizer of a model's folder: its `tokenizer.json`, or what its `vocab.txt` (WordPiece) or its
+    /// `vocab.json` with `merges.txt` (byte-level BPE) stand for; changed as the folder's `tokenizer_config.json`,
+    /// `special_tokens_map.json` and `added_tokens.json` say. Of a `vocab.txt` about which nothing is said, letters are
+    /// lowered. No other file is followed, whatever those say.
     ///
     /// # Errors
-    /// If there is neither, or the file is malformed: with file and reason.
+    /// If there is none of them, one is malformed, two contradict each other, or one asks for what is not done here:
+    /// with file, key and reason.
     pub fn read(folder: &Path) -> Result<Self> {
-        let path = folder.join("tokenizer.json");
-        if path.exists() {
-            let text = text(&path)?;
-            return Self::from_json(&text).with_context(|| path.display().to_string());
-        }
-        let path = folder.join("vocab.txt");
-        if !path.exists() {
-            bail!("{}: neither tokenizer.json nor vocab.txt; fetch the model again", folder.display());
-        }
-        let vocabulary = text(&path)?;
-        let settings = folder.join("tokenizer_config.json");
-        let lowercase = match settings.exists() {
-            true => {
-                let value: Value = serde_json::from_str(&text(&settings)?)
-                    .with_context(|| format!("{}: no JSON", settings.display()))?;
-                value.get("do_lower_case").and_then(Value::as_bool).unwrap_or(true)
+        let files::Found { file, path, ends } = files::read(folder)?;
+        let tokenizer = Self::from_value(file).with_context(|| path.display().to_string())?;
+        for ((role, name), found) in ends.iter().zip(tokenizer.single.around_a_text()) {
+            let Some(name) = name else { continue };
+            if !found.is_empty() && tokenizer.inner.token_to_id(name).is_none_or(|id| !found.contains(&id)) {
+                bail!(
+                    "{}: tokenizer_config.json says that `{role}` is `{name}`, which does not stand around texts by \
+                     its template; make the two agree",
+                    path.display()
+                );
             }
-            false => true,
-        };
-        let words: Vec<&str> = vocabulary.lines().collect();
-        word_piece::json(&words, lowercase)
-            .and_then(|json| Self::from_json(&json.to_string()))
-            .with_context(|| path.display().to_string())
+        }
+        Ok(tokenizer)
     }
 
     /// The tokenizer of the words that generated tasks are made of.
@@ -81,7 +80,7 @@ impl Tokenizer {
             bail!("there is no generated task whose words could be learnt");
         }
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        Self::from_json(&word_piece::json(&words, true)?.to_string())
+        Self::from_value(word_piece::json(&words, true, &word_piece::Names::default())?)
     }
 
     /// A tokenizer of the text of a `tokenizer.json`.
@@ -89,18 +88,24 @@ impl Tokenizer {
     /// # Errors
     /// If it is malformed.
     pub fn from_json(text: &str) -> Result<Self> {
-        let mut value: Value = serde_json::from_str(text).context("no JSON")?;
-        let Some(object) = value.as_object_mut() else { bail!("a JSON object was expected") };
-        object.insert("padding".into(), Value::Null);
-        object.insert("truncation".into(), Value::Null);
+        Self::from_value(serde_json::from_str(text).context("no JSON")?)
+    }
+
+    fn from_value(mut value: Value) -> Result<Self> {
+        if !value.is_object() {
+            bail!("a JSON object was expected");
+        }
         check::consistent(&value)?;
+        check::settle(&mut value)?;
+        let growth = Growth::of(&value)?;
         let json = value.to_string();
         let inner =
             guarded(|| tokenizers::Tokenizer::from_str(&json))?.map_err(|error| anyhow!("no tokenizer: {error}"))?;
+        check::given_ids(&value, &inner)?;
         let vocabulary = inner.get_vocab(true).values().max().map_or(0, |&id| id as usize + 1);
-        let unknown = ["[UNK]", "<unk>"].iter().find_map(|name| inner.token_to_id(name)).unwrap_or(0);
+        let unknown = check::unknown_id(&value["model"], &inner);
         let (single, pair) = (Frame::single(&inner)?, Frame::pair(&inner)?);
-        let tokenizer = Self { inner, json, vocabulary, unknown, single, pair };
+        let tokenizer = Self { inner, growth, json, vocabulary, unknown, single, pair };
         tokenizer.encode(&Texts::One("A text, to see whether it works.".into()), 16).context("it cannot encode")?;
         Ok(tokenizer)
     }
@@ -192,6 +197,7 @@ impl Tokenizer {
     }
 
     fn ids(&self, text: &str) -> Result<Vec<u32>> {
+        self.growth.check(text)?;
         let encoding =
             guarded(|| self.inner.encode_fast(text, false))?.map_err(|error| anyhow!("cannot tokenise: {error}"))?;
         Ok(encoding.get_ids().to_vec())
@@ -209,8 +215,4 @@ fn longest_first(a: usize, b: usize, room: usize) -> (usize, usize) {
         (true, false) => (room - b, b),
         (false, _) => (room - half, half),
     }
-}
-
-fn text(path: &Path) -> Result<String> {
-    std::fs::read_to_string(path).with_context(|| format!("cannot read {} as text", path.display()))
 }

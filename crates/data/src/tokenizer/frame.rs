@@ -32,7 +32,7 @@ impl Frame {
     }
 
     pub(super) fn pair(inner: &tokenizers::Tokenizer) -> Result<Self> {
-        let marked = framed(inner, Some(mark(MARKS[1])))?;
+        let marked = framed(inner, Some(mark(MARKS[1], 1)))?;
         let (Some(a), Some(b)) = (place(&marked, MARKS[0]), place(&marked, MARKS[1])) else {
             bail!("its template leaves a text of a pair out")
         };
@@ -57,6 +57,11 @@ impl Frame {
         self.before.len()
     }
 
+    /// The special tokens in front of a text, and those behind it.
+    pub(super) fn around_a_text(&self) -> [Vec<u32>; 2] {
+        [&self.before, &self.after].map(|tokens| tokens.iter().map(|(id, _)| *id).collect())
+    }
+
     /// The texts `a` and `b` with their special tokens.
     pub(super) fn around(&self, a: &[u32], b: &[u32]) -> Encoded {
         let text = |ids: &[u32], which: usize| ids.iter().map(|&id| (id, self.segments[which])).collect::<Vec<_>>();
@@ -66,12 +71,13 @@ impl Frame {
     }
 }
 
-fn mark(id: u32) -> Encoding {
-    Encoding::from_tokens(vec![Token::new(id, "x".into(), (0, 1))], 0)
+/// A text of one token, of the segment that the library gives a text before any template.
+fn mark(id: u32, segment: u32) -> Encoding {
+    Encoding::from_tokens(vec![Token::new(id, "x".into(), (0, 1))], segment)
 }
 
 fn framed(inner: &tokenizers::Tokenizer, second: Option<Encoding>) -> Result<Vec<(u32, u32)>> {
-    let framed = guarded(|| inner.post_process(mark(MARKS[0]), second, true))?
+    let framed = guarded(|| inner.post_process(mark(MARKS[0], 0), second, true))?
         .map_err(|error| anyhow!("its template cannot be applied: {error}"))?;
     Ok(framed.get_ids().iter().copied().zip(framed.get_type_ids().iter().copied()).collect())
 }
