@@ -3,11 +3,16 @@
 use anyhow::Result;
 use serde_json::Value;
 
-use crate::family::{Activation, Names, Shape};
-use crate::registry::{Architecture, number, numbers_or};
+use crate::family::{Names, Shape};
+use crate::registry::{Architecture, activation, number, numbers_or, unprojected};
 
-pub(crate) const ARCHITECTURE: Architecture =
-    Architecture { name: "bert", about: "BERT, MiniLM and others with `model_type = \"bert\"`", shape, names: &NAMES };
+pub(crate) const ARCHITECTURE: Architecture = Architecture {
+    name: "bert",
+    about: "BERT, MiniLM and others with `model_type = \"bert\"`, and the encoders of DPR",
+    aliases: &["dpr"],
+    shape,
+    names: &NAMES,
+};
 
 pub(crate) const NAMES: Names = Names {
     embeddings: [
@@ -40,8 +45,13 @@ pub(crate) const NAMES: Names = Names {
     ],
 };
 
-/// The sizes that a `config.json` of this kind states.
-pub(crate) fn shape(config: &Value) -> Result<Shape> {
+fn shape(config: &Value) -> Result<Shape> {
+    unprojected(config, "hidden_size")?;
+    sizes(config)
+}
+
+/// The sizes that a `config.json` of this kind states, if the word table is as wide as the states.
+pub(crate) fn sizes(config: &Value) -> Result<Shape> {
     let hidden = number(config, "hidden_size")?;
     Ok(Shape {
         vocabulary: number(config, "vocab_size")?,
@@ -54,7 +64,7 @@ pub(crate) fn shape(config: &Value) -> Result<Shape> {
         first_position: 0,
         types: numbers_or(config, "type_vocab_size", 2.)? as usize,
         epsilon: numbers_or(config, "layer_norm_eps", 1e-12)?,
-        activation: Activation::named(config.get("hidden_act").and_then(Value::as_str).unwrap_or("gelu"))?,
+        activation: activation(config, "hidden_act")?,
         hidden_dropout: numbers_or(config, "hidden_dropout_prob", 0.1)?,
         attention_dropout: numbers_or(config, "attention_probs_dropout_prob", 0.1)?,
     })

@@ -1,7 +1,7 @@
 //! A hub folder: `config.json` and `model.safetensors` (or its shards), read with distrust.
 //!
-//! Whatever a checkpoint was saved from (a bare encoder, a classifier, an old TensorFlow conversion), its tensors come
-//! out under one set of names: no model prefix, `weight` and `bias` for LayerNorm. Files from the network may be cut
+//! Whatever a checkpoint was saved from (a bare encoder, a classifier, a compiled or wrapped model, an old TensorFlow
+//! conversion), its tensors come out under one set of names: nothing in front, `weight` and `bias` for LayerNorm. Files from the network may be cut
 //! off, may be a web page, may lie about their sizes; each such file is refused with its name, the place in it, what
 //! was found there and what to do about it. Pickles are never opened.
 
@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow};
 use serde_json::Value;
 
+mod computed;
 mod header;
 mod limits;
 mod names;
@@ -21,7 +22,11 @@ mod sniff;
 mod tensors;
 mod write;
 
+use header::Header;
+use names::Root;
+
 pub use limits::check_config;
+pub(crate) use names::elsewhere;
 pub use tensors::{NamedTensor, read_safetensors};
 pub use write::{TEMPORARY_PREFIX, safetensors_bytes, write_atomically, write_safetensors_atomic};
 
@@ -58,21 +63,41 @@ impl Checkpoint {
         let files = shards::weight_files(folder)?;
         let mut checkpoint =
             Self { config, tensors: BTreeMap::new(), unused: Vec::new(), folder: folder.to_path_buf() };
+        let headers = files.iter().map(|file| Header::read(file)).collect::<Result<Vec<_>>>()?;
+        let entries = headers.iter().flat_map(|header| header.entries.iter().map(|entry| entry.name.as_str()));
+        let ties = headers.iter().flat_map(|header| header.ties.iter().map(|(name, _)| name.as_str()));
+        let root = Root::of(entries.chain(ties));
+        if let Root::Several([one, other]) = &root {
+            let found = format!("both `{one}` and `{other}` name an encoder's word table");
+            let holds = |header: &Header| header.entries.iter().any(|entry| entry.name == *other);
+            let file = files.iter().zip(&headers).find(|(_, header)| holds(header)).map_or(folder, |(file, _)| file);
+            return Err(fault(file, format!("tensor `{other}`"), found, "keep one of the two models in it"));
+        }
         let mut origins: BTreeMap<String, String> = BTreeMap::new();
-        for file in &files {
-            for (name, tensor) in tensors::read_where(file, |name| names::is_encoders(&names::current(name)))? {
-                let current = names::current(&name);
+        for (file, header) in files.iter().zip(&headers) {
+            // The encoder's names of a tensor: its own, and those of the tensors that are one with it.
+            let names = |name: &str| {
+                let tied = header.ties.iter().filter(|(_, kept)| kept == name).map(|(tied, _)| tied.as_str());
+                let current: Vec<String> =
+                    std::iter::once(name).chain(tied).filter_map(|name| root.current(name)).collect();
+                current
+            };
+            let wanted = |name: &str| names(name).iter().any(|current| names::is_encoders(current));
+            for (name, tensor) in tensors::read_where(file, wanted)? {
+                let all = names(&name);
                 let Some(tensor) = tensor else {
-                    if !names::is_buffer(&current) {
+                    if !all.iter().any(|current| names::is_buffer(current)) {
                         checkpoint.unused.push(name);
                     }
                     continue;
                 };
-                if let Some(other) = origins.insert(current.clone(), name.clone()) {
-                    let found = format!("both `{other}` and `{name}` name the encoder's `{current}`");
-                    return Err(fault(file, format!("tensor `{name}`"), found, "keep one of the two models in it"));
+                for current in all.into_iter().filter(|current| names::is_encoders(current)) {
+                    if let Some(other) = origins.insert(current.clone(), name.clone()) {
+                        let found = format!("both `{other}` and `{name}` name the encoder's `{current}`");
+                        return Err(fault(file, format!("tensor `{name}`"), found, "keep one of the two models in it"));
+                    }
+                    checkpoint.tensors.insert(current, tensor.clone());
                 }
-                checkpoint.tensors.insert(current, tensor);
             }
         }
         checkpoint.unused.sort();

@@ -3,11 +3,11 @@
 use anyhow::Result;
 use serde_json::Value;
 
-use crate::family::{Activation, Names, Shape};
-use crate::registry::{Architecture, number, numbers_or};
+use crate::family::{Names, Shape};
+use crate::registry::{Architecture, activation, number, numbers_or, unprojected};
 
 pub(crate) const ARCHITECTURE: Architecture =
-    Architecture { name: "distilbert", about: "DistilBERT", shape, names: &NAMES };
+    Architecture { name: "distilbert", about: "DistilBERT", aliases: &[], shape, names: &NAMES };
 
 const NAMES: Names = Names {
     embeddings: [
@@ -41,6 +41,7 @@ const NAMES: Names = Names {
 };
 
 fn shape(config: &Value) -> Result<Shape> {
+    unprojected(config, "dim")?;
     let hidden = number(config, "dim")?;
     Ok(Shape {
         vocabulary: number(config, "vocab_size")?,
@@ -53,7 +54,7 @@ fn shape(config: &Value) -> Result<Shape> {
         first_position: 0,
         types: 0,
         epsilon: 1e-12,
-        activation: Activation::named(config.get("activation").and_then(Value::as_str).unwrap_or("gelu"))?,
+        activation: activation(config, "activation")?,
         hidden_dropout: numbers_or(config, "dropout", 0.1)?,
         attention_dropout: numbers_or(config, "attention_dropout", 0.1)?,
     })

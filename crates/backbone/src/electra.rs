@@ -8,10 +8,10 @@ use crate::family::Shape;
 use crate::registry::{Architecture, numbers_or};
 
 pub(crate) const ARCHITECTURE: Architecture =
-    Architecture { name: "electra", about: "ELECTRA discriminators", shape, names: &bert::NAMES };
+    Architecture { name: "electra", about: "ELECTRA discriminators", aliases: &[], shape, names: &bert::NAMES };
 
 fn shape(config: &Value) -> Result<Shape> {
-    let shape = bert::shape(config)?;
+    let shape = bert::sizes(config)?;
     let width = numbers_or(config, "embedding_size", shape.hidden as f64)? as usize;
     Ok(Shape { width, ..shape })
 }

@@ -62,8 +62,8 @@ impl Activation {
     /// If there is none.
     pub fn named(name: &str) -> anyhow::Result<Self> {
         Ok(match name {
-            "gelu" => Self::Gelu,
-            "gelu_new" | "gelu_pytorch_tanh" | "gelu_fast" => Self::GeluTanh,
+            "gelu" | "gelu_python" => Self::Gelu,
+            "gelu_new" | "gelu_pytorch_tanh" | "gelu_fast" | "gelu_accurate" => Self::GeluTanh,
             "relu" => Self::Relu,
             "silu" | "swish" => Self::Silu,
             other => anyhow::bail!("unknown activation `{other}`; there are gelu, gelu_new, relu, silu"),

@@ -31,6 +31,7 @@
 
 mod buffer_pool;
 pub mod checkpoint;
+mod claims;
 mod encoder;
 mod family;
 mod flat;
@@ -60,4 +61,4 @@ pub use layout::{Entry, Layout, Part};
 pub use params::{Param, Params};
 pub use pass::{ParameterView, Pass, Wants, gather, values_of};
 pub use pooling::{Pooling, anchors, pool};
-pub use registry::{ARCHITECTURES, Architecture, Pretrained, pretrained, random};
+pub use registry::{ARCHITECTURES, Architecture, Pretrained, pretrained, pretrained_as, random};

@@ -1,14 +1,15 @@
 //! The architectures, sorted by name, and how an encoder comes to its weights.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, bail};
 use candle_core::DType;
 use mtl_task::rng::Key;
 use serde_json::Value;
 
-use crate::checkpoint::Checkpoint;
-use crate::family::Names;
+use crate::checkpoint::{Checkpoint, check_config, elsewhere};
+use crate::claims;
+use crate::family::{Activation, Names};
 use crate::{Encoder, Family, Flat, Layout, Params, Part, Shape};
 use crate::{bert, distilbert, electra, roberta};
 
@@ -18,6 +19,8 @@ pub struct Architecture {
     pub name: &'static str,
     /// One line for `list`.
     pub about: &'static str,
+    /// Other `model_type`s of the same network.
+    pub aliases: &'static [&'static str],
     pub(crate) shape: fn(&Value) -> Result<Shape>,
     pub(crate) names: &'static Names,
 }
@@ -39,17 +42,36 @@ pub struct Pretrained {
     pub weights: BTreeMap<Part, Flat>,
 }
 
-/// The encoder that a checkpoint holds.
+/// The encoder that a checkpoint holds, of the architecture that its `config.json` names.
 ///
 /// # Errors
-/// If the architecture is unknown, a tensor is missing or of another shape than the configuration says.
+/// As [`pretrained_as`], and if `config.json` names none.
 pub fn pretrained(checkpoint: &Checkpoint) -> Result<Pretrained> {
-    let name = checkpoint.config.get("model_type").and_then(Value::as_str).unwrap_or("bert");
+    load(checkpoint, None)
+}
+
+/// The encoder that a checkpoint holds, said to be of the architecture `stated`.
+///
+/// # Errors
+/// If `config.json` names another architecture, or the architecture is unknown; if a tensor is missing or of another
+/// shape than the configuration says, or the files hold tensors of an encoder that nothing here computes.
+pub fn pretrained_as(checkpoint: &Checkpoint, stated: &str) -> Result<Pretrained> {
+    load(checkpoint, Some(stated))
+}
+
+fn load(checkpoint: &Checkpoint, stated: Option<&str>) -> Result<Pretrained> {
     let place = checkpoint.folder.display();
-    let encoder = build(name, &checkpoint.config).with_context(|| format!("{place}/config.json"))?;
+    let config_place = || format!("{place}/config.json");
+    let name = claims::architecture(&checkpoint.config, stated).with_context(config_place)?;
+    let encoder = build(&name, &checkpoint.config).with_context(config_place)?;
+    let mut taken = BTreeSet::new();
     let weights = weights_of(&encoder, |entry_name, shape| {
         let Some(tensor) = checkpoint.tensors.get(entry_name) else {
-            bail!("{place}: tensor `{entry_name}` is missing; config.json says the model has it")
+            let elsewhere = match elsewhere(&checkpoint.unused, entry_name) {
+                Some(other) => format!("; there is `{other}`: rename what stands in front, alike in all"),
+                None => String::new(),
+            };
+            bail!("{place}: tensor `{entry_name}` is missing; config.json says the model has it{elsewhere}")
         };
         if tensor.shape != shape {
             bail!(
@@ -58,9 +80,15 @@ pub fn pretrained(checkpoint: &Checkpoint) -> Result<Pretrained> {
                 tensor.shape
             )
         }
+        taken.insert(entry_name.to_string());
         Ok(tensor.data.clone())
     })?;
-    Ok(Pretrained { architecture: name.to_string(), config: checkpoint.config.clone(), encoder, weights })
+    let left: Vec<&str> = checkpoint.tensors.keys().filter(|name| !taken.contains(*name)).map(String::as_str).collect();
+    claims::nothing_left(&left, encoder.layers()).with_context(|| place.to_string())?;
+    // Whoever reads the configuration later need not be told again.
+    let mut config = checkpoint.config.clone();
+    config["model_type"] = name.clone().into();
+    Ok(Pretrained { architecture: name, config, encoder, weights })
 }
 
 /// An encoder of random weights as BERT draws them: N(0, `initializer_range`²), biases 0, LayerNorm scales 1.
@@ -82,13 +110,18 @@ pub fn random(architecture: &str, config: &Value, key: Key) -> Result<Pretrained
     Ok(Pretrained { architecture: architecture.to_string(), config: config.clone(), encoder, weights })
 }
 
-fn build(name: &str, config: &Value) -> Result<Family> {
-    // XLM-RoBERTa is RoBERTa with another tokenizer.
-    let wanted = if name == "xlm-roberta" { "roberta" } else { name };
-    let Some(architecture) = ARCHITECTURES.iter().find(|architecture| architecture.name == wanted) else {
+/// The architecture of a `model_type`.
+pub(crate) fn find(name: &str) -> Result<&'static Architecture> {
+    let is_called = |architecture: &&Architecture| architecture.name == name || architecture.aliases.contains(&name);
+    ARCHITECTURES.iter().find(is_called).with_context(|| {
         let known: Vec<&str> = ARCHITECTURES.iter().map(|architecture| architecture.name).collect();
-        bail!("unknown architecture `{name}`; there are {}", known.join(", "));
-    };
+        format!("unknown architecture `{name}`; there are {}", known.join(", "))
+    })
+}
+
+fn build(name: &str, config: &Value) -> Result<Family> {
+    let architecture = find(name)?;
+    check_config(config)?;
     let shape = (architecture.shape)(config)?;
     if shape.heads == 0 || !shape.hidden.is_multiple_of(shape.heads) {
         bail!("{} attention heads do not divide a hidden size of {}", shape.heads, shape.hidden);
@@ -103,7 +136,9 @@ fn weights_of(
     let mut weights = BTreeMap::new();
     for part in Part::all(encoder.layers()) {
         let layout: &Layout = encoder.layout(part);
-        let mut flat = Vec::with_capacity(layout.len());
+        let mut flat = Vec::new();
+        flat.try_reserve_exact(layout.len())
+            .with_context(|| format!("no memory for the {} weights of `{part}`", layout.len()))?;
         for entry in layout.entries() {
             flat.extend(tensor(&entry.name, &entry.shape)?);
         }
@@ -159,4 +194,22 @@ pub(crate) fn numbers_or(config: &Value, key: &str, default: f64) -> Result<f64>
         None | Some(Value::Null) => Ok(default),
         Some(value) => value.as_f64().with_context(|| format!("`{key}` must be a number, found {value}")),
     }
+}
+
+/// The activation that `config` gives for `key`, or `gelu` if it gives none.
+pub(crate) fn activation(config: &Value, key: &str) -> Result<Activation> {
+    let name = config.get(key).and_then(Value::as_str).unwrap_or("gelu");
+    Activation::named(name).with_context(|| format!("`{key}`"))
+}
+
+/// Refuses a word table that is not as wide as the states, whose width `key` gives.
+pub(crate) fn unprojected(config: &Value, key: &str) -> Result<()> {
+    let width = numbers_or(config, "embedding_size", number(config, key)? as f64)?;
+    if width != number(config, key)? as f64 {
+        bail!(
+            "`embedding_size` is {width}, `{key}` is {}; only electra projects a narrow word table",
+            number(config, key)?
+        );
+    }
+    Ok(())
 }

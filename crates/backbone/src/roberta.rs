@@ -1,17 +1,33 @@
 //! RoBERTa (Liu et al. 2019): BERT's layers and names; positions are counted from behind the padding id.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use serde_json::Value;
 
 use crate::bert;
 use crate::family::Shape;
-use crate::registry::{Architecture, numbers_or};
+use crate::registry::{Architecture, numbers_or, unprojected};
 
-pub(crate) const ARCHITECTURE: Architecture =
-    Architecture { name: "roberta", about: "RoBERTa and XLM-RoBERTa", shape, names: &bert::NAMES };
+pub(crate) const ARCHITECTURE: Architecture = Architecture {
+    name: "roberta",
+    about: "RoBERTa, XLM-RoBERTa and CamemBERT",
+    aliases: &["xlm-roberta", "camembert"],
+    shape,
+    names: &bert::NAMES,
+};
 
 fn shape(config: &Value) -> Result<Shape> {
-    let shape = bert::shape(config)?;
-    let first_position = numbers_or(config, "pad_token_id", 1.)? as usize + 1;
+    unprojected(config, "hidden_size")?;
+    let shape = bert::sizes(config)?;
+    let padding = numbers_or(config, "pad_token_id", 1.)? as usize;
+    let first_position = padding + 1;
+    if padding >= shape.vocabulary || first_position >= shape.positions {
+        bail!(
+            "`pad_token_id` is {padding}: positions are counted from {first_position}, and it is a word; with \
+             `max_position_embeddings` {} and `vocab_size` {} it must be below {}",
+            shape.positions,
+            shape.vocabulary,
+            shape.vocabulary.min(shape.positions.saturating_sub(1))
+        );
+    }
     Ok(Shape { first_position, types: numbers_or(config, "type_vocab_size", 1.)? as usize, ..shape })
 }

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use candle_core::{DType, Device};
 use mtl_backbone::checkpoint::Checkpoint;
 use mtl_backbone::kernel::ProductPrecision as Rounding;
-use mtl_backbone::{Encoder, Family, Pretrained, pretrained, random};
+use mtl_backbone::{Encoder, Family, Pretrained, pretrained_as, random};
 use mtl_data::manifest::{DatasetManifest, ModelManifest};
 use mtl_data::{Audit, Dataset, LoadOptions, Tokenizer};
 use mtl_sharing::{Model, TaskShape};
@@ -164,10 +164,16 @@ fn encoder(recipe: &Recipe, model: &LocatedModel, tokenizer: &Tokenizer, device:
     let mut pretrained = match (&model.folder, &model.manifest.random) {
         (Some(folder), _) => from_folder(folder, &model.manifest.architecture)?,
         (None, Some(table)) => {
+            for (key, value) in table {
+                if value.as_float().is_some_and(|value| !value.is_finite()) {
+                    bail!("model `{}`: random.{key} is {value}; a finite number was expected", model.name);
+                }
+            }
             let mut config: Value = serde_json::to_value(table)?;
             config["vocab_size"] = tokenizer.vocabulary().into();
             config["model_type"] = model.manifest.architecture.clone().into();
-            random(&model.manifest.architecture, &config, Key::new(recipe.train.seed).named("encoder"))?
+            random(&model.manifest.architecture, &config, Key::new(recipe.train.seed).named("encoder"))
+                .with_context(|| format!("model `{}`, [random]", model.name))?
         }
         (None, None) => bail!("model `{}` has neither files nor a [random] table", model.name),
     };
@@ -193,10 +199,5 @@ pub(crate) fn computing(mut encoder: Family, recipe: &Recipe, device: &Device) -
 }
 
 fn from_folder(folder: &Path, architecture: &str) -> Result<Pretrained> {
-    let checkpoint = Checkpoint::read(folder)?;
-    let found = checkpoint.config.get("model_type").and_then(Value::as_str).unwrap_or(architecture);
-    if found != architecture {
-        bail!("{}/config.json says `{found}`, the manifest says `{architecture}`", folder.display());
-    }
-    pretrained(&checkpoint)
+    pretrained_as(&Checkpoint::read(folder)?, architecture)
 }

@@ -37,6 +37,9 @@ pub(super) struct Entry {
 #[derive(Debug)]
 pub(super) struct Header {
     pub(super) entries: Vec<Entry>,
+    /// Tensors that were left out because they are one with another: their names, and that of the other. PyTorch's
+    /// `save_model` writes so what shares its memory.
+    pub(super) ties: Vec<(String, String)>,
 }
 
 #[derive(Deserialize)]
@@ -76,7 +79,16 @@ impl Header {
             let place = format!("byte {}", 8 + error.column());
             fault(path, place, format!("a header that is not JSON ({error})"), FETCH_AGAIN)
         })?;
-        Ok(Self { entries: check(path, listed, 8 + length, size)? })
+        let ties = listed.iter().filter(|(name, _)| name == "__metadata__").filter_map(|(_, value)| value.as_object());
+        let ties: Vec<(String, String)> = ties
+            .flatten()
+            .filter_map(|(name, kept)| Some((name.clone(), kept.as_str()?.to_string())))
+            .filter(|(name, kept)| {
+                let is_there = |name: &str| listed.iter().any(|(listed, _)| listed == name);
+                is_there(kept) && !is_there(name)
+            })
+            .collect();
+        Ok(Self { entries: check(path, listed, 8 + length, size)?, ties })
     }
 }
 

@@ -1,10 +1,14 @@
-//! What numbers a configuration may state: checked before anything is allocated by them.
+//! What numbers a configuration may state: checked before anything is allocated by them, whether the configuration is
+//! a model's file, a manifest's `[random]` table or a run's own.
 
 use anyhow::{Result, anyhow, bail};
 use serde_json::Value;
 
-/// Largest number of weights that a configuration may ask for, about 64 GiB in single precision.
-const MAX_WEIGHTS: f64 = 17e9;
+use super::computed;
+
+/// Largest number of weights that a configuration may ask for, 8 GB in single precision; the largest published models of
+/// these architectures have 0.6e9.
+const MAX_WEIGHTS: f64 = 2e9;
 
 /// A whole number of a configuration: the keys that architectures call it by, and its range.
 struct Count {
@@ -26,19 +30,21 @@ const PADDING: Count = Count { keys: &["pad_token_id"], least: 0, most: 5_000_00
 /// Probabilities, all in [0, 1).
 const DROPOUTS: &[&str] = &["hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout"];
 
-/// Checks the numbers that a `config.json` states against what an encoder can have. A key that is absent is left to
-/// the architecture, which knows whether it needs it.
+/// Checks what a `config.json` states against what an encoder can have, and what of it is computed here. A key that is
+/// absent is left to the architecture, which knows whether it needs it.
 ///
 /// # Errors
-/// If a number is of the wrong type or outside its range, if the heads do not divide the hidden size, or if the
-/// weights would not fit into any ordinary memory. The message names key, value and range.
+/// If a number is of the wrong type or outside its range, if the heads do not divide the hidden size, if the weights
+/// would not fit into any ordinary memory, or if a key asks for what no architecture here does. The message names key,
+/// value and range.
 pub fn check_config(config: &Value) -> Result<()> {
+    computed::check(config)?;
     let hidden = HIDDEN.of(config)?;
     let layers = LAYERS.of(config)?;
     let intermediate = INTERMEDIATE.of(config)?;
     let vocabulary = VOCABULARY.of(config)?;
-    POSITIONS.of(config)?;
-    TYPES.of(config)?;
+    let positions = POSITIONS.of(config)?;
+    let types = TYPES.of(config)?;
     PADDING.of(config)?;
     let width = WIDTH.of(config)?.or(hidden);
     if let (Some(hidden), Some(heads)) = (hidden, HEADS.of(config)?)
@@ -54,11 +60,13 @@ pub fn check_config(config: &Value) -> Result<()> {
     }
     let count = |number: Option<u64>| number.unwrap_or(0) as f64;
     let layer = 4. * count(hidden) * count(hidden) + 2. * count(hidden) * count(intermediate);
-    let weights = count(vocabulary) * count(width) + count(layers) * layer;
+    let rows = count(vocabulary) + count(positions) + count(types);
+    let weights = rows * count(width) + count(layers) * layer;
     if weights > MAX_WEIGHTS {
         bail!(
-            "a model of {weights:.1e} weights, where at most {MAX_WEIGHTS:.1e} are read; check `{}`, `{}`, `{}`",
+            "a model of {weights:.1e} weights, where at most {MAX_WEIGHTS:.1e} are held; check `{}`, `{}`, `{}`, `{}`",
             VOCABULARY.keys[0],
+            POSITIONS.keys[0],
             HIDDEN.keys[0],
             LAYERS.keys[0]
         );

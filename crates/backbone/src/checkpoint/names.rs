@@ -1,6 +1,9 @@
 //! One set of names for the encoder's tensors, whoever saved them.
 
-/// What wrappers and model classes put in front of an encoder's names, outermost first.
+/// The tensor that every encoder of the family has, and has once: what stands in front of it stands in front of all.
+const WORDS: &str = "embeddings.word_embeddings.weight";
+
+/// What wrappers and model classes put in front of an encoder's names, outermost first: for files without a word table.
 const PREFIXES: &[&str] =
     &["module.", "0.auto_model.", "base_model.", "model.", "bert.", "roberta.", "distilbert.", "electra."];
 
@@ -10,14 +13,56 @@ const ENCODERS: &[&str] = &["embeddings", "embeddings_project", "encoder", "tran
 /// Last words of constants that old versions of transformers saved among the weights.
 const BUFFERS: &[&str] = &["position_ids", "token_type_ids"];
 
-/// `name` without prefixes, and with `weight` and `bias` for what TensorFlow calls gamma and beta.
-pub(super) fn current(name: &str) -> String {
-    let bare = PREFIXES.iter().fold(name, |name, prefix| name.strip_prefix(prefix).unwrap_or(name));
-    match bare.rsplit_once('.') {
+/// What stands in front of an encoder's names in a file that holds the tensors `names`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Root {
+    /// This: whatever it is, all that begins with it is one encoder.
+    Found(String),
+    /// Nothing that a word table would tell: any of [`PREFIXES`].
+    Unknown,
+    /// More than one encoder: the word tables of two of them.
+    Several([String; 2]),
+}
+
+impl Root {
+    pub(super) fn of<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut tables: Vec<&str> = names
+            .into_iter()
+            .filter(|name| name.strip_suffix(WORDS).is_some_and(|root| root.is_empty() || root.ends_with('.')))
+            .collect();
+        tables.sort_unstable();
+        tables.dedup();
+        match tables[..] {
+            [] => Self::Unknown,
+            [one] => Self::Found(one[..one.len() - WORDS.len()].to_string()),
+            [one, other, ..] => Self::Several([one, other].map(String::from)),
+        }
+    }
+
+    /// `name` without what stands in front, and with `weight` and `bias` for what TensorFlow calls gamma and beta;
+    /// `None` if it is no name of this encoder's.
+    pub(super) fn current(&self, name: &str) -> Option<String> {
+        let bare = match self {
+            Self::Found(root) => name.strip_prefix(root.as_str())?,
+            _ => PREFIXES.iter().fold(name, |name, prefix| name.strip_prefix(prefix).unwrap_or(name)),
+        };
+        Some(renamed(bare))
+    }
+}
+
+/// `name` with `weight` and `bias` for gamma and beta.
+fn renamed(name: &str) -> String {
+    match name.rsplit_once('.') {
         Some((stem, "gamma")) => format!("{stem}.weight"),
         Some((stem, "beta")) => format!("{stem}.bias"),
-        _ => bare.to_string(),
+        _ => name.to_string(),
     }
+}
+
+/// The one of `names` that is `wanted` with something else in front.
+pub(crate) fn elsewhere<'a>(names: &'a [String], wanted: &str) -> Option<&'a str> {
+    let ends = |name: &&String| renamed(name).strip_suffix(wanted).is_some_and(|front| front.ends_with('.'));
+    names.iter().find(ends).map(String::as_str)
 }
 
 /// Whether the tensor of this current name is one of the encoder's weights.
@@ -38,16 +83,42 @@ mod tests {
     #[test]
     fn every_spelling_comes_to_the_same_name() {
         let wanted = "encoder.layer.0.output.LayerNorm.weight";
-        for prefix in ["", "bert.", "module.roberta.", "0.auto_model.", "model.electra."] {
+        let prefixes = [
+            "",
+            "bert.",
+            "module.roberta.",
+            "0.auto_model.",
+            "auto_model.",
+            "model.electra.",
+            "_orig_mod.",
+            "_orig_mod.module.bert.",
+            "question_encoder.bert_model.",
+            "ctx_encoder.bert_model.",
+            "some.body.else.",
+        ];
+        for prefix in prefixes {
+            let root = Root::of([format!("{prefix}{WORDS}").as_str(), "cls.predictions.decoder.weight"]);
             for last in ["weight", "gamma"] {
-                assert_eq!(current(&format!("{prefix}encoder.layer.0.output.LayerNorm.{last}")), wanted);
+                let name = root.current(&format!("{prefix}encoder.layer.0.output.LayerNorm.{last}"));
+                assert_eq!(name.as_deref(), Some(wanted), "{prefix}");
             }
         }
-        assert_eq!(
-            current("distilbert.transformer.layer.1.sa_layer_norm.beta"),
-            "transformer.layer.1.sa_layer_norm.bias"
-        );
+        for prefix in ["", "bert.", "module.roberta.", "0.auto_model.", "model.electra."] {
+            let name = Root::Unknown.current(&format!("{prefix}encoder.layer.0.output.LayerNorm.gamma"));
+            assert_eq!(name.as_deref(), Some(wanted));
+        }
         assert!(is_encoders("embeddings_project.weight") && !is_encoders("embeddings.position_ids"));
         assert!(!is_encoders("pooler.dense.weight") && !is_encoders("cls.predictions.bias"));
+    }
+
+    #[test]
+    fn two_encoders_are_not_one_and_neither_is_a_word_that_ends_alike() {
+        let [one, other] = ["ctx.", "question."].map(|root| format!("{root}{WORDS}"));
+        assert_eq!(Root::of([other.as_str(), one.as_str(), one.as_str()]), Root::Several([one, other]));
+        assert_eq!(Root::of([format!("my_{WORDS}").as_str()]), Root::Unknown);
+        assert_eq!(Root::Found("bert.".into()).current("encoder.layer.0.x"), None);
+        let names = ["cls.bias".to_string(), "x.bert.a.LayerNorm.beta".to_string()];
+        assert_eq!(elsewhere(&names, "a.LayerNorm.bias"), Some("x.bert.a.LayerNorm.beta"));
+        assert_eq!(elsewhere(&names, "bias.x"), None);
     }
 }
