@@ -9,14 +9,14 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use mtl_compare::paths::{anchored_overrides, anchored_recipe, is_path};
 use mtl_compare::{Document, Library, Unavailable};
-use mtl_data::manifest::{DatasetManifest, ModelManifest, Source};
+use mtl_data::manifest::{DatasetManifest, ModelManifest, Source, labelled};
 use mtl_hub::Fetcher;
 use mtl_train::{Located, LocatedDataset, LocatedModel, Recipe, Registries};
 use sha2::{Digest, Sha256};
 
 use crate::checkout::cache;
 use crate::watch::Fetching;
-use crate::{assets, output};
+use crate::{assets, output, tasks};
 
 /// What a name may stand for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +79,7 @@ pub fn find(kind: Kind, name: &str) -> Result<Found> {
     if is_path(name) {
         let path = PathBuf::from(name);
         if path.exists() {
-            return read(path);
+            return read(kind, path);
         }
         let here = std::env::current_dir().map(|here| format!(" from {}", here.display())).unwrap_or_default();
         bail!(
@@ -89,7 +89,7 @@ pub fn find(kind: Kind, name: &str) -> Result<Found> {
     }
     let path = Path::new(folder).join(format!("{name}.toml"));
     if path.exists() {
-        return read(path);
+        return read(kind, path);
     }
     if let Some(text) = assets::text(folder, name) {
         let location = path.display().to_string();
@@ -101,10 +101,13 @@ pub fn find(kind: Kind, name: &str) -> Result<Found> {
     bail!("unknown {noun} `{name}`{nearest}; there are {}", known.join(", "))
 }
 
-fn read(path: PathBuf) -> Result<Found> {
-    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+fn read(kind: Kind, path: PathBuf) -> Result<Found> {
+    let mut text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let name = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("unnamed").to_string();
     let folder = path.parent().unwrap_or(Path::new("")).to_path_buf();
+    if matches!(kind, Kind::Recipe | Kind::Experiment) {
+        text = tasks::expanded(&text, &folder).unwrap_or(text);
+    }
     let document = Document { name, location: path.display().to_string(), folder, text };
     Ok(Found { document, path: Some(path) })
 }
@@ -132,17 +135,17 @@ impl Found {
     }
 }
 
-/// The dataset that `name` means: its manifest, and where that was found.
+/// The dataset that `name` means: its manifest, of the label column that `name` may choose, and where that was found.
 ///
 /// # Errors
 /// If there is none, or its manifest is malformed.
 pub fn dataset(name: &str) -> Result<(DatasetManifest, Found)> {
-    let found = find(Kind::Dataset, name)?;
+    let (found, label) = tasks::chosen(name)?;
     let manifest = match &found.path {
         Some(path) => DatasetManifest::read(path)?,
         None => found.shipped()?,
     };
-    Ok((manifest, found))
+    Ok((tasks::of_label(manifest, &found.document.name, label)?, found))
 }
 
 /// The model that `name` means: its manifest, and where that was found.
@@ -173,7 +176,8 @@ pub struct Given {
 /// If there is none, or it is malformed.
 pub fn recipe(registries: &Arc<Registries>, name: &str, set: &[String]) -> Result<Given> {
     let Document { name, location, folder, text } = find(Kind::Recipe, name)?.document;
-    let (recipe, dropped) = Recipe::parse(registries, &location, &text, &anchored_overrides(set, Path::new("")))?;
+    let set = anchored_overrides(&tasks::expanded_overrides(set), Path::new(""));
+    let (recipe, dropped) = Recipe::parse(registries, &location, &text, &set)?;
     dropped.iter().for_each(|dropped| output::note(&dropped.to_string()));
     Ok(Given { name, recipe: anchored_recipe(&recipe, &folder) })
 }
@@ -214,15 +218,16 @@ impl Files {
         Ok(LocatedModel { name, manifest, folder })
     }
 
-    /// The dataset that `name` means, fetched.
+    /// The dataset that `given` means, fetched.
     ///
     /// # Errors
     /// As [`Files::model`].
-    pub fn dataset(&self, name: &str) -> Result<LocatedDataset> {
-        let (manifest, found) = dataset(name)?;
+    pub fn dataset(&self, given: &str) -> Result<LocatedDataset> {
+        let (manifest, found) = dataset(given)?;
         let name = found.document.name.clone();
         let cached = if self.own { name.clone() } else { found.cached(Kind::Dataset, &manifest.sources)? };
         let folder = self.fetcher.dataset(&cached, &manifest, found.location()).map_err(Unavailable)?;
+        let name = tasks::chosen(given)?.1.map_or(name.clone(), |label| labelled(&name, label));
         Ok(LocatedDataset { name, manifest, folder })
     }
 }

@@ -15,7 +15,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use candle_core::Device;
-use mtl_data::{Example, LoadOptions, TestKey};
+use mtl_data::{Dataset, Example, TestKey};
 use mtl_train::{Finished, Located, Recipe, Trained, headline, judged_truths, write_atomically};
 use serde::{Deserialize, Serialize};
 
@@ -72,18 +72,10 @@ pub(super) fn look_back(recipe: &Recipe, folder: &Path, finished: &Finished, loc
 
 /// Each task's headline score on test, and on the even and odd halves of it.
 fn test_scores(trained: &Trained, located: &Located) -> Result<Vec<[f64; 3]>> {
-    let recipe = &trained.recipe;
-    let options = LoadOptions {
-        max_tokens: recipe.train.max_tokens,
-        limit_train: recipe.train.limit,
-        limit_dev: recipe.evaluation.dev_limit(),
-        limit_test: recipe.evaluation.test_limit(),
-        seed: recipe.train.data_seed(),
-    };
-    let score = |dataset: &mtl_train::LocatedDataset| {
-        let loaded = mtl_data::load(&dataset.name, &dataset.manifest, &dataset.folder, &trained.tokenizer, &options)?;
+    let datasets = trained.datasets(located, &trained.recipe.load_options())?;
+    let score = |dataset: &Dataset| {
         let (id, task) = trained.task(&dataset.name)?;
-        let test: &[Example] = &loaded.test.open(&TestKey::final_evaluation()).examples;
+        let test: &[Example] = &dataset.test.open(&TestKey::final_evaluation()).examples;
         let (truths, answers) = (judged_truths(test), trained.answer_examples(id, test)?);
         let of = |start: usize, step: usize| {
             let truths: Vec<_> = truths.iter().skip(start).step_by(step).cloned().collect();
@@ -92,7 +84,7 @@ fn test_scores(trained: &Trained, located: &Located) -> Result<Vec<[f64; 3]>> {
         };
         Ok([of(0, 1)?, of(0, 2)?, of(1, 2)?])
     };
-    located.datasets.iter().map(score).collect()
+    datasets.iter().map(score).collect()
 }
 
 /// The leak of every arm whose final runs were looked back on.

@@ -5,18 +5,32 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use mtl_data::manifest::labelled;
 use mtl_train::Recipe;
 
 /// Whether `name` is a path; anything else is the name of something that is shipped.
 pub fn is_path(name: &str) -> bool {
-    name.ends_with(".toml") || name.contains(['/', '\\'])
+    divided(name).0.ends_with(".toml") || name.contains(['/', '\\'])
 }
 
-/// What the manifest called `name`, or lying at that path, is called in reports: its file stem.
+/// The path of a dataset's manifest and the label column that is chosen there: `my/tickets.toml:team`. In what is no
+/// path, such as `tickets.team`, both are one name.
+pub fn divided(name: &str) -> (&str, Option<&str>) {
+    const ENDING: &str = ".toml";
+    match name.rfind(".toml:") {
+        Some(at) => (&name[..at + ENDING.len()], Some(&name[at + ENDING.len() + 1..])),
+        None => (name, None),
+    }
+}
+
+/// What the manifest called `name`, or lying at that path, is called in reports: its file stem, and the label column that
+/// is chosen there.
 pub fn task_name(name: &str) -> String {
-    let path = Path::new(name);
-    let stem = if name.ends_with(".toml") { path.file_stem() } else { path.file_name() };
-    stem.and_then(|stem| stem.to_str()).unwrap_or(name).to_string()
+    let (file, label) = divided(name);
+    let path = Path::new(file);
+    let stem = if file.ends_with(".toml") { path.file_stem() } else { path.file_name() };
+    let stem = stem.and_then(|stem| stem.to_str()).unwrap_or(file);
+    label.map_or(stem.to_string(), |label| labelled(stem, label))
 }
 
 /// `name`, starting from `folder` if it is a relative path.
@@ -68,7 +82,10 @@ pub fn anchored_overrides(overrides: &[String], folder: &Path) -> Vec<String> {
 
 fn with_paths(recipe: &Recipe, change: impl Fn(&str) -> String) -> Recipe {
     let mut recipe = recipe.clone();
-    recipe.tasks.iter_mut().for_each(|task| *task = change(task));
+    for task in &mut recipe.tasks {
+        let (file, label) = divided(task);
+        *task = label.map_or_else(|| change(file), |label| format!("{}:{label}", change(file)));
+    }
     recipe.checkpoint = change(&recipe.checkpoint);
     recipe
 }
@@ -111,6 +128,8 @@ mod tests {
         assert_eq!(anchored("/elsewhere/task.toml", folder), "/elsewhere/task.toml");
         assert_eq!(anchored("my-task.toml", Path::new("")), "my-task.toml");
         assert_eq!((task_name("a/my-task.toml"), task_name("nash")), ("my-task".to_string(), "nash".to_string()));
+        assert_eq!(Path::new(&anchored("my.toml:team", folder)), Path::new("/data/mine/my.toml:team"));
+        assert_eq!((task_name("a/my.toml:team"), task_name("my.team")), ("my.team".to_string(), "my.team".to_string()));
     }
 
     #[test]
@@ -134,11 +153,12 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let root = folder.path().canonicalize().expect("a path");
         std::fs::write(root.join("task.toml"), "").expect("written");
-        let text = "tasks = [\"task.toml\"]\ncheckpoint = \"embedded\"\n";
+        let text = "tasks = [\"task.toml\", \"task.toml:team\"]\ncheckpoint = \"embedded\"\n";
         let (recipe, _) = Recipe::parse(&Default::default(), "x", text, &[]).expect("a recipe");
         let out = root.join("runs/first");
         let written = written_recipe(&anchored_recipe(&recipe, &root), &out);
         assert_eq!((written.tasks[0].as_str(), written.checkpoint.as_str()), ("../../task.toml", "embedded"));
+        assert_eq!(written.tasks[1], "../../task.toml:team");
         std::fs::create_dir_all(&out).expect("made");
         let again = anchored_recipe(&written, &out);
         assert_eq!(Path::new(&again.tasks[0]).canonicalize().expect("there"), root.join("task.toml"));

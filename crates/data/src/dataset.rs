@@ -9,11 +9,12 @@ use mtl_task::rng::Key;
 use mtl_task::{Encoded, Label, Task, TaskSpec};
 use rayon::prelude::*;
 
-use crate::manifest::{DatasetManifest, Source, Splits};
-use crate::reader::{self, Record};
-use crate::rows::row;
-use crate::split::{Rows, draw, limited};
-use crate::{RawExample, Sealed, Texts, Tokenizer, generator};
+use crate::fingerprint::{self, Fingerprint};
+use crate::manifest::DatasetManifest;
+use crate::split::overlap::OverlapPolicy;
+use crate::split::shared::Table;
+use crate::split::{self, Entry, Parted, Rows, limited};
+use crate::{RawExample, Sealed, Texts, Tokenizer, table};
 
 /// One example: a tokenised text and its truth.
 #[derive(Clone, Debug)]
@@ -51,6 +52,8 @@ pub struct Dataset {
     pub test: Sealed<Split>,
     /// What somebody who trusts the scores ought to know: duplicates, odd labels, empty texts.
     pub notes: Vec<String>,
+    /// What it was made of, by which a changed file or split is told.
+    pub fingerprint: Fingerprint,
 }
 
 /// How much of a dataset is loaded.
@@ -66,12 +69,32 @@ pub struct LoadOptions {
     pub limit_test: usize,
     /// Seed of the draws. Splits do not depend on it: they follow the manifest's own.
     pub seed: u64,
+    /// What becomes of training rows whose text some task holds out.
+    pub overlap: OverlapPolicy,
 }
 
 impl Default for LoadOptions {
     fn default() -> Self {
-        Self { max_tokens: 128, limit_train: 0, limit_dev: 0, limit_test: 0, seed: 0 }
+        Self {
+            max_tokens: 128,
+            limit_train: 0,
+            limit_dev: 0,
+            limit_test: 0,
+            seed: 0,
+            overlap: OverlapPolicy::default(),
+        }
     }
+}
+
+/// A task's name, what its dataset is, and where that lies.
+#[derive(Clone, Copy, Debug)]
+pub struct TaskSource<'a> {
+    /// The task's name.
+    pub name: &'a str,
+    /// What it is; one task of several ([`DatasetManifest::of_label`]).
+    pub manifest: &'a DatasetManifest,
+    /// The folder of its files.
+    pub folder: &'a Path,
 }
 
 /// Loads the dataset that `manifest` describes, its files lying in `folder`.
@@ -86,113 +109,117 @@ pub fn load(
     tokenizer: &Tokenizer,
     options: &LoadOptions,
 ) -> Result<Dataset> {
-    let rows = rows(manifest, folder)?;
-    let mut notes = check::duplicates(&rows);
+    let loaded = load_all(&[TaskSource { name, manifest, folder }], tokenizer, options)?;
+    loaded.into_iter().next().context("no dataset")
+}
+
+/// Loads the datasets of tasks that are trained together, in their order. A text that several of them have is in one
+/// split for all of them as far as splits are drawn; what sources give stays, and `options.overlap` decides about
+/// training rows whose text some task holds out.
+///
+/// # Errors
+/// As [`load`], with the dataset's name.
+pub fn load_all(sources: &[TaskSource], tokenizer: &Tokenizer, options: &LoadOptions) -> Result<Vec<Dataset>> {
+    let mut parted = Vec::with_capacity(sources.len());
+    for source in sources {
+        parted
+            .push(table::parted(source.manifest, source.folder).with_context(|| format!("dataset `{}`", source.name))?);
+    }
+    let identities: Vec<String> = sources.iter().map(table::identity).collect::<Result<_>>()?;
+    let mut tables: Vec<Table> = (sources.iter().zip(&identities).zip(&mut parted))
+        .map(|((source, identity), parted)| Table { name: source.name, identity, parted })
+        .collect();
+    let shared = split::shared::settle(&mut tables);
+    let mut rows: Vec<Rows<Entry>> = parted.into_iter().map(Parted::into_rows).collect();
+    let unlabelled: Vec<usize> = rows.iter_mut().map(Rows::keep_labelled).collect();
+    let duplicates: Vec<Vec<String>> = rows.iter().map(check::duplicates).collect();
+    let mut named: Vec<(&str, &mut Rows<Entry>)> = sources.iter().map(|source| source.name).zip(&mut rows).collect();
+    let overlaps = split::overlap::settle(&mut named, options.overlap);
+    let mut datasets = Vec::with_capacity(sources.len());
+    for (index, rows) in rows.into_iter().enumerate() {
+        let count = |count: usize, what: &str| (count > 0).then(|| format!("{count} {what}"));
+        let notes = [
+            count(unlabelled[index], "rows have no label of this task and are left out of it"),
+            count(shared[index], "texts are in other tasks too; each is in one split for all of them"),
+        ];
+        let mut notes: Vec<String> = notes.into_iter().flatten().chain(duplicates[index].iter().cloned()).collect();
+        notes.extend(overlaps[index].clone());
+        let loaded =
+            dataset(&sources[index], rows.into_examples(), notes, overlaps[index].as_deref(), tokenizer, options);
+        datasets.push(loaded.with_context(|| format!("dataset `{}`", sources[index].name))?);
+    }
+    Ok(datasets)
+}
+
+/// The dataset of `rows`, whose splits are settled.
+fn dataset(
+    source: &TaskSource,
+    rows: Rows,
+    mut notes: Vec<String>,
+    overlap: Option<&str>,
+    tokenizer: &Tokenizer,
+    options: &LoadOptions,
+) -> Result<Dataset> {
+    let TaskSource { name, manifest, folder } = *source;
+    if let (true, Some(reason)) = (rows.train.is_empty(), overlap) {
+        bail!("the train split is empty: {reason}");
+    }
     let spec = check::spec(&manifest.task, &rows, &mut notes)?;
-    let task = mtl_task::build(&spec)?;
     let column = manifest.columns.label(&manifest.task);
+    let fitted = {
+        let task = mtl_task::build(&spec)?;
+        let mut truths = rows.train.iter().map(|row| parsed(task.as_ref(), row, column));
+        task.fitted(&spec, &mut truths).context("train split")?
+    };
+    let task = mtl_task::build(&fitted)?;
+    if let (None, Some(scale)) = (spec.scale, fitted.scale) {
+        notes.push(format!("targets are standardised by the training split's: {scale}"));
+    }
     let key = Key::new(options.seed).named("limit").named(name);
+    let mut fingerprint = Fingerprint { files: fingerprint::files(manifest, folder)?, ..Fingerprint::default() };
     let mut split = |rows: Vec<RawExample>, which: &str, limit: usize| -> Result<Split> {
         let rows = check::readable(rows, which, &mut notes);
         if rows.is_empty() {
             bail!("the {which} split is empty");
         }
+        fingerprint.splits.insert(which.to_string(), fingerprint::split(&rows));
         let rows = limited(rows, limit, key.named(which));
         tokenised(rows, which, (task.as_ref(), column), tokenizer, options.max_tokens)
     };
     let train = split(rows.train, "train", options.limit_train)?;
     let dev = split(rows.dev, "dev", options.limit_dev)?;
     let test = Sealed::new(split(rows.test, "test", options.limit_test)?);
-    notes.extend(check::labels(task.as_ref(), &train));
-    Ok(Dataset { name: name.to_string(), spec, task, train, dev, test, notes })
+    Ok(Dataset { name: name.to_string(), spec: fitted, task, train, dev, test, notes, fingerprint })
 }
 
-/// What a fetched dataset holds, in words: the sizes of its splits, and how many rows repeat a text.
+/// What a fetched dataset holds, in words: the sizes of its splits, and how many rows repeat a text; for each of its
+/// label columns if it has several.
 ///
 /// # Errors
 /// As [`load`].
 pub fn survey(manifest: &DatasetManifest, folder: &Path) -> Result<Vec<String>> {
-    let rows = rows(manifest, folder)?;
-    let sizes = format!("{} rows to train on, {} dev, {} test", rows.train.len(), rows.dev.len(), rows.test.len());
+    let mut lines = Vec::new();
+    if manifest.is_of_several() {
+        for label in manifest.labels() {
+            let of_label = survey(&manifest.of_label(label)?, folder).with_context(|| format!("label `{label}`"))?;
+            lines.extend(of_label.into_iter().map(|line| format!("{label}: {line}")));
+        }
+        return Ok(lines);
+    }
+    let mut rows = table::parted(manifest, folder)?.into_rows();
+    let unlabelled = rows.keep_labelled();
+    lines.push(format!("{} rows to train on, {} dev, {} test", rows.train.len(), rows.dev.len(), rows.test.len()));
+    if unlabelled > 0 {
+        lines.push(format!("{unlabelled} rows without a label"));
+    }
     let repeats = check::duplicates(&rows);
     let none = repeats.is_empty().then(|| "no text is listed twice".to_string());
-    Ok(std::iter::once(sizes).chain(repeats).chain(none).collect())
+    lines.extend(repeats.into_iter().chain(none));
+    Ok(lines)
 }
 
-/// The rows of every split.
-fn rows(manifest: &DatasetManifest, folder: &Path) -> Result<Rows> {
-    let splits = &manifest.splits;
-    let mut rows = Rows::default();
-    if let Some(generator) = &manifest.generator {
-        rows.train = generator::rows(generator)?;
-    } else {
-        if splits.train.is_empty() && splits.all.is_empty() {
-            bail!("[splits] names no file to train on: `train`, or `all`");
-        }
-        let read = |files: &[String]| read(files, manifest, folder);
-        let parsed = |records: Vec<Record>| {
-            records.par_iter().map(|record| row(record, manifest)).collect::<Result<Vec<RawExample>>>()
-        };
-        rows.train = parsed(read(&splits.train)?)?;
-        rows.dev = parsed(read(&splits.dev)?)?;
-        rows.test = parsed(read(&splits.test)?)?;
-        for record in read(&splits.all)? {
-            let row = row(&record, manifest)?;
-            match &splits.column {
-                None => rows.train.push(row),
-                Some(column) => match reader::text(record.field(column)?) {
-                    "train" => rows.train.push(row),
-                    "dev" | "validation" => rows.dev.push(row),
-                    "test" => rows.test.push(row),
-                    other => {
-                        bail!("{}: column `{column}`: train, dev or test was expected, found `{other}`", row.place)
-                    }
-                },
-            }
-        }
-    }
-    fill(&mut rows, splits, manifest.task.kind == "classification")?;
-    Ok(rows)
-}
-
-/// Draws the splits that have no file.
-fn fill(rows: &mut Rows, splits: &Splits, stratified: bool) -> Result<()> {
-    let (dev, test) = (splits.dev_share.unwrap_or(0.1), splits.test_share.unwrap_or(0.2));
-    for (name, share) in [("dev_share", dev), ("test_share", test)] {
-        if !(share > 0.0 && share < 0.5) {
-            bail!("[splits] {name} must lie between 0 and 0.5, found {share}");
-        }
-    }
-    let key = Key::new(splits.seed).named("split");
-    let whole = rows.train.len() as f64;
-    if rows.test.is_empty() {
-        (rows.train, rows.test) = draw(std::mem::take(&mut rows.train), test, stratified, key.named("test"));
-    }
-    if rows.dev.is_empty() {
-        // A share is one of all rows, whether or not the test has been taken out.
-        let share = dev * whole / rows.train.len().max(1) as f64;
-        (rows.train, rows.dev) = draw(std::mem::take(&mut rows.train), share, stratified, key.named("dev"));
-    }
-    Ok(())
-}
-
-fn read(files: &[String], manifest: &DatasetManifest, folder: &Path) -> Result<Vec<Record>> {
-    let mut records = Vec::new();
-    for file in files {
-        let path = folder.join(file);
-        if !path.exists() {
-            let hint = match manifest.sources.first() {
-                Some(Source::Path { .. }) => {
-                    "check `folder` of the manifest's [[source]], which is relative to the manifest"
-                }
-                Some(_) => "fetch the dataset first",
-                None => "put it there, or name a [[source]] in the manifest",
-            };
-            bail!("{}: no such file; {hint}", path.display());
-        }
-        records.extend(reader::read(&path, &manifest.reader)?);
-    }
-    Ok(records)
+fn parsed(task: &dyn Task, row: &RawExample, column: &str) -> Result<Label> {
+    task.parse(&row.label).with_context(|| format!("{}: column `{column}`", row.place))
 }
 
 fn tokenised(
@@ -206,7 +233,7 @@ fn tokenised(
         .par_iter()
         .enumerate()
         .map(|(index, row)| {
-            let label = task.parse(&row.label).with_context(|| format!("{}: column `{column}`", row.place))?;
+            let label = parsed(task, row, column)?;
             let encoded = tokenizer.encode(&row.texts, max_tokens).with_context(|| row.place.to_string())?;
             Ok(Example { encoded, label, row: index })
         })

@@ -4,12 +4,14 @@
 //! manifest ─► reader ─► rows ─► splits ─► tokenizer ─► Dataset ─► Sampler + collate ─► TaskBatch
 //! ```
 //!
-//! [`load`] walks the first line for one dataset; a [`Sampler`] says which examples a step sees, [`collate`] packs
+//! [`load_all`] walks the first line for the datasets of tasks that are trained together, so that no text of any dev or
+//! test split is trained on by any task; a [`Sampler`] says which examples a step sees, [`collate`] packs
 //! them. Everything is a function of files, manifest and seed: nothing here keeps state between steps.
 
 mod audit;
 mod collate;
 mod dataset;
+mod fingerprint;
 pub mod generator;
 pub mod mail;
 pub mod manifest;
@@ -18,13 +20,16 @@ mod rows;
 pub mod sampler;
 mod seal;
 mod split;
+mod table;
 mod texts;
 mod tokenizer;
 
 pub use audit::{Audit, Balance, Overlap, SplitAudit, TaskAudit, audit};
 pub use collate::collate;
-pub use dataset::{Dataset, Example, LoadOptions, Split, load, survey};
+pub use dataset::{Dataset, Example, LoadOptions, Split, TaskSource, load, load_all, survey};
+pub use fingerprint::{Fingerprint, SplitFingerprint, files as file_fingerprints};
 pub use sampler::Sampler;
 pub use seal::{Sealed, TestKey};
+pub use split::overlap::OverlapPolicy;
 pub use texts::{RawExample, Texts};
 pub use tokenizer::Tokenizer;

@@ -2,6 +2,8 @@
 //!
 //! One TOML file each, in `datasets/` and `models/`, or anywhere else when a recipe names it by path.
 
+mod labels;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -9,7 +11,9 @@ use anyhow::{Context, Result, bail};
 use mtl_task::TaskSpec;
 use serde::{Deserialize, Serialize};
 
-/// A dataset: one task over labelled text.
+pub use labels::{LabelColumn, labelled};
+
+/// A dataset: labelled text, with one task over it, or several that are named in `[[columns.labels]]`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DatasetManifest {
@@ -23,7 +27,8 @@ pub struct DatasetManifest {
     /// Whether somebody has fetched and read the files this manifest describes.
     #[serde(default)]
     pub verified: bool,
-    /// What the task is.
+    /// What the task is; left out where `[[columns.labels]]` name several.
+    #[serde(default)]
     pub task: TaskSpec,
     /// Which columns hold what.
     #[serde(default)]
@@ -71,6 +76,9 @@ pub struct Columns {
     /// Replacements applied to the label cell before it is parsed, such as `"0" = "ham"`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub label_names: BTreeMap<String, String>,
+    /// Several label columns of one table, each a task of its own; in place of `[task]` and the `label` keys above.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<LabelColumn>,
 }
 
 impl Columns {
@@ -261,9 +269,12 @@ impl DatasetManifest {
     /// Reads the manifest `path`.
     ///
     /// # Errors
-    /// If it cannot be read, is no TOML, or has unknown keys: with file, line and column.
+    /// If it cannot be read, is no TOML, or has unknown keys: with file, line and column; if it has no task, or two of
+    /// one name.
     pub fn read(path: &Path) -> Result<Self> {
-        read(path)
+        let manifest: Self = read(path)?;
+        manifest.check().with_context(|| path.display().to_string())?;
+        Ok(manifest)
     }
 }
 

@@ -12,8 +12,7 @@ use crate::{RawExample, Texts, mail};
 /// # Errors
 /// If a column is missing or does not hold what the task reads.
 pub(crate) fn row(record: &Record, manifest: &DatasetManifest) -> Result<RawExample> {
-    let tagging = manifest.task.kind == "tagging";
-    let texts = if tagging { words(record, &manifest.columns)? } else { texts(record, &manifest.columns)? };
+    let texts = texts_of(record, &manifest.columns, manifest.task.kind == "tagging")?;
     let label = label(record, &manifest.task, &manifest.columns)?;
     if let (Texts::Tokens(words), Cell::Many(tags)) = (&texts, &label)
         && words.len() != tags.len()
@@ -27,6 +26,14 @@ pub(crate) fn row(record: &Record, manifest: &DatasetManifest) -> Result<RawExam
         );
     }
     Ok(RawExample { texts, label, place: record.place.clone() })
+}
+
+/// The text of `record`, or its words for a task that tags them.
+///
+/// # Errors
+/// As [`row`].
+pub(crate) fn texts_of(record: &Record, columns: &Columns, tagging: bool) -> Result<Texts> {
+    if tagging { words(record, columns) } else { texts(record, columns) }
 }
 
 fn texts(record: &Record, columns: &Columns) -> Result<Texts> {

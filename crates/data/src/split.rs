@@ -1,46 +1,173 @@
 //! Drawing splits: seeded, stratified by class, and with no text in two of them.
 //!
-//! Rows with the same normalised text form a group, and a group goes into one split as a whole. Groups are drawn class
-//! by class, each class giving its share, so that a class of few rows stays with train rather than being torn apart.
+//! Rows with the same text (see [`Texts::normalised`](crate::Texts::normalised); a pair counts as a whole) form a group,
+//! and a group goes into one split as a whole. Groups are drawn class by class, each class giving its share, so that a
+//! class of few rows stays with train rather than being torn apart. What several tables share is drawn for all of them
+//! together, see [`shared`].
+
+pub(crate) mod overlap;
+pub(crate) mod shared;
 
 use std::collections::BTreeMap;
 
-use mtl_task::Cell;
+use anyhow::{Result, bail};
 use mtl_task::rng::Key;
 
 use crate::RawExample;
+use crate::manifest::Splits;
 
-/// Train, dev and test rows of a dataset, each in the order of its file.
-#[derive(Debug, Default)]
-pub(crate) struct Rows {
-    pub(crate) train: Vec<RawExample>,
-    pub(crate) dev: Vec<RawExample>,
-    pub(crate) test: Vec<RawExample>,
+/// One row of a table on its way into a split.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) example: RawExample,
+    /// What its text is told apart by.
+    pub(crate) key: String,
+    /// Its class, where the draw keeps the classes' shares.
+    pub(crate) stratum: String,
+    /// Whether it has a label of the task; a table of several label columns has rows without.
+    pub(crate) labelled: bool,
 }
 
-/// Splits `rows` into what stays and a `share` that is drawn from them.
-pub(crate) fn draw(
-    rows: Vec<RawExample>,
-    share: f64,
-    stratified: bool,
-    key: Key,
-) -> (Vec<RawExample>, Vec<RawExample>) {
-    let mut groups: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-    for (index, row) in rows.iter().enumerate() {
-        groups.entry(row.texts.normalised()).or_default().push(index);
+/// The splits, the one that is trusted most last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Part {
+    Train,
+    Dev,
+    Test,
+}
+
+impl Part {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Train => "train",
+            Self::Dev => "dev",
+            Self::Test => "test",
+        }
+    }
+}
+
+/// Train, dev and test rows of a dataset, each in the order of its file.
+#[derive(Debug)]
+pub(crate) struct Rows<T = RawExample> {
+    pub(crate) train: Vec<T>,
+    pub(crate) dev: Vec<T>,
+    pub(crate) test: Vec<T>,
+}
+
+impl<T> Default for Rows<T> {
+    fn default() -> Self {
+        Self { train: Vec::new(), dev: Vec::new(), test: Vec::new() }
+    }
+}
+
+/// A table whose splits are given, drawn, or some of each.
+#[derive(Debug)]
+pub(crate) struct Parted {
+    /// What a split is drawn from; where none is, what is trained on.
+    pub(crate) pool: Vec<Entry>,
+    /// Where each row of `pool` goes.
+    pub(crate) places: Vec<Part>,
+    /// Rows of dev and test as the source gives them; empty where they are drawn.
+    pub(crate) dev: Vec<Entry>,
+    pub(crate) test: Vec<Entry>,
+    /// Shares of dev and test that were drawn; 0 where the source gives them.
+    pub(crate) shares: [f64; 2],
+    /// Seed of the draw.
+    pub(crate) seed: u64,
+}
+
+impl Parted {
+    /// Draws the splits that `given` lacks.
+    ///
+    /// # Errors
+    /// If a share is out of range.
+    pub(crate) fn drawn(given: Rows<Entry>, splits: &Splits) -> Result<Self> {
+        let shares = [splits.dev_share.unwrap_or(0.1), splits.test_share.unwrap_or(0.2)];
+        for (name, share) in ["dev_share", "test_share"].into_iter().zip(shares) {
+            if !(share > 0.0 && share < 0.5) {
+                bail!("[splits] {name} must lie between 0 and 0.5, found {share}");
+            }
+        }
+        let Rows { train: pool, dev, test } = given;
+        let (draws_dev, draws_test) = (dev.is_empty(), test.is_empty());
+        let key = Key::new(splits.seed).named("split");
+        let mut places = vec![Part::Train; pool.len()];
+        let left =
+            |places: &[Part]| (0..places.len()).filter(|&index| places[index] == Part::Train).collect::<Vec<_>>();
+        if draws_test {
+            draw(&pool, &left(&places), shares[1], key.named("test")).iter().for_each(|&at| places[at] = Part::Test);
+        }
+        if draws_dev {
+            // A share is one of all rows, whether or not the test has been taken out.
+            let among = left(&places);
+            let share = shares[0] * pool.len() as f64 / among.len().max(1) as f64;
+            draw(&pool, &among, share, key.named("dev")).iter().for_each(|&at| places[at] = Part::Dev);
+        }
+        let shares =
+            [(draws_dev, shares[0]), (draws_test, shares[1])].map(|(drawn, share)| if drawn { share } else { 0. });
+        Ok(Self { pool, places, dev, test, shares, seed: splits.seed })
+    }
+
+    /// Whether `part` is drawn from the pool.
+    pub(crate) fn draws(&self, part: Part) -> bool {
+        match part {
+            Part::Train => true,
+            Part::Dev => self.shares[0] > 0.,
+            Part::Test => self.shares[1] > 0.,
+        }
+    }
+
+    /// The rows of each split.
+    pub(crate) fn into_rows(self) -> Rows<Entry> {
+        let mut rows = Rows { train: Vec::new(), dev: self.dev, test: self.test };
+        for (entry, place) in self.pool.into_iter().zip(self.places) {
+            match place {
+                Part::Train => rows.train.push(entry),
+                Part::Dev => rows.dev.push(entry),
+                Part::Test => rows.test.push(entry),
+            }
+        }
+        rows
+    }
+}
+
+impl Rows<Entry> {
+    pub(crate) fn parts(&self) -> [(Part, &[Entry]); 3] {
+        [(Part::Train, &self.train), (Part::Dev, &self.dev), (Part::Test, &self.test)]
+    }
+
+    /// Leaves out what has no label of the task; answers how many that were.
+    pub(crate) fn keep_labelled(&mut self) -> usize {
+        let mut left_out = 0;
+        for rows in [&mut self.train, &mut self.dev, &mut self.test] {
+            let before = rows.len();
+            rows.retain(|entry| entry.labelled);
+            left_out += before - rows.len();
+        }
+        left_out
+    }
+
+    /// The rows alone.
+    pub(crate) fn into_examples(self) -> Rows {
+        let examples = |rows: Vec<Entry>| rows.into_iter().map(|entry| entry.example).collect();
+        Rows { train: examples(self.train), dev: examples(self.dev), test: examples(self.test) }
+    }
+}
+
+/// A `share` of the rows `among` those of `pool`, by their indices.
+fn draw(pool: &[Entry], among: &[usize], share: f64, key: Key) -> Vec<usize> {
+    let mut groups: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for &index in among {
+        groups.entry(&pool[index].key).or_default().push(index);
     }
     // By first appearance, so that the draw does not depend on how texts sort.
     let mut groups: Vec<Vec<usize>> = groups.into_values().collect();
     groups.sort_by_key(|group| group[0]);
     let mut strata: BTreeMap<&str, Vec<Vec<usize>>> = BTreeMap::new();
     for group in groups {
-        let stratum = match &rows[group[0]].label {
-            Cell::Text(class) if stratified => class.as_str(),
-            _ => "",
-        };
-        strata.entry(stratum).or_default().push(group);
+        strata.entry(&pool[group[0]].stratum).or_default().push(group);
     }
-    let mut drawn = vec![false; rows.len()];
+    let mut drawn = Vec::new();
     for (name, mut groups) in strata {
         let wanted = (share * groups.iter().map(Vec::len).sum::<usize>() as f64).round() as usize;
         key.named(name).stream().shuffle(&mut groups);
@@ -49,15 +176,11 @@ pub(crate) fn draw(
             // A group too large for what is left is passed over, not cut.
             if taken + group.len() <= wanted {
                 taken += group.len();
-                group.iter().for_each(|&index| drawn[index] = true);
+                drawn.extend(group);
             }
         }
     }
-    let (mut kept, mut out) = (Vec::new(), Vec::new());
-    for (row, drawn) in rows.into_iter().zip(drawn) {
-        if drawn { out.push(row) } else { kept.push(row) }
-    }
-    (kept, out)
+    drawn
 }
 
 /// `limit` of `items` drawn by `key`, in their order; all of them if `limit` is 0. A smaller limit draws a subset of a
@@ -75,36 +198,52 @@ pub(crate) fn limited<T>(items: Vec<T>, limit: usize, key: Key) -> Vec<T> {
 mod tests {
     use std::collections::BTreeSet;
 
+    use mtl_task::Cell;
+
     use super::*;
     use crate::Texts;
     use crate::reader::{At, Place};
 
-    fn rows(count: usize, distinct: usize) -> Vec<RawExample> {
-        let class = |index: usize| if (index % distinct).is_multiple_of(10) { "rare" } else { "common" };
-        (0..count)
-            .map(|index| RawExample {
-                texts: Texts::One(format!("Text  {}", index % distinct)),
-                label: Cell::Text(class(index).into()),
-                place: Place { file: "rows".into(), at: At::Line(index + 1) },
-            })
-            .collect()
+    pub(super) fn entry(text: &str, class: &str, line: usize) -> Entry {
+        let texts = Texts::One(text.into());
+        Entry {
+            key: texts.normalised(),
+            example: RawExample {
+                texts,
+                label: Cell::Text(class.into()),
+                place: Place { file: "rows".into(), at: At::Line(line) },
+            },
+            stratum: class.into(),
+            labelled: true,
+        }
     }
 
-    fn texts(rows: &[RawExample]) -> BTreeSet<String> {
-        rows.iter().map(|row| row.texts.normalised()).collect()
+    fn rows(count: usize, distinct: usize) -> Rows<Entry> {
+        let class = |index: usize| if (index % distinct).is_multiple_of(10) { "rare" } else { "common" };
+        let train = (0..count).map(|index| entry(&format!("Text  {}", index % distinct), class(index), index + 1));
+        Rows { train: train.collect(), ..Rows::default() }
+    }
+
+    fn texts(rows: &[Entry]) -> BTreeSet<&str> {
+        rows.iter().map(|entry| entry.key.as_str()).collect()
     }
 
     #[test]
-    fn a_draw_keeps_shares_of_classes_and_never_parts_duplicates() {
-        let (train, test) = draw(rows(1000, 400), 0.2, true, Key::new(3));
-        assert_eq!(train.len() + test.len(), 1000);
-        assert!((190..=200).contains(&test.len()), "{}", test.len());
-        let rare = test.iter().filter(|row| row.label == Cell::Text("rare".into())).count();
+    fn a_draw_keeps_shares_of_classes_and_never_parts_duplicates() -> Result<()> {
+        let parted = |seed: u64| {
+            let splits = Splits { seed, ..Splits::default() };
+            Ok::<_, anyhow::Error>(Parted::drawn(rows(1000, 400), &splits)?.into_rows())
+        };
+        let Rows { train, dev, test }: Rows<Entry> = parted(3)?;
+        assert_eq!(train.len() + dev.len() + test.len(), 1000);
+        assert!((190..=200).contains(&test.len()) && (90..=100).contains(&dev.len()), "{} {}", test.len(), dev.len());
+        let rare = test.iter().filter(|entry| entry.stratum == "rare").count();
         assert!((17..=20).contains(&rare), "{rare}");
-        assert!(texts(&train).is_disjoint(&texts(&test)));
-        let lines = |rows: &[RawExample]| rows.iter().map(|row| row.place.clone()).collect::<Vec<_>>();
-        assert_eq!(lines(&draw(rows(1000, 400), 0.2, true, Key::new(3)).1), lines(&test));
-        assert_ne!(lines(&draw(rows(1000, 400), 0.2, true, Key::new(4)).1), lines(&test));
+        assert!(texts(&train).is_disjoint(&texts(&test)) && texts(&train).is_disjoint(&texts(&dev)));
+        let lines = |rows: &[Entry]| rows.iter().map(|entry| entry.example.place.clone()).collect::<Vec<_>>();
+        assert_eq!(lines(&parted(3)?.test), lines(&test));
+        assert_ne!(lines(&parted(4)?.test), lines(&test));
+        Ok(())
     }
 
     #[test]

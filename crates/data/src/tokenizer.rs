@@ -132,8 +132,30 @@ impl Tokenizer {
     /// of words those at the end are left out.
     ///
     /// # Errors
-    /// If the library refuses the text, or `max_tokens` leaves no room for it.
+    /// If the library refuses the text, `max_tokens` leaves no room for it, or no token is left of it: a sequence of no
+    /// token has no state to answer by. Where special tokens are added, an empty text has theirs.
     pub fn encode(&self, texts: &Texts, max_tokens: usize) -> Result<Encoded> {
+        let encoded = self.framed(texts, max_tokens)?;
+        if encoded.ids.is_empty() {
+            bail!(
+                "there is nothing to read: no token is left of the text, and this tokenizer adds none of its own; leave \
+                 the text out"
+            );
+        }
+        Ok(encoded)
+    }
+
+    /// Refuses what [`Tokenizer::encode`] finds nothing to read in.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn check(&self, texts: &Texts) -> Result<()> {
+        let frame = if matches!(texts, Texts::Pair(..)) { &self.pair } else { &self.single };
+        // Where tokens are added there is always one.
+        if frame.special() == 0 { self.encode(texts, 2).map(drop) } else { Ok(()) }
+    }
+
+    fn framed(&self, texts: &Texts, max_tokens: usize) -> Result<Encoded> {
         let frame = if matches!(texts, Texts::Pair(..)) { &self.pair } else { &self.single };
         let room = max_tokens.saturating_sub(frame.special());
         if room == 0 {

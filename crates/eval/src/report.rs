@@ -45,6 +45,9 @@ pub struct Report {
     pub parameters: Parameters,
     /// How often each outcome of the weighting rule occurred, by its printed name.
     pub outcomes: BTreeMap<String, usize>,
+    /// What was found in the data, such as rows left out; each under its task's name.
+    #[serde(default)]
+    pub notes: Vec<String>,
     /// The tasks by name.
     pub tasks: BTreeMap<String, TaskReport>,
 }

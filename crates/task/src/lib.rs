@@ -18,7 +18,7 @@ pub use label::{Answer, Cell, Label, Likelihood, Progress, Reads, TaskId};
 pub use members::{Member, Registry};
 pub use names::{member, nearest};
 pub use page::page;
-pub use spec::TaskSpec;
+pub use spec::{Scale, TaskSpec};
 
 #[cfg(feature = "candle")]
 mod classification;

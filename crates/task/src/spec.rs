@@ -14,10 +14,37 @@ pub struct TaskSpec {
     /// Regression only: the smallest and largest value a target may take.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub range: Option<[f32; 2]>,
+    /// Regression only: whether targets are standardised for training (default yes). Answers and metrics are in the
+    /// targets' own units either way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standardise: Option<bool>,
+    /// Regression only: what targets are standardised by. Left out, mean and deviation of the training split.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scale: Option<Scale>,
     /// Tagging only: `bio` (spans; the default if every tag is `O` or begins with `B-` or `I-`) or `plain`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scheme: Option<String>,
     /// The headline metric, where the field's convention differs from the kind's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metric: Option<String>,
+}
+
+/// Where a regression's targets lie: z = (y − mean) / deviation is what is trained on.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scale {
+    /// What becomes 0.
+    pub mean: f64,
+    /// What becomes 1; above 0.
+    pub deviation: f64,
+}
+
+impl std::fmt::Display for Scale {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        let short = |value: f64| match value.abs() {
+            size if value == 0. || (1e-3..1e6).contains(&size) => format!("{value:.4}"),
+            _ => format!("{value:.4e}"),
+        };
+        write!(f, "mean {}, deviation {}", short(self.mean), short(self.deviation))
+    }
 }

@@ -21,6 +21,18 @@ pub trait Task: Send + Sync {
     /// Says what was found and what would be right; the reader adds file and line.
     fn parse(&self, cell: &Cell) -> anyhow::Result<Label>;
 
+    /// `spec` with what this task takes from the truths of the training split, such as a scale.
+    ///
+    /// # Errors
+    /// If a truth cannot be read, or nothing can be learnt from them.
+    fn fitted(
+        &self,
+        spec: &TaskSpec,
+        _truths: &mut dyn Iterator<Item = anyhow::Result<Label>>,
+    ) -> anyhow::Result<TaskSpec> {
+        Ok(spec.clone())
+    }
+
     /// The truths of a batch as a tensor on `device`: `[sequences]` (u32 or f32), `[sequences, labels]` (f32), or
     /// `[anchors]` (u32).
     fn collate(&self, labels: &[Label], tokens: &Packed, device: &Device) -> Result<Tensor>;

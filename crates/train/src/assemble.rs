@@ -8,7 +8,7 @@ use mtl_backbone::checkpoint::Checkpoint;
 use mtl_backbone::kernel::ProductPrecision as Rounding;
 use mtl_backbone::{Encoder, Family, Pretrained, pretrained_as, random};
 use mtl_data::manifest::{DatasetManifest, ModelManifest};
-use mtl_data::{Audit, Dataset, LoadOptions, Tokenizer};
+use mtl_data::{Audit, Dataset, LoadOptions, TaskSource, Tokenizer};
 use mtl_sharing::{Model, TaskShape};
 use mtl_task::rng::Key;
 use mtl_task::{Task, TaskSpec};
@@ -16,13 +16,14 @@ use serde_json::Value;
 
 use crate::recipe::{EncoderPath as Route, Precision, Recipe};
 use crate::step::Trainer;
+use crate::trained_on::TrainedOn;
 
 /// A dataset's manifest and files.
 #[derive(Clone, Debug)]
 pub struct LocatedDataset {
-    /// The task's name: the manifest's file stem.
+    /// The task's name: the manifest's file stem, followed by `.` and the label column where there are several.
     pub name: String,
-    /// What it is.
+    /// What it is; of several label columns the one chosen.
     pub manifest: DatasetManifest,
     /// Where its files lie.
     pub folder: PathBuf,
@@ -65,6 +66,22 @@ pub struct Assembled {
 /// # Errors
 /// If a file is missing or malformed, or the recipe does not fit encoder or tasks.
 pub fn assemble(recipe: &Recipe, located: &Located, device: &Device) -> Result<Assembled> {
+    assemble_as(recipe, located, device, None)
+}
+
+/// As [`assemble`], with the tasks as a run stored them.
+///
+/// # Errors
+/// As there, and if the data is not what the run was trained on.
+pub(crate) fn assemble_as(
+    recipe: &Recipe,
+    located: &Located,
+    device: &Device,
+    trained_on: Option<&TrainedOn>,
+) -> Result<Assembled> {
+    if let Some(trained_on) = trained_on {
+        trained_on.check(located)?;
+    }
     let tokenizer = tokenizer(located)?;
     let pretrained = encoder(recipe, &located.model, &tokenizer, device)?;
     if tokenizer.vocabulary() > pretrained.encoder.vocabulary() {
@@ -83,14 +100,10 @@ pub fn assemble(recipe: &Recipe, located: &Located, device: &Device) -> Result<A
             pretrained.encoder.max_tokens()
         );
     }
-    let options = LoadOptions {
-        max_tokens: recipe.train.max_tokens,
-        limit_train: recipe.train.limit,
-        limit_dev: recipe.evaluation.dev_limit(),
-        limit_test: recipe.evaluation.test_limit(),
-        seed: recipe.train.data_seed(),
-    };
-    let mut datasets = datasets(located, &tokenizer, &options)?;
+    let mut datasets = datasets(located, &tokenizer, &recipe.load_options())?;
+    if let Some(trained_on) = trained_on {
+        trained_on.take(&mut datasets)?;
+    }
     recipe.control.apply(recipe.train.seed, &mut datasets)?;
     let specs: Vec<(String, TaskSpec)> = datasets.iter().map(|d| (d.name.clone(), d.spec.clone())).collect();
     let trainer = trainer(recipe, &pretrained, &specs, device)?;
@@ -103,16 +116,20 @@ pub fn assemble(recipe: &Recipe, located: &Located, device: &Device) -> Result<A
 /// If a file is missing or malformed.
 pub fn audit_data(recipe: &Recipe, located: &Located) -> Result<Audit> {
     let tokenizer = tokenizer(located)?;
-    let options = LoadOptions { max_tokens: recipe.train.max_tokens, ..LoadOptions::default() };
+    let options = LoadOptions {
+        max_tokens: recipe.train.max_tokens,
+        overlap: recipe.evaluation.overlap,
+        ..LoadOptions::default()
+    };
     mtl_data::audit(&datasets(located, &tokenizer, &options)?, &tokenizer, recipe.train.max_tokens)
 }
 
-fn datasets(located: &Located, tokenizer: &Tokenizer, options: &LoadOptions) -> Result<Vec<Dataset>> {
-    let load = |dataset: &LocatedDataset| {
-        mtl_data::load(&dataset.name, &dataset.manifest, &dataset.folder, tokenizer, options)
-            .with_context(|| format!("dataset `{}`", dataset.name))
-    };
-    located.datasets.iter().map(load).collect()
+/// The data of tasks that are trained together, see [`mtl_data::load_all`].
+pub(crate) fn datasets(located: &Located, tokenizer: &Tokenizer, options: &LoadOptions) -> Result<Vec<Dataset>> {
+    let sources: Vec<TaskSource> = (located.datasets.iter())
+        .map(|dataset| TaskSource { name: &dataset.name, manifest: &dataset.manifest, folder: &dataset.folder })
+        .collect();
+    mtl_data::load_all(&sources, tokenizer, options)
 }
 
 /// The trainer of a recipe over an encoder and named tasks, without any data.

@@ -23,6 +23,7 @@ mod step;
 mod store;
 mod structure;
 mod trained;
+mod trained_on;
 
 pub use assemble::{Assembled, Located, LocatedDataset, LocatedModel, assemble, audit_data, trainer};
 pub use audit::audit;

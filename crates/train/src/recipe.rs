@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use mtl_data::{LoadOptions, OverlapPolicy};
 use mtl_sharing::HeadSettings;
 use mtl_weighting::Private;
 use serde::{Deserialize, Serialize};
@@ -223,6 +224,9 @@ pub struct Evaluation {
     pub train_curve: bool,
     /// Whether the weights of every look are kept, as checkpoint `step-N`.
     pub keep_evaluations: bool,
+    /// Training rows whose text stands in a dev or test split, of the same task or of another, as sources split them:
+    /// `drop` leaves them out, `allow` trains on them. Splits that are drawn have none.
+    pub overlap: OverlapPolicy,
 }
 
 /// Whether the test split is opened.
@@ -271,6 +275,7 @@ impl Default for Evaluation {
             keep: Keep::Best,
             train_curve: false,
             keep_evaluations: false,
+            overlap: OverlapPolicy::Drop,
         }
     }
 }
@@ -310,6 +315,18 @@ impl Recipe {
         let dropped = overrides::apply(&mut document, overrides)?;
         let recipe = check::recipe(&document, registries)?;
         Ok((recipe, dropped))
+    }
+
+    /// How much of its datasets is loaded.
+    pub fn load_options(&self) -> LoadOptions {
+        LoadOptions {
+            max_tokens: self.train.max_tokens,
+            limit_train: self.train.limit,
+            limit_dev: self.evaluation.dev_limit(),
+            limit_test: self.evaluation.test_limit(),
+            seed: self.train.data_seed(),
+            overlap: self.evaluation.overlap,
+        }
     }
 
     /// The learning rate before the schedule; 0, which must be written out, trains nothing.

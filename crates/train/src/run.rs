@@ -21,12 +21,13 @@ use mtl_task::{Answer, Label, Progress};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::assemble::{Assembled, Located, assemble};
+use crate::assemble::{Assembled, Located, assemble_as};
 use crate::dev::DevSplits;
 use crate::observer::{Observer, Plan};
 use crate::recipe::{Keep, Recipe};
 use crate::resume::{self, LAST, RunState};
 use crate::store::write_atomically;
+use crate::trained_on::TrainedOn;
 use crate::{audit, schedule};
 use loader::DataLoader;
 use lock::Lock;
@@ -121,7 +122,10 @@ impl Run {
         let lock = Lock::take(&options.out)?;
         let resolved = recipe.to_toml()?;
         let fingerprint = resume::hex(&Sha256::digest(resolved.as_bytes()));
-        let mut assembled = assemble(&recipe, located, device)?;
+        // A run of another recipe is refused below, whatever its data.
+        let same = std::fs::read_to_string(options.out.join("recipe.toml")).is_ok_and(|stored| stored == resolved);
+        let trained_on = if options.resume && same { TrainedOn::read(&options.out)? } else { None };
+        let mut assembled = assemble_as(&recipe, located, device, trained_on.as_ref())?;
         let loader = DataLoader::new(&recipe, &assembled, device)?;
         let phases = assembled.trainer.model.sharing.phases(recipe.train.steps);
         let checkpoints = options.out.join("checkpoints");
@@ -159,8 +163,7 @@ impl Run {
     fn describe(&self, resolved: &str) -> Result<()> {
         let out = &self.options.out;
         write_atomically(&out.join("recipe.toml"), resolved.as_bytes())?;
-        let tasks: Vec<_> = self.assembled.datasets.iter().map(|d| (d.name.clone(), d.spec.clone())).collect();
-        write_atomically(&out.join("tasks.json"), &serde_json::to_vec_pretty(&tasks)?)?;
+        TrainedOn::of(&self.assembled.datasets).write(out)?;
         let pretrained = &self.assembled.pretrained;
         let mut config = pretrained.config.clone();
         config["model_type"] = pretrained.architecture.clone().into();

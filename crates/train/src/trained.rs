@@ -7,18 +7,19 @@ use anyhow::{Context, Result, bail};
 use candle_core::Device;
 use mtl_backbone::kernel::ProductPrecision as Rounding;
 use mtl_backbone::random;
-use mtl_data::{Example, Texts, Tokenizer};
+use mtl_data::{Dataset, Example, LoadOptions, Texts, Tokenizer};
 use mtl_sharing::Model;
 use mtl_task::rng::Key;
 use mtl_task::{Answer, Label, Task, TaskId, TaskSpec};
 use serde_json::Value;
 
-use crate::assemble::{computing, trainer};
+use crate::assemble::{Located, computing, datasets, trainer};
 use crate::evaluate::Forward;
 use crate::recipe::{Precision, Recipe};
 use crate::registries::Registries;
 use crate::resume;
 use crate::step::Trainer;
+use crate::trained_on::{self, TrainedOn};
 
 /// A model out of a run folder, with the tokenizer and the tasks it was trained on. Threads may share one.
 pub struct Trained {
@@ -28,6 +29,7 @@ pub struct Trained {
     pub tokenizer: Tokenizer,
     /// Task names and tables, in the recipe's order.
     pub tasks: Vec<(String, TaskSpec)>,
+    trained_on: TrainedOn,
     trainer: Trainer,
 }
 
@@ -55,8 +57,9 @@ impl Trained {
         };
         let (recipe, _) =
             Recipe::parse(registries, &folder.join("recipe.toml").display().to_string(), &read("recipe.toml")?, &[])?;
-        let tasks: Vec<(String, TaskSpec)> =
-            serde_json::from_str(&read("tasks.json")?).with_context(|| format!("{}/tasks.json", folder.display()))?;
+        read(trained_on::TASKS)?;
+        let Some(trained_on) = TrainedOn::read(folder)? else { bail!("{}: not a run folder", folder.display()) };
+        let tasks = trained_on.tasks.clone();
         let config: Value = serde_json::from_str(&read("encoder/config.json")?)
             .with_context(|| format!("{}/encoder/config.json", folder.display()))?;
         // Runs of old, whose model named none, were of BERT.
@@ -82,7 +85,7 @@ impl Trained {
             bail!("{}: no checkpoint{which}; the run has not got that far", checkpoints.display())
         };
         resume::restore_weights(&checkpoint, &mut trainer)?;
-        Ok(Self { recipe, tokenizer, tasks, trainer })
+        Ok(Self { recipe, tokenizer, tasks, trained_on, trainer })
     }
 
     /// The model.
@@ -104,6 +107,17 @@ impl Trained {
                 names.join(", ")
             ),
         }
+    }
+
+    /// The data that the run was trained and scored on, its tasks as the run stored them.
+    ///
+    /// # Errors
+    /// If it cannot be loaded, or a label list, a file or a split is another one than then: with both fingerprints.
+    pub fn datasets(&self, located: &Located, options: &LoadOptions) -> Result<Vec<Dataset>> {
+        self.trained_on.check(located)?;
+        let mut datasets = datasets(located, &self.tokenizer, options)?;
+        self.trained_on.take(&mut datasets)?;
+        Ok(datasets)
     }
 
     /// The answers to `texts` by the task `id`.
@@ -150,7 +164,8 @@ impl Trained {
 
     fn examples(&self, texts: &[Texts]) -> Result<Vec<Example>> {
         let example = |(row, text): (usize, &Texts)| {
-            let encoded = self.tokenizer.encode(text, self.recipe.train.max_tokens)?;
+            let encoded = self.tokenizer.encode(text, self.recipe.train.max_tokens);
+            let encoded = encoded.with_context(|| format!("text {}", row + 1))?;
             // Nobody looks at the truth of a text that is asked about.
             Ok(Example { encoded, label: Label::Value(0.), row })
         };

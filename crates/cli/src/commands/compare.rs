@@ -12,7 +12,7 @@ use super::train::commit;
 use crate::locate::{self, Files, Kind};
 use crate::output;
 use crate::watch::{Comparing, Training};
-use crate::{Context, Overrides};
+use crate::{Context, Overrides, tasks};
 
 /// Compare arms (strategies under rules) over tasks and seeds, by one frozen plan.
 ///
@@ -69,7 +69,8 @@ impl Compare {
             return Ok(if done { ExitCode::SUCCESS } else { ExitCode::from(INTERRUPTED) });
         }
         let document = locate::find(Kind::Experiment, &self.experiment)?.document;
-        let experiment = Experiment::parse(&self.experiment, &document, &self.overrides.set, &files)?;
+        let set = tasks::expanded_overrides(&self.overrides.set);
+        let experiment = Experiment::parse(&self.experiment, &document, &set, &files)?;
         let mut progress = Comparing::new()?;
         let ended = compare(&experiment, &options, &files, &mut progress);
         progress.done();

@@ -48,18 +48,15 @@ impl Evaluate {
         let recipe = &trained.recipe;
         let located =
             Files::new(&context.registries, self.offline)?.locate(&paths::anchored_recipe(recipe, &self.run))?;
+        let own = recipe.load_options();
         let options = LoadOptions {
-            max_tokens: recipe.train.max_tokens,
-            limit_train: recipe.train.limit,
-            limit_dev: self.limit.unwrap_or(recipe.evaluation.dev_limit()),
-            limit_test: self.limit.unwrap_or(recipe.evaluation.test_limit()),
-            seed: recipe.train.data_seed(),
+            limit_dev: self.limit.unwrap_or(own.limit_dev),
+            limit_test: self.limit.unwrap_or(own.limit_test),
+            ..own
         };
         let mut scores: BTreeMap<String, BTreeMap<String, f64>> = BTreeMap::new();
-        for dataset in &located.datasets {
-            let loaded =
-                mtl_data::load(&dataset.name, &dataset.manifest, &dataset.folder, &trained.tokenizer, &options)?;
-            let (id, task) = trained.task(&dataset.name)?;
+        for loaded in &trained.datasets(&located, &options)? {
+            let (id, task) = trained.task(&loaded.name)?;
             let examples = match self.split {
                 Split::Train => &loaded.train.examples,
                 Split::Dev => &loaded.dev.examples,
@@ -70,8 +67,8 @@ impl Evaluate {
             let judged = Judged { answers: &answers, truth: &truth, names: task.names() };
             let metrics = task.metrics();
             scores.insert(
-                dataset.name.clone(),
-                mtl_eval::scores(&metrics, judged).with_context(|| format!("dataset `{}`", dataset.name))?,
+                loaded.name.clone(),
+                mtl_eval::scores(&metrics, judged).with_context(|| format!("dataset `{}`", loaded.name))?,
             );
         }
         if self.json {

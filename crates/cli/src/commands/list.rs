@@ -6,6 +6,7 @@ use anyhow::Result;
 use candle_core::{DType, Device};
 use clap::{Args, ValueEnum};
 use mtl_backbone::random;
+use mtl_data::manifest::{DatasetManifest, labelled};
 use mtl_sharing::{HeadSettings, Model, TaskShape};
 use mtl_task::rng::Key;
 use mtl_task::{Reads, TaskId};
@@ -94,9 +95,9 @@ fn rows(registries: &Registries, kind: Kind) -> Vec<Vec<String>> {
         Kind::Tasks => mtl_task::KINDS.iter().map(|kind| row(&[kind.name, kind.about])).collect(),
         // A file that is no manifest is told, and hides no other.
         Kind::Datasets => (locate::names(File::Dataset).iter())
-            .map(|name| match locate::dataset(name) {
-                Ok((found, _)) => row(&[name, &found.task.kind, unverified(found.verified), &found.about]),
-                Err(error) => row(&[name, "malformed", "", &format!("{error:#}").replace('\n', " ")]),
+            .flat_map(|name| match locate::dataset(name) {
+                Ok((found, _)) => described(name, &found),
+                Err(error) => vec![row(&[name, "malformed", "", &format!("{error:#}").replace('\n', " ")])],
             })
             .collect(),
         Kind::Models => (locate::names(File::Model).iter())
@@ -106,6 +107,18 @@ fn rows(registries: &Registries, kind: Kind) -> Vec<Vec<String>> {
             })
             .collect(),
     }
+}
+
+/// A dataset, and under it its tasks if it has several.
+fn described(name: &str, manifest: &DatasetManifest) -> Vec<Vec<String>> {
+    let labels = &manifest.columns.labels;
+    let kind = if labels.is_empty() { manifest.task.kind.clone() } else { format!("{} tasks", labels.len()) };
+    let whole = row(&[name, &kind, unverified(manifest.verified), &manifest.about]);
+    let tasks = labels.iter().map(|label| {
+        let about = format!("column `{}` of {name}", label.column());
+        row(&[&labelled(name, &label.name), &label.task.kind, unverified(manifest.verified), &about])
+    });
+    std::iter::once(whole).chain(tasks).collect()
 }
 
 /// The shape of all-MiniLM-L6-v2, the default encoder.

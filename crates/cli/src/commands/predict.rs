@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use candle_core::Device;
 use clap::Args;
-use mtl_data::Texts;
+use mtl_data::{Texts, Tokenizer};
 use mtl_task::{Answer, Label, Reads, Task, TaskId};
 use mtl_train::Trained;
 use serde_json::{Map, Value, json};
@@ -53,7 +53,8 @@ impl Predict {
         while let Some((index, line)) = lines.next() {
             let line = line.with_context(|| format!("{name}:{}: not UTF-8", index + 1))?;
             if !line.trim().is_empty() {
-                waiting.push(Line::parse(&line, &asked).with_context(|| format!("{name}:{}", index + 1))?);
+                let read = Line::parse(&line, &asked).and_then(|line| line.checked(&trained.tokenizer));
+                waiting.push(read.with_context(|| format!("{name}:{}", index + 1))?);
             }
             if waiting.len() == CHUNK || lines.peek().is_none() {
                 for answered in answers(&trained, &asked, &waiting)? {
@@ -86,6 +87,12 @@ impl Line {
             (Some(Err(refusal)), None | Some(Err(_))) | (None, Some(Err(refusal))) => Err(refusal),
             (text, tokens) => Ok(Self { text: text.and_then(Result::ok), tokens: tokens.and_then(Result::ok) }),
         }
+    }
+
+    /// Refuses a line of which the tokenizer leaves nothing to read.
+    fn checked(self, tokenizer: &Tokenizer) -> Result<Self> {
+        [&self.text, &self.tokens].into_iter().flatten().try_for_each(|texts| tokenizer.check(texts))?;
+        Ok(self)
     }
 
     fn read(&self, reads: Reads) -> Option<&Texts> {

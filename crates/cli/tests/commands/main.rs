@@ -6,6 +6,7 @@ mod device;
 mod explain;
 #[cfg(unix)]
 mod interrupted;
+mod labels;
 mod malformed;
 mod names;
 mod own;

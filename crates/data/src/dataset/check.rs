@@ -3,22 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use anyhow::{Context, Result, bail};
-use mtl_task::{Cell, KINDS, Label, Task, TaskSpec};
+use mtl_task::{Cell, KINDS, TaskSpec};
 
-use super::Split;
-use crate::split::Rows;
+use crate::split::{Entry, Rows};
 use crate::{RawExample, Texts};
 
 /// Says how many rows repeat a text, how many of those disagree about its label, and how many stand in two splits.
-pub(super) fn duplicates(rows: &Rows) -> Vec<String> {
-    let mut seen: HashMap<String, (&Cell, usize)> = HashMap::new();
+pub(super) fn duplicates(rows: &Rows<Entry>) -> Vec<String> {
+    let mut seen: HashMap<&str, (&Cell, usize)> = HashMap::new();
     let (mut repeated, mut disagreeing) = (0, 0);
     let mut across: BTreeMap<(usize, usize), usize> = BTreeMap::new();
     for (split, rows) in [&rows.train, &rows.dev, &rows.test].into_iter().enumerate() {
-        for row in rows.iter().filter(|row| !row.texts.is_empty()) {
-            let text = row.texts.normalised();
-            let Some((label, first)) = seen.get(&text) else {
-                seen.insert(text, (&row.label, split));
+        for Entry { example: row, key, .. } in rows.iter().filter(|entry| !entry.example.texts.is_empty()) {
+            let Some((label, first)) = seen.get(key.as_str()) else {
+                seen.insert(key, (&row.label, split));
                 continue;
             };
             repeated += 1;
@@ -137,12 +135,4 @@ fn orphans(rows: &[RawExample]) -> Option<String> {
     first.map(|first| {
         format!("{count} tags I-x follow neither B-x nor I-x and are read as a span's beginning (first: {first})")
     })
-}
-
-/// Warns of a training split that holds a single answer.
-pub(super) fn labels(task: &dyn Task, train: &Split) -> Option<String> {
-    let first = train.examples.first()?;
-    let constant = train.examples.iter().all(|example| example.label == first.label);
-    (constant && matches!(first.label, Label::Value(_)))
-        .then(|| format!("every training target is {}: there is nothing to learn", task.render(&first.label)))
 }

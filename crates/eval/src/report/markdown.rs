@@ -14,6 +14,7 @@ pub(super) fn render(report: &Report) -> String {
     page += &scores(report);
     page += &model(report);
     page += &every_metric(report);
+    page += &data(report);
     page += &run(report);
     page
 }
@@ -66,6 +67,14 @@ fn scores(report: &Report) -> String {
         let _ = writeln!(text, "\n**Caution** (✗), not clearly above the baseline: {}.", beaten.join(", "));
     }
     text
+}
+
+fn data(report: &Report) -> String {
+    if report.notes.is_empty() {
+        return String::new();
+    }
+    let lines: Vec<String> = report.notes.iter().map(|note| format!("- {}\n", escape(note))).collect();
+    format!("\n## Data\n\n{}", lines.concat())
 }
 
 fn model(report: &Report) -> String {

@@ -3,13 +3,18 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use mtl_data::TestKey;
+use mtl_data::{Dataset, TestKey};
 use mtl_eval::{Judged, Parameters, Report, Splits, TaskReport};
 use mtl_task::{Answer, Label, TaskId};
 
 use super::Run;
 use crate::evaluate::{judged_truths, train_sample};
 use crate::recipe::Test;
+
+/// What was found in a task's data, under its name.
+fn notes(dataset: &Dataset) -> impl Iterator<Item = String> {
+    dataset.notes.iter().map(|note| format!("{}: {note}", dataset.name))
+}
 
 impl Run {
     /// Scores the model as it is now. Answers also what it answered, task by task: to test where that is opened, else to
@@ -70,6 +75,7 @@ impl Run {
                 stored_bytes: accounting.stored_bytes,
             },
             outcomes: self.state.outcomes.clone(),
+            notes: self.assembled.datasets.iter().flat_map(notes).collect(),
             tasks,
         };
         Ok((report, judged))

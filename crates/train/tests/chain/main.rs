@@ -7,5 +7,6 @@ mod rules;
 mod runs;
 mod schedules;
 mod step;
+mod stored;
 mod strategies;
 mod tiny;

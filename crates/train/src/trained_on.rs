@@ -1,0 +1,180 @@
+//! What a run was trained on, stored in its folder: the tasks with their labels and scales, and the data's fingerprints.
+//!
+//! What the run stored decides. A head's outputs mean the labels of then, and its test split holds nothing that it was
+//! trained on only as long as files and splits are those of then; so a difference is refused, with both fingerprints.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use mtl_data::{Dataset, Fingerprint, file_fingerprints};
+use mtl_task::TaskSpec;
+use sha2::{Digest, Sha256};
+
+use crate::assemble::Located;
+use crate::resume::hex;
+use crate::store::write_atomically;
+
+/// Names and tables of the tasks, in the recipe's order.
+pub(crate) const TASKS: &str = "tasks.json";
+/// The fingerprint of each task's data.
+const DATA: &str = "data.json";
+
+const REMEDY: &str = "restore it, or train anew under another --out (`predict` needs the run folder alone)";
+
+/// The tasks and the data of a run.
+#[derive(Clone, Debug)]
+pub(crate) struct TrainedOn {
+    /// Names and tables, in the recipe's order.
+    pub(crate) tasks: Vec<(String, TaskSpec)>,
+    /// By task; empty for runs of before there were any.
+    data: BTreeMap<String, Fingerprint>,
+}
+
+impl TrainedOn {
+    /// What a run over `datasets` stores.
+    pub(crate) fn of(datasets: &[Dataset]) -> Self {
+        Self {
+            tasks: datasets.iter().map(|dataset| (dataset.name.clone(), dataset.spec.clone())).collect(),
+            data: datasets.iter().map(|dataset| (dataset.name.clone(), dataset.fingerprint.clone())).collect(),
+        }
+    }
+
+    /// What the run in `folder` stored; none if there is no run.
+    ///
+    /// # Errors
+    /// If it is damaged.
+    pub(crate) fn read(folder: &Path) -> Result<Option<Self>> {
+        let path = folder.join(TASKS);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let text =
+            |path: &Path| std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()));
+        let tasks = serde_json::from_str(&text(&path)?).with_context(|| path.display().to_string())?;
+        let path = folder.join(DATA);
+        let data = match path.exists() {
+            true => serde_json::from_str(&text(&path)?).with_context(|| path.display().to_string())?,
+            false => BTreeMap::new(),
+        };
+        Ok(Some(Self { tasks, data }))
+    }
+
+    /// Writes it into `folder`.
+    ///
+    /// # Errors
+    /// If the disk refuses.
+    pub(crate) fn write(&self, folder: &Path) -> Result<()> {
+        write_atomically(&folder.join(TASKS), &serde_json::to_vec_pretty(&self.tasks)?)?;
+        write_atomically(&folder.join(DATA), &serde_json::to_vec_pretty(&self.data)?)
+    }
+
+    fn task(&self, name: &str) -> Option<&TaskSpec> {
+        self.tasks.iter().find(|(known, _)| known == name).map(|(_, spec)| spec)
+    }
+
+    /// Refuses manifests and files that have changed, before anything of them is read into a dataset. A task that the
+    /// run does not have is for its recipe to refuse.
+    ///
+    /// # Errors
+    /// Says what changed, from which fingerprint to which.
+    pub(crate) fn check(&self, located: &Located) -> Result<()> {
+        for dataset in &located.datasets {
+            let Some(stored) = self.task(&dataset.name) else { continue };
+            let context = || format!("dataset `{}`", dataset.name);
+            let now = &dataset.manifest.task;
+            // Labels that the manifest leaves out are those of the training split, and told by that.
+            if !now.labels.is_empty() || now.kind != stored.kind {
+                same_labels(stored, now).with_context(context)?;
+            }
+            if let Some(then) = self.data.get(&dataset.name) {
+                same_files(then, dataset).with_context(context)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses `datasets` whose labels or splits are not those of then, and gives them the tasks that the run stored.
+    ///
+    /// # Errors
+    /// As [`TrainedOn::check`].
+    pub(crate) fn take(&self, datasets: &mut [Dataset]) -> Result<()> {
+        for dataset in datasets {
+            let Some(stored) = self.task(&dataset.name) else { continue };
+            let name = dataset.name.clone();
+            let context = || format!("dataset `{name}`");
+            same_labels(stored, &dataset.spec).with_context(context)?;
+            if let Some(then) = self.data.get(&name) {
+                same_splits(then, &dataset.fingerprint).with_context(context)?;
+            }
+            dataset.task = mtl_task::build(stored).with_context(context)?;
+            dataset.spec = stored.clone();
+        }
+        Ok(())
+    }
+}
+
+fn same_labels(then: &TaskSpec, now: &TaskSpec) -> Result<()> {
+    if then.kind != now.kind {
+        bail!("the run was trained on a task of kind {}, which is one of kind {} now; {REMEDY}", then.kind, now.kind);
+    }
+    if then.labels == now.labels {
+        return Ok(());
+    }
+    let print = |labels: &[String]| {
+        let digits = hex(&Sha256::digest(serde_json::to_vec(labels).unwrap_or_default()));
+        let shown = labels.iter().take(12).cloned().collect::<Vec<_>>().join(", ");
+        let more = if labels.len() > 12 { ", …" } else { "" };
+        format!("{shown}{more} ({} labels, fingerprint {})", labels.len(), short(&digits))
+    };
+    bail!(
+        "the label list is not the one that the run was trained on: then {}; now {}; {REMEDY}",
+        print(&then.labels),
+        print(&now.labels)
+    )
+}
+
+fn same_files(then: &Fingerprint, dataset: &crate::LocatedDataset) -> Result<()> {
+    let splits = &dataset.manifest.splits;
+    let named = [&splits.train, &splits.dev, &splits.test, &splits.all];
+    if named.into_iter().flatten().any(|file| !dataset.folder.join(file).is_file()) {
+        // Loading says which, and what to do.
+        return Ok(());
+    }
+    let now = file_fingerprints(&dataset.manifest, &dataset.folder)?;
+    for (file, wanted) in &then.files {
+        match now.get(file) {
+            Some(found) if found == wanted => {}
+            Some(found) => bail!(
+                "{}: the file is not the one that the run was trained on: its SHA-256 was {wanted}, and is {found}; {REMEDY}",
+                dataset.folder.join(file).display()
+            ),
+            None => bail!("the run was trained on the file `{file}`, which the manifest no longer names; {REMEDY}"),
+        }
+    }
+    match now.keys().find(|file| !then.files.contains_key(*file)) {
+        Some(file) => bail!("the manifest names the file `{file}`, which the run was not trained on; {REMEDY}"),
+        None => Ok(()),
+    }
+}
+
+fn same_splits(then: &Fingerprint, now: &Fingerprint) -> Result<()> {
+    for (which, wanted) in &then.splits {
+        let found = now.splits.get(which).cloned().unwrap_or_default();
+        if found != *wanted {
+            bail!(
+                "the {which} split is not that of the run: it had {} rows of fingerprint {}, and has {} of fingerprint {}; \
+                 something in the manifest that draws or reads it has changed; {REMEDY}",
+                wanted.rows,
+                short(&wanted.sha256),
+                found.rows,
+                short(&found.sha256)
+            );
+        }
+    }
+    Ok(())
+}
+
+fn short(digits: &str) -> &str {
+    digits.get(..12).unwrap_or(digits)
+}
