@@ -35,6 +35,7 @@ pub(crate) use jackknife::jackknife;
 pub use mcnemar::{discordant, mcnemar, mcnemar_asymptotic, mcnemar_exact};
 pub use nemenyi::{Nemenyi, nemenyi, studentized_range, studentized_range_quantile};
 pub use student::paired_t;
+pub(crate) use ties::settled;
 pub use wilcoxon::{wilcoxon, wilcoxon_asymptotic, wilcoxon_exact};
 
 /// What a two-sided test found.
@@ -74,6 +75,13 @@ fn finite(what: &str, values: &[f64]) -> Result<()> {
         }
         None => Ok(()),
     }
+}
+
+/// The unbiased standard deviation, whatever the size of `values`; 0 for fewer than two. They have to be finite.
+pub(crate) fn deviation(values: &[f64]) -> f64 {
+    let largest = values.iter().fold(0., |largest: f64, value| largest.max(value.abs()));
+    let unit = if largest == 0. || (1e-100..1e100).contains(&largest) { 1. } else { largest };
+    unit * variance(&values.iter().map(|value| value / unit).collect::<Vec<_>>()).sqrt()
 }
 
 /// `values` divided by the largest of them where their squares would overflow or vanish. They have to be finite.

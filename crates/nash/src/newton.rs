@@ -43,17 +43,26 @@ pub(crate) fn solve(gram: &Gram, q: f64, settings: &Settings) -> Agreement {
     let mut table = Table::new(gram, q);
     let mut iterations = 0;
     let mut moved = f64::INFINITY;
+    let mut best = (f64::INFINITY, Vec::new());
     let opposed = loop {
         if table.opposed(settings.stationary) {
             break true;
         }
         table.stretch();
-        if table.residual() <= POLISHED || moved <= LAST || iterations == settings.max_iterations {
+        let residual = table.residual();
+        if residual < best.0 {
+            best = (residual, table.u.clone());
+        }
+        if residual <= POLISHED || moved <= LAST || iterations == settings.max_iterations {
             break false;
         }
         moved = table.step();
         iterations += 1;
     };
+    // Where rounding has the last word a step may lead away from the best.
+    if !opposed && table.residual() > settings.tolerance.max(best.0) {
+        table.u = best.1;
+    }
     let alpha = table.alpha();
     if !alpha.iter().all(|weight| *weight > 0.0 && weight.is_finite()) {
         return refused(Status::OutOfIterations);

@@ -25,6 +25,11 @@ impl Adam {
 
     /// Moves `parameters` against `gradient`.
     pub(crate) fn step(&mut self, parameters: &mut [f64], gradient: &[f64]) {
+        self.step_at(self.rate, parameters, gradient);
+    }
+
+    /// The same at another rate, for this step.
+    pub(crate) fn step_at(&mut self, rate: f64, parameters: &mut [f64], gradient: &[f64]) {
         let (b1, b2, epsilon) = (0.9, 0.999, 1e-8);
         for (i, parameter) in parameters.iter_mut().enumerate() {
             self.steps[i] += 1.0;
@@ -32,7 +37,7 @@ impl Adam {
             let g = gradient[i] + self.decay * *parameter;
             self.first[i] += (1.0 - b1) * (g - self.first[i]);
             self.second[i] = b2 * self.second[i] + (1.0 - b2) * g * g;
-            *parameter -= self.rate * (self.first[i] / c1) / ((self.second[i] / c2).sqrt() + epsilon);
+            *parameter -= rate * (self.first[i] / c1) / ((self.second[i] / c2).sqrt() + epsilon);
         }
     }
 

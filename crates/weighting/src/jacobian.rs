@@ -69,6 +69,18 @@ impl Jacobian for Dense {
     }
 }
 
+/// The first task of which the first draw has an entry, multiplied by its factor, that f32 cannot hold.
+pub(crate) fn beyond_f32(mini_batches: &[&dyn Jacobian], factors: &[f64]) -> Option<usize> {
+    let mut found = vec![false; factors.len()];
+    chunks(&mini_batches[..1], |_, mini_batches| {
+        for (task, row) in mini_batches[0].iter().enumerate() {
+            let beyond = |value: &f64| !((value * factors[task]).abs() <= f64::from(f32::MAX));
+            found[task] |= row.iter().any(beyond);
+        }
+    });
+    found.iter().position(|found| *found)
+}
+
 /// How many columns are read at a time. Fixed, so that no result depends on the caller's layout or threads.
 pub(crate) const CHUNK: usize = 4096;
 

@@ -11,10 +11,12 @@
 
 mod adam;
 mod group;
+mod horizon;
 mod inputs;
 mod jacobian;
 mod matrix;
 mod outcome;
+mod per_task;
 mod property;
 mod rule;
 pub mod rules;
@@ -27,11 +29,13 @@ mod vectors;
 mod weighting;
 
 pub use group::GroupRule;
+pub use horizon::Horizon;
 pub use inputs::{Needs, Preference, Private, StepInputs};
 pub use jacobian::{Dense, Jacobian};
 pub use matrix::matrix;
 pub use mtl_nash::{Gram, Status};
-pub use outcome::{CachedWeights, Outcome, Warning};
+pub use outcome::{CachedWeights, Outcome, TOLERANCE, Warning};
+pub use per_task::PerTask;
 pub use property::Property;
 pub use rule::{Rule, Select};
 pub use state::{State, StateShape};

@@ -1,8 +1,12 @@
-//! What a rule returns.
+//! What a rule returns. Whatever the rule, an outcome that is agreed has finite weights and a residual of at most
+//! [`TOLERANCE`]: the wrappers of [`weighting`](crate::Weighting) see to it.
 
 use std::fmt;
 
 use mtl_nash::Status;
+
+/// The largest residual that any rule calls [`Status::Agreed`].
+pub const TOLERANCE: f64 = 1e-9;
 
 /// The weights of a step, with a certificate of how exact they are.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,6 +37,19 @@ impl Outcome {
         Self { weights, residual, iterations, status, warning: None, clip: 1.0 }
     }
 
+    /// What of it can be vouched for: agreed is what keeps [`TOLERANCE`], and a weight that is no number is nobody's.
+    pub(crate) fn certified(self) -> Self {
+        if let Some(task) = self.weights.iter().position(|weight| !weight.is_finite()) {
+            return Self { warning: self.warning, ..Self::non_finite(self.weights.len(), task) };
+        }
+        let residual = if self.residual.is_finite() { self.residual } else { f64::MAX };
+        let status = match self.status {
+            Status::Agreed if residual > TOLERANCE => Status::OutOfIterations,
+            status => status,
+        };
+        Self { residual, status, ..self }
+    }
+
     /// Task `task` brought a loss or gradient that is not finite: the trainer stops, naming step and task.
     pub(crate) fn non_finite(tasks: usize, task: usize) -> Self {
         Self::solved(vec![0.0; tasks], 0.0, 0, Status::NonFinite(task))
@@ -44,7 +61,8 @@ impl Outcome {
 pub enum Warning {
     /// The weights sum to less than 0 before they are normalised, so the direction is flipped (IMTL-G).
     NegativeSum,
-    /// Some loss is not above 0 where the rule needs its logarithm or reciprocal; it was raised to 1e-12.
+    /// Some loss, less the minimum that is known of it, is not above 0 where the rule needs its logarithm, its reciprocal
+    /// or its sign; it was raised to a small number.
     NonPositiveLoss,
 }
 

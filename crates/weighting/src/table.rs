@@ -1,14 +1,18 @@
 //! The bargaining table: what the rules that solve for an agreement (nash, fairgrad) share.
 //!
-//! One policy for every way a bargain can end. Agreed: that is the agreement. Pareto stationary or out of iterations:
-//! the last agreement goes on, before a task's first one αᵢ = 1/‖gᵢ‖. Zero gradient of task i: the others bargain, αᵢ = 0. Not
-//! finite: returned as it is, and the trainer stops. Then Σ αᵢ gᵢ is clipped to `max_norm`, by αᵀGα.
+//! One policy for every way a bargain can end. Agreed: that is the agreement. Out of iterations with every task within
+//! [`NEAR`] of its share: that is as good as one, and the residual says how good. Otherwise, or Pareto stationary: the last
+//! agreement goes on, before a task's first one αᵢ = 1/‖gᵢ‖. Zero gradient of task i: the others bargain, αᵢ = 0. Not finite:
+//! returned as it is, and the trainer stops. Then Σ αᵢ gᵢ is clipped to `max_norm`, by αᵀGα.
 
 use mtl_nash::{Agreement, Gram, Status};
 use mtl_task::Progress;
 
 use crate::state::take;
 use crate::{CachedWeights, Outcome, State};
+
+/// The residual up to which an iterate is worth more than an agreement over other gradients.
+const NEAR: f64 = 1e-2;
 
 /// In the place of a task's α: it has been at no bargain yet.
 const NONE: f64 = -1.0;
@@ -49,20 +53,26 @@ impl Table {
         let mut alpha = vec![0.0; gram.tasks()];
         match agreement.status {
             Status::NonFinite(position) => return Outcome::non_finite(gram.tasks(), present[position]),
-            Status::Agreed => {
+            Status::OutOfIterations if agreement.residual > NEAR => self.go_on(gram, &present, &mut alpha),
+            Status::Agreed | Status::OutOfIterations => {
                 present.iter().zip(&agreement.alpha).for_each(|(&task, &share)| alpha[task] = share);
                 present.iter().for_each(|&task| self.last[task] = alpha[task]);
                 // Who had no gradient at his first bargain has agreed to nothing.
                 self.last.iter_mut().filter(|last| **last == NONE).for_each(|last| *last = 0.0);
             }
-            _ => present.iter().for_each(|&task| {
-                alpha[task] = if self.last[task] == NONE { 1.0 / gram.norm(task) } else { self.last[task] };
-            }),
+            _ => self.go_on(gram, &present, &mut alpha),
         }
         let status = absent.map_or(agreement.status, Status::ZeroGradient);
         let mut outcome = Outcome::solved(alpha, agreement.residual, agreement.iterations, status);
         self.clip(gram, &mut outcome);
         outcome
+    }
+
+    /// The last agreement, or what orthogonal gradients would agree to.
+    fn go_on(&self, gram: &Gram, present: &[usize], alpha: &mut [f64]) {
+        for &task in present {
+            alpha[task] = if self.last[task] == NONE { 1.0 / gram.norm(task) } else { self.last[task] };
+        }
     }
 
     fn clip(&self, gram: &Gram, outcome: &mut Outcome) {

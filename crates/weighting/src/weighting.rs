@@ -91,10 +91,11 @@ pub trait FromLosses: WeightingRule {
     fn balance(&mut self, seen: &StepInputs) -> Outcome;
 
     /// One weight per task; a loss that is not finite is [`Status::NonFinite`](crate::Status) and leaves the rule's state as it was.
+    /// A weight that overflows is the same, but the state is then spent.
     fn weights(&mut self, seen: &StepInputs) -> Outcome {
         match seen.losses.iter().position(|loss| !loss.is_finite()) {
             Some(task) => Outcome::non_finite(seen.losses.len(), task),
-            None => self.balance(seen),
+            None => self.balance(seen).certified(),
         }
     }
 }
@@ -105,7 +106,8 @@ pub trait FromGram: WeightingRule {
     fn balance(&mut self, gram: &Gram, seen: &StepInputs) -> Outcome;
 
     /// One weight per task. With [`Needs::mini_batches`] = n, `gram` has n·K rows, mini-batch after mini-batch, and the weights apply to
-    /// the first. What is not finite is [`Status::NonFinite`](crate::Status) and leaves the rule's state as it was.
+    /// the first. What is not finite is [`Status::NonFinite`](crate::Status) and leaves the rule's state as it was; a weight
+    /// that overflows is the same, but the state is then spent.
     fn weights(&mut self, gram: &Gram, seen: &StepInputs) -> Outcome {
         let tasks = gram.tasks() / self.needs().mini_batches;
         let broken = |row: usize| !(0..gram.tasks()).all(|other| gram.at(row, other).is_finite());
@@ -116,7 +118,7 @@ pub trait FromGram: WeightingRule {
             .or_else(|| (0..gram.tasks()).find(|&row| own(row)).or_else(|| (0..gram.tasks()).find(|&row| broken(row))))
         {
             Some(row) => Outcome::non_finite(tasks, row % tasks),
-            None => self.balance(gram, seen),
+            None => self.balance(gram, seen).certified(),
         }
     }
 }
@@ -132,7 +134,9 @@ pub trait FromJacobian: WeightingRule {
     ) -> Outcome;
 
     /// Writes the direction in consecutive chunks, `write(start column, values)`. The outcome's weights may be empty.
-    /// What is not finite is [`Status::NonFinite`](crate::Status), writes nothing and leaves the rule's state as it was.
+    /// What is not finite is [`Status::NonFinite`](crate::Status), writes nothing and leaves the rule's state as it was. A
+    /// direction that overflows is the same, blamed on the task of the largest gradient; but the state is then spent, and
+    /// what was written before is no direction.
     fn direction(
         &mut self,
         mini_batches: &[&dyn Jacobian],
@@ -140,14 +144,33 @@ pub trait FromJacobian: WeightingRule {
         write: &mut dyn FnMut(usize, &[f64]),
     ) -> Outcome {
         let mut broken = seen.losses.iter().position(|loss| !loss.is_finite());
+        let mut largest = (0.0, 0);
         crate::jacobian::chunks(mini_batches, |_, mini_batches| {
-            let bad = |row: &Vec<f64>| !row.iter().all(|value| value.is_finite());
-            broken = broken.or_else(|| mini_batches.iter().find_map(|rows| rows.iter().position(bad)));
+            for (task, row) in mini_batches.iter().flat_map(|rows| rows.iter().enumerate()) {
+                // NaN is no maximum, so the sum looks for it.
+                let most = row.iter().fold(0.0f64, |most, value| most.max(value.abs()));
+                if !(most + row.iter().map(|value| value * 0.0).sum::<f64>()).is_finite() {
+                    broken = broken.or(Some(task));
+                }
+                if most > largest.0 {
+                    largest = (most, task);
+                }
+            }
         });
-        match broken {
-            Some(task) => Outcome::non_finite(0, task),
-            None => self.combine(mini_batches, seen, write),
+        if let Some(task) = broken {
+            return Outcome::non_finite(0, task);
         }
+        let mut overflown = false;
+        let outcome = self.combine(mini_batches, seen, &mut |start, part| {
+            overflown |= !part.iter().all(|value| value.is_finite());
+            if !overflown {
+                write(start, part);
+            }
+        });
+        if overflown {
+            return Outcome { warning: outcome.warning, ..Outcome::non_finite(0, largest.1) };
+        }
+        outcome.certified()
     }
 }
 

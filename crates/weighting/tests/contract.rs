@@ -5,10 +5,10 @@ mod matrices;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use matrices::{Rows, kinds, play, step};
+use matrices::{Rows, extremes, kinds, play, step};
 use mtl_task::Registry;
-use mtl_weighting::{Class, Rule, Status, Weighting};
-use serde_json::json;
+use mtl_weighting::{Class, Rule, Status, TOLERANCE, Weighting};
+use serde_json::{Value, json};
 
 fn build(entry: &Rule, tasks: usize) -> Option<Weighting> {
     match (entry.build)(tasks, &json!({})) {
@@ -107,6 +107,11 @@ fn names_and_settings_are_checked_with_a_hint() {
         ("graddrop", json!({"leak": 1.5})),
         ("gradvac", json!({"beta": 2})),
         ("auto-lambda", json!({"primary": [4]})),
+        ("auto-lambda", json!({"travel": -1})),
+        ("db-mtl", json!({"beta": 2})),
+        ("famo", json!({"minimum": [0.0, 1.0]})),
+        ("moco", json!({"beta": 1.5})),
+        ("stch", json!({"warmup": 2.5})),
         ("excess-mtl", json!({"warmup": 0})),
     ] {
         let error =
@@ -140,6 +145,84 @@ fn every_answer_is_finite_whatever_the_gradients() {
                 }
             }
         }
+    }
+}
+
+/// Settings beside the defaults under which a rule solves other problems.
+fn variants(entry: &Rule) -> Vec<Value> {
+    let more = match entry.name {
+        "cagrad" => vec![json!({"c": 0.05}), json!({"c": 0.9}), json!({"c": 1}), json!({"c": 3, "rescale": "none"})],
+        "fairgrad" => [0.1, 0.5, 2.0, 20.0].map(|alpha| json!({"alpha": alpha, "max_norm": 0})).to_vec(),
+        "nash" => vec![json!({"max_norm": 0})],
+        "aligned-mtl" => vec![json!({"scale": "median", "preference": "sum"}), json!({"scale": "rmse"})],
+        "stch" => vec![json!({"warmup": 0}), json!({"warmup": 2, "mu": 0.01})],
+        "moco" => vec![json!({"normalise": false})],
+        "famo" => vec![json!({"minimum": -2.0})],
+        _ => vec![],
+    };
+    [vec![json!({})], more].concat()
+}
+
+/// Every rule × its settings × gradients up to 1e±150 × losses of every size and sign: what is agreed has finite weights, a
+/// finite direction and no residual above the tolerance.
+#[test]
+fn agreed_is_never_said_of_what_is_not() {
+    let losses = |tasks: usize| -> Vec<Vec<f64>> {
+        let of = |values: [f64; 4]| (0..tasks).map(|task| values[task % 4]).collect();
+        vec![losses(tasks), of([-3.0, 0.0, -1e-3, 2.0]), of([1e-300, 1e300, 1.0, 5e-324])]
+    };
+    let mut agreed = 0;
+    for entry in &Registry::<Rule>::default() {
+        for settings in variants(entry) {
+            for (kind, rows) in (0..4).flat_map(extremes) {
+                for losses in losses(rows.len()) {
+                    let Ok(mut rule) = (entry.build)(rows.len(), &settings) else { continue };
+                    for number in 0..3 {
+                        let mini_batches = vec![rows.clone(); rule.needs().mini_batches];
+                        let (outcome, direction) = step(&mut rule, &mini_batches, &losses, number);
+                        let case = || format!("{} {settings} on {kind} with {losses:?}: {outcome:?}", entry.name);
+                        if matches!(outcome.status, Status::NonFinite(_)) {
+                            break;
+                        }
+                        assert!(
+                            outcome.residual.is_finite() && outcome.weights.iter().all(|w| w.is_finite()),
+                            "{}",
+                            case()
+                        );
+                        if outcome.status == Status::Agreed {
+                            agreed += 1;
+                            assert!(outcome.residual <= TOLERANCE, "{}", case());
+                            assert!(direction.iter().all(|d| d.is_finite()), "{}, {direction:?}", case());
+                        }
+                        rule.losses_after_step(&losses);
+                    }
+                }
+            }
+        }
+    }
+    assert!(agreed > 50_000, "only {agreed} agreed");
+}
+
+/// Rules that ask for equal projections, or for aligned gradients, have nothing to agree on where gradients are opposed.
+#[test]
+fn opposed_gradients_are_stationary() {
+    let opposed = [vec![vec![1.0, 2.0], vec![-1.0, -2.0]], vec![vec![1.0, 2.0], vec![-3.0, -6.0], vec![0.5, -1.0]]];
+    for name in ["aligned-mtl", "cagrad", "config", "fairgrad", "imtl-g", "mgda", "nash"] {
+        for rows in &opposed {
+            let entry = Registry::<Rule>::default();
+            let mut rule = (entry.find(name).expect("a rule").build)(rows.len(), &json!({})).expect("its defaults");
+            let (outcome, direction) = step(&mut rule, std::slice::from_ref(rows), &losses(rows.len()), 0);
+            let served = rows.iter().all(|row| matrices::dot(row, &direction) > 1e-9);
+            assert!(!served && (outcome.status == Status::ParetoStationary || name == "cagrad"), "{name}: {outcome:?}");
+        }
+    }
+    let balance = [0.0, 1.0, 2.0].map(|third: f64| (third * std::f64::consts::TAU / 3.0).sin_cos());
+    let rows: Rows = balance.iter().map(|(sine, cosine)| vec![*sine, *cosine]).collect();
+    for name in ["config", "imtl-g"] {
+        let entry = Registry::<Rule>::default();
+        let mut rule = (entry.find(name).expect("a rule").build)(3, &json!({})).expect("its defaults");
+        let (outcome, direction) = step(&mut rule, std::slice::from_ref(&rows), &losses(3), 0);
+        assert_eq!((outcome.status, direction), (Status::ParetoStationary, vec![0.0, 0.0]), "{name}");
     }
 }
 

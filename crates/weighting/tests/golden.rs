@@ -1,5 +1,5 @@
 //! Every rule against answers that were not made by this code: `golden/definitions.json` (numpy and scipy, `make.py`),
-//! `golden/torchjd.json` (`docs/benches/peers/rule_traces.py`), and the project's shared vectors where they lie beside
+//! `golden/torchjd.json` (`docs/benches/peers/rule_traces.py`), `golden/conflicts.json` (cvxpy, `conflicts.py`), and the project's shared vectors where they lie beside
 //! the workspace.
 #![allow(clippy::print_stdout, reason = "what is skipped is said aloud")]
 
@@ -32,13 +32,15 @@ struct Step {
     mini_batches: Vec<Vec<Vec<f64>>>,
     weights: Option<Vec<f64>>,
     direction: Option<Vec<f64>>,
+    /// What a distance is relative to where the direction may be 0.
+    scale: Option<f64>,
 }
 
-/// Relative Euclidean distance.
-fn distance(found: &[f64], right: &[f64]) -> f64 {
+/// Euclidean distance relative to the right answer, or to `scale`.
+fn distance(found: &[f64], right: &[f64], scale: Option<f64>) -> f64 {
     assert_eq!(found.len(), right.len());
     let norm = |x: &mut dyn Iterator<Item = f64>| x.map(|v| v * v).sum::<f64>().sqrt();
-    norm(&mut found.iter().zip(right).map(|(a, b)| a - b)) / norm(&mut right.iter().copied())
+    norm(&mut found.iter().zip(right).map(|(a, b)| a - b)) / scale.unwrap_or_else(|| norm(&mut right.iter().copied()))
 }
 
 fn play(case: &Case) {
@@ -75,7 +77,7 @@ fn play(case: &Case) {
             [("weights", &step.weights, &outcome.weights), ("direction", &step.direction, &direction)]
         {
             let Some(right) = right.as_ref().filter(|_| !found.is_empty()) else { continue };
-            let off = distance(found, right);
+            let off = distance(found, right, step.scale);
             assert!(
                 off <= case.tolerance,
                 "{} {} step {number}: {what} off by {off:.1e}, allowed {:.0e}\n found {found:?}\n right {right:?}\n {outcome:?}",
@@ -115,6 +117,14 @@ fn shared(name: &str) -> Option<Value> {
 fn rules_follow_their_definitions() {
     let cases = committed("definitions.json");
     assert!(cases.len() > 80);
+    cases.iter().for_each(play);
+}
+
+/// Opposite, dependent and duplicate gradients, many with 0 in their hull.
+#[test]
+fn rules_follow_cvxpy_where_gradients_conflict() {
+    let cases = committed("conflicts.json");
+    assert!(cases.len() > 150);
     cases.iter().for_each(play);
 }
 

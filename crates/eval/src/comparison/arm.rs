@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::curves::{mean_curve, thinned, values};
 use super::table::{Table, judged, mean, score};
 use super::{ArmResult, ArmSpec, ArmTask, Curve, RunRecord, task};
-use crate::stats::{Interval, cohens_dz, paired_t, wilcoxon};
+use crate::stats::{Interval, cohens_dz, paired_t, settled, wilcoxon};
 use crate::transfer::{
     Compared, Gain, Transfer, divergences, gain_over_metrics, gain_over_tasks, negative_share, parameter_reduction,
     spread, volatility,
@@ -76,13 +76,16 @@ fn corrected(table: &Table, tasks: &mut [ArmTask]) -> Result<Option<f64>> {
     Ok((!transfers.is_empty()).then(|| negative_share(&transfers, table.question.level)))
 }
 
-/// For every seed that both have, arm − baseline of the headline scores, mean over the tasks both judge.
+/// For every seed that both have, arm − baseline of the headline scores, mean over the tasks both judge; 0 where no more
+/// than the noise of summation is left of the scores.
 fn differences(table: &Table, arm: &ArmSpec) -> Vec<f64> {
     let baseline = &table.question.baseline;
     let of_seed = |seed: &u64| {
         let (own, other) = (table.run(&arm.name, *seed)?, table.run(baseline, *seed)?);
-        let of_task = |task: &String| Some(score(own.tasks.get(task)?)? - score(other.tasks.get(task)?)?);
-        mean(table.question.tasks.iter().filter_map(of_task))
+        let of_task = |task: &String| Some([score(own.tasks.get(task)?)?, score(other.tasks.get(task)?)?]);
+        let scores: Vec<[f64; 2]> = table.question.tasks.iter().filter_map(of_task).collect();
+        let largest = scores.iter().flatten().fold(0., |largest: f64, score| largest.max(score.abs()));
+        Some(settled(mean(scores.iter().map(|[own, other]| own - other))?, largest))
     };
     table.question.seeds.iter().filter_map(of_seed).collect()
 }

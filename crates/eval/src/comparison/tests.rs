@@ -114,6 +114,20 @@ fn gains_tests_and_costs_are_those_counted_by_hand() {
     assert_eq!((found.pilot, found.warnings), (None, Vec::<String>::new()));
 }
 
+/// One example more on one task and one less on the other: the mean of the differences is −1e-17 as a number.
+#[test]
+fn a_mean_difference_of_nothing_but_rounding_is_no_difference() {
+    let of = |arm: &str, seed: u64, right: [usize; 2]| run(arm, seed, &[("a", right[0]), ("b", right[1])]);
+    let records: Vec<RunRecord> =
+        (0..5).flat_map(|seed| [of("single", seed, [20, 1]), of("better", seed, [19, 2])]).collect();
+    let rounded: f64 = (2. / 40. - 1. / 40.) + (19. / 40. - 20. / 40.);
+    assert!(rounded != 0. && rounded.abs() < 1e-15, "{rounded}");
+    let found = Comparison::of(&question(&["single", "better"], 5), &records).expect("compared");
+    let better = &found.arms[1];
+    assert_eq!(better.tests.iter().map(|test| (test.statistic, test.p)).collect::<Vec<_>>(), [(0., 1.), (0., 1.)]);
+    assert_eq!(better.effect, Some(0.));
+}
+
 #[test]
 fn curves_turn_and_examples_are_shown_with_both_answers() {
     let found = Comparison::of(&question(&["single", "better"], 5), &records(5)).expect("compared");

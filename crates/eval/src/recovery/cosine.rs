@@ -23,7 +23,7 @@ pub struct Halves {
 
 /// The corrected cosine over draws in order, with its interval. It may leave [−1, 1], as an unbiased estimate must.
 ///
-/// `None` if there are fewer than 4 draws, or if a task's halves agree less than `reliability` (such as 0.05) on
+/// `None` if there are fewer than 4 draws, a value that is not finite, or if a task's halves agree less than `reliability` (such as 0.05) on
 /// average, over all draws or without some block of them: then noise is all there is.
 pub fn corrected_cosine(draws: &[Halves], reliability: f64, confidence: f64) -> Option<Interval> {
     jackknife(draws, confidence, |draws| corrected(draws, reliability))
@@ -57,7 +57,7 @@ fn corrected(draws: &[Halves], reliability: f64) -> Option<f64> {
 }
 
 /// The mean of `values`, one a draw and in order, with an interval that allows for neighbouring draws being alike.
-/// `None` if there are fewer than 4.
+/// `None` if there are fewer than 4, or one that is not finite.
 pub fn mean_over_draws(values: &[f64], confidence: f64) -> Option<Interval> {
     jackknife(values, confidence, |values| Some(values.iter().sum::<f64>() / values.len() as f64))
 }
@@ -112,5 +112,14 @@ mod tests {
         let noise = [Halves { between: 0.1, first: 0.01, second: 0.4 }; 9];
         assert_eq!(corrected_cosine(&noise, 0.05, 0.95), None);
         assert_eq!(corrected_cosine(&noise[..3], 0., 0.95), None);
+    }
+
+    #[test]
+    fn what_is_not_finite_has_no_interval() {
+        let mut draws = [Halves { between: 0.1, first: 0.5, second: 0.4 }; 9];
+        draws[4].second = f64::NAN;
+        assert_eq!(corrected_cosine(&draws, 0.05, 0.95), None);
+        assert_eq!(row_conflict(&draws, &draws, 0.05, 0.95), None);
+        assert_eq!(mean_over_draws(&[1., 2., f64::INFINITY, 3., 4.], 0.95), None);
     }
 }

@@ -19,7 +19,7 @@ use mtl_task::{Answer, Label};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::{Interval, mean, variance};
+use super::{Interval, mean, settled, variance};
 use crate::{Judged, Metric};
 
 /// How to resample.
@@ -73,6 +73,12 @@ pub fn paired_bootstrap(
     let drawn = resampled(examples, key, settings.resamples, &per_seed);
     ensure!(whole.iter().chain(drawn.iter().flatten()).all(|d| d.is_finite()), "a resampled score is not finite");
 
+    // Beyond this range squares overflow or vanish; all that follows is as well done in units of the largest.
+    let largest = whole.iter().chain(drawn.iter().flatten()).fold(0., |largest: f64, d| largest.max(d.abs()));
+    let unit = if largest == 0. || (1e-100..1e100).contains(&largest) { 1. } else { largest };
+    let measured = |row: &Vec<f64>| row.iter().map(|d| d / unit).collect::<Vec<f64>>();
+    let (whole, drawn) = (measured(&whole), drawn.iter().map(measured).collect::<Vec<_>>());
+
     let estimate = mean(&whole);
     let seed_count = seeds as f64;
     let of_seeds = variance(&whole) / seed_count;
@@ -89,7 +95,7 @@ pub fn paired_bootstrap(
     let standard_error = total.sqrt();
     let spent = of_seeds.powi(2) / (seed_count - 1.).max(1.) + of_examples.powi(2) / (examples as f64 - 1.);
     let degrees = if spent > 0. { total * total / spent } else { examples as f64 - 1. };
-    Ok(Interval::student(estimate, standard_error, degrees, confidence, examples, seeds))
+    Ok(Interval::student(estimate, standard_error, degrees, confidence, examples, seeds).times(unit))
 }
 
 /// How much better the first arm is by `metric`, averaged over seeds: positive is better, whichever way the metric
@@ -110,7 +116,11 @@ pub fn paired_metric(metric: &dyn Metric, arms: Arms, key: Key, settings: &Boots
     paired_bootstrap(truth.len(), key, settings, |examples| {
         let truth = pick(truth, examples);
         let score = |answers: &[Answer]| metric.score(&pick(answers, examples), &truth, names);
-        first.iter().zip(&second).map(|(first, second)| sign * (score(first) - score(second))).collect()
+        let gain = |(first, second): (&Vec<Answer>, &Vec<Answer>)| {
+            let (first, second) = (score(first), score(second));
+            settled(sign * (first - second), first.abs().max(second.abs()))
+        };
+        first.iter().zip(&second).map(gain).collect()
     })
 }
 
@@ -118,17 +128,19 @@ pub fn paired_metric(metric: &dyn Metric, arms: Arms, key: Key, settings: &Boots
 /// said of the same model.
 ///
 /// # Errors
-/// If there are not as many answers as truths, none at all, or no resample.
+/// If there are not as many answers as truths, none at all, no resample, or a `confidence` outside (0, 1).
 pub fn metric_interval(metric: &dyn Metric, judged: Judged, key: Key, settings: &Bootstrap) -> Result<[f64; 2]> {
     let Judged { answers, truth, names } = judged;
     ensure!(answers.len() == truth.len(), "{} answers for {} truths", answers.len(), truth.len());
     ensure!(!truth.is_empty() && settings.resamples > 0, "an interval needs examples and resamples");
+    let confidence = settings.confidence;
+    ensure!(confidence > 0. && confidence < 1., "`confidence` must lie between 0 and 1, found {confidence}");
     let answers = bare(metric, answers);
     let score = |examples: &[usize]| vec![metric.score(&pick(&answers, examples), &pick(truth, examples), names)];
     let mut scores: Vec<f64> = resampled(truth.len(), key, settings.resamples, &score).into_iter().flatten().collect();
     scores.sort_by(f64::total_cmp);
     let at = |share: f64| scores[((scores.len() - 1) as f64 * share).round() as usize];
-    let outside = (1. - settings.confidence.clamp(0., 1.)) / 2.;
+    let outside = (1. - confidence) / 2.;
     Ok([at(outside), at(1. - outside)])
 }
 
@@ -210,6 +222,28 @@ mod tests {
             both[usize::from(found.excludes_zero())] += 1;
         }
         assert!(both[0] > 5 && both[1] > 5, "{both:?}");
+    }
+
+    #[test]
+    fn huge_and_denormal_differences_have_the_interval_of_others() {
+        let table: Vec<Vec<f64>> =
+            (1..4).map(|seed| (0..20).map(|e| f64::from((seed * 7 + e * 5) % 11 - 3)).collect()).collect();
+        let at = |unit: f64| {
+            let means = |examples: &[usize]| -> Vec<f64> {
+                table.iter().map(|row| examples.iter().map(|&e| row[e] / 20.).sum::<f64>() * unit).collect()
+            };
+            paired_bootstrap(20, Key::new(3), &settings(), means).expect("compared")
+        };
+        let plain = at(1.);
+        for unit in [1e305, 1e-305, 1e150, 1e-150] {
+            let found = at(unit);
+            let close = |found: f64, expected: f64| (found / unit - expected).abs() < 1e-6;
+            assert!(
+                close(found.estimate, plain.estimate) && close(found.standard_error, plain.standard_error),
+                "{found:?}"
+            );
+            assert!(close(found.low, plain.low) && (found.p - plain.p).abs() < 1e-6, "{found:?} {plain:?}");
+        }
     }
 
     #[test]

@@ -49,6 +49,18 @@ impl Interval {
         Self { estimate, low, high, confidence, standard_error, degrees, p, examples, seeds }
     }
 
+    /// The interval of as many times the estimate; ends stay finite.
+    pub(crate) fn times(self, unit: f64) -> Self {
+        let times = |value: f64| (value * unit).clamp(-f64::MAX, f64::MAX);
+        Self {
+            estimate: times(self.estimate),
+            low: times(self.low),
+            high: times(self.high),
+            standard_error: times(self.standard_error),
+            ..self
+        }
+    }
+
     /// Whether the interval excludes 0.
     pub fn excludes_zero(&self) -> bool {
         self.low > 0. || self.high < 0.

@@ -7,7 +7,8 @@ use super::{Interval, mean};
 
 /// `estimate` over all observations in order, with its interval from leaving out each of about √n blocks.
 ///
-/// `None` if there are fewer than 4 observations or `estimate` gives none, on all of them or without some block.
+/// `None` if there are fewer than 4 observations or `estimate` gives none, or none that is finite, on all of them or
+/// without some block.
 pub(crate) fn jackknife<T: Clone>(
     observations: &[T],
     confidence: f64,
@@ -21,10 +22,10 @@ pub(crate) fn jackknife<T: Clone>(
     let left_out = (0..blocks)
         .map(|block| {
             let (from, to) = (block * count / blocks, (block + 1) * count / blocks);
-            estimate(&[&observations[..from], &observations[to..]].concat())
+            estimate(&[&observations[..from], &observations[to..]].concat()).filter(|left| left.is_finite())
         })
         .collect::<Option<Vec<f64>>>()?;
-    let estimate = estimate(observations)?;
+    let estimate = estimate(observations).filter(|estimate| estimate.is_finite())?;
     let centre = mean(&left_out);
     let squares: f64 = left_out.iter().map(|left| (left - centre).powi(2)).sum();
     let degrees = blocks as f64 - 1.;

@@ -22,7 +22,7 @@ pub fn discordant(first: &[bool], second: &[bool]) -> (usize, usize) {
 
 /// The exact test below 25 discordant examples, the asymptotic one from there on.
 pub fn mcnemar(only_first: usize, only_second: usize) -> TestResult {
-    if only_first + only_second < 25 {
+    if only_first.saturating_add(only_second) < 25 {
         mcnemar_exact(only_first, only_second)
     } else {
         mcnemar_asymptotic(only_first, only_second)
@@ -31,14 +31,14 @@ pub fn mcnemar(only_first: usize, only_second: usize) -> TestResult {
 
 /// The exact test. Its statistic is the smaller of both counts.
 pub fn mcnemar_exact(only_first: usize, only_second: usize) -> TestResult {
-    let (n, fewer) = (only_first + only_second, only_first.min(only_second));
+    let (n, fewer) = (only_first.saturating_add(only_second), only_first.min(only_second));
     let p = |count| 2. * fair_coins_up_to(count, n);
     result("McNemar, exact", fewer as f64, p(fewer), p(0), n)
 }
 
 /// The χ² approximation with continuity correction.
 pub fn mcnemar_asymptotic(only_first: usize, only_second: usize) -> TestResult {
-    let n = only_first + only_second;
+    let n = only_first.saturating_add(only_second);
     let statistic = |difference: usize| {
         if n == 0 { 0. } else { (difference as f64 - 1.).powi(2) / n as f64 }
     };

@@ -4,7 +4,7 @@
 //!
 //! Nemenyi, "Distribution-free multiple comparisons" (1963); Demšar (JMLR 2006).
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::mean_ranks;
@@ -31,11 +31,12 @@ pub struct Nemenyi {
 /// `None` for fewer than two methods or no blocks.
 ///
 /// # Errors
-/// If a score is not finite.
+/// If a score is not finite, or `level` is outside (0, 1).
 ///
 /// # Panics
 /// If blocks differ in length.
 pub fn nemenyi(scores: &[Vec<f64>], level: f64) -> Result<Option<Nemenyi>> {
+    ensure!(level > 0. && level < 1., "the level of Nemenyi's test must lie between 0 and 1, found {level}");
     let methods = scores.first().map_or(0, Vec::len);
     if methods < 2 {
         return Ok(None);
@@ -55,8 +56,11 @@ pub fn nemenyi(scores: &[Vec<f64>], level: f64) -> Result<Option<Nemenyi>> {
     }))
 }
 
-/// The probability that the range of `count` standard normals is at most `q`.
+/// The probability that the range of `count` standard normals is at most `q`; NaN of NaN.
 pub fn studentized_range(q: f64, count: usize) -> f64 {
+    if q.is_nan() {
+        return q;
+    }
     if count < 2 {
         return 1.;
     }
@@ -74,8 +78,15 @@ pub fn studentized_range(q: f64, count: usize) -> f64 {
     (count as f64 * sum * STEP).clamp(0., 1.)
 }
 
-/// The range that `count` standard normals exceed with probability 1 − `probability`, which lies in (0, 1).
+/// The range that `count` standard normals exceed with probability 1 − `probability`: 0 for 0, infinite for 1, and NaN for
+/// what is no probability or fewer than two normals.
 pub fn studentized_range_quantile(probability: f64, count: usize) -> f64 {
+    match probability {
+        _ if count < 2 || !(0. ..=1.).contains(&probability) => return f64::NAN,
+        0. => return 0.,
+        1. => return f64::INFINITY,
+        _ => {}
+    }
     solve(|q| probability - studentized_range(q, count))
 }
 
@@ -126,5 +137,17 @@ mod tests {
         assert!((1. - studentized_range(found.critical_difference / unit, 3) - 0.05).abs() < 1e-9);
         assert!((found.p[0][2] - found.smallest_p).abs() < 1e-15 && found.p[1][1] == 1.);
         assert!(nemenyi(&[], 0.05).expect("none").is_none());
+        assert!(nemenyi(&[], f64::NAN).expect_err("no level").to_string().contains("found NaN"));
+    }
+
+    /// As `scipy.stats.studentized_range.cdf` and `.ppf` answer.
+    #[test]
+    fn the_ends_of_the_range_are_those_of_scipy() {
+        assert_eq!([studentized_range(f64::INFINITY, 4), studentized_range(-1., 4)], [1., 0.]);
+        assert_eq!([studentized_range_quantile(0., 4), studentized_range_quantile(1., 4)], [0., f64::INFINITY]);
+        for bad in [f64::NAN, -0.1, 1.1, f64::INFINITY] {
+            assert!(studentized_range_quantile(bad, 4).is_nan());
+        }
+        assert!(studentized_range(f64::NAN, 4).is_nan() && studentized_range_quantile(0.5, 1).is_nan());
     }
 }

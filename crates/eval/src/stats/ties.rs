@@ -1,4 +1,4 @@
-//! What keeps rank tests from ranking the noise of floating-point sums.
+//! What keeps tests from ranking, and from being sure of, the noise of floating-point sums.
 
 /// Two values tie if they differ by no more than this share of the larger. Means of the same scores in another order
 /// differ by about 1e-15 of them, differences of such means by up to about 1e-11 of the difference; what a test set can
@@ -23,9 +23,26 @@ pub(super) fn tied(values: &[f64]) -> Vec<f64> {
     tied
 }
 
+/// What summation leaves of numbers that cancel, as a share of them.
+const NOISE: f64 = 1e-12;
+
+/// `difference`, 0 if it is no more than 1e-12 of `size`, the largest of the scores that it was summed up from: a mean
+/// difference that is just 0 seldom comes out as 0.
+pub(crate) fn settled(difference: f64, size: f64) -> f64 {
+    if difference.abs() <= NOISE * size.abs() { 0. } else { difference }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_cancels_but_for_its_last_bits_is_nothing() {
+        let cancelled = (0.8 - 0.7) + (0.7 - 0.8) + (0.1 + 0.2 - 0.3);
+        assert!(cancelled != 0. && settled(cancelled, 0.8) == 0.);
+        assert_eq!(settled(1e-9, 0.8), 1e-9);
+        assert_eq!([settled(0., 0.), settled(5e-324, 5e-324)], [0., 5e-324]);
+    }
 
     #[test]
     fn what_differs_in_its_last_bits_ties_and_nothing_else() {

@@ -10,6 +10,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::stats::settled;
+
 /// One metric of one task, learnt together and alone.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Compared {
@@ -56,6 +58,7 @@ fn relative<'a>(compared: &'a [Compared], mut take: impl FnMut(&'a Compared, f64
     let mut undefined = Vec::new();
     for pair in compared {
         let change = if pair.higher_is_better { pair.multi - pair.single } else { pair.single - pair.multi };
+        let change = settled(change, pair.multi.abs().max(pair.single.abs()));
         // A score this small is 0 but for rounding: CoLA's 0.0 for tiny encoders, a constant prediction's Pearson.
         if pair.single.abs() < 1e-9 || !change.is_finite() {
             undefined.push(format!("{}/{}", pair.task, pair.metric));

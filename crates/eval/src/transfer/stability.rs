@@ -1,16 +1,19 @@
 //! Instability of training: spread over seeds, volatility of a series over steps, divergences.
 
+use crate::stats::deviation;
+
 /// The standard deviation over seeds (unbiased variance); 0 for fewer than two.
 pub fn spread(scores: &[f64]) -> f64 {
-    let mean = scores.iter().sum::<f64>() / scores.len().max(1) as f64;
-    let squares: f64 = scores.iter().map(|score| (score - mean).powi(2)).sum();
-    (squares / scores.len().saturating_sub(1).max(1) as f64).sqrt()
+    deviation(scores)
 }
 
 /// How restlessly a series of losses or weights αᵢ moves: √(mean (xₜ₊₁ − xₜ)²) / mean |xₜ|, so that neither a slow
 /// trend nor the scale matters much. Values that are not finite are passed over; 0 for fewer than two.
 pub fn volatility(series: &[f64]) -> f64 {
     let finite: Vec<f64> = series.iter().copied().filter(|value| value.is_finite()).collect();
+    let largest = finite.iter().fold(0., |largest: f64, value| largest.max(value.abs()));
+    let unit = if largest == 0. || (1e-100..1e100).contains(&largest) { 1. } else { largest };
+    let finite: Vec<f64> = finite.iter().map(|value| value / unit).collect();
     let level = finite.iter().map(|value| value.abs()).sum::<f64>() / finite.len().max(1) as f64;
     let steps: f64 = finite.windows(2).map(|pair| (pair[1] - pair[0]).powi(2)).sum();
     if level > 0. && finite.len() > 1 { (steps / (finite.len() - 1) as f64).sqrt() / level } else { 0. }
@@ -52,6 +55,9 @@ mod tests {
         assert_eq!(volatility(&[]), 0.);
         assert!((spread(&[1., 2., 3.]) - 1.).abs() < 1e-12);
         assert_eq!(spread(&[1.]), 0.);
+        assert!((spread(&[1e308, -1e308]) / (2f64.sqrt() * 1e308) - 1.).abs() < 1e-12);
+        assert!((volatility(&[1e308, 3e307, 1e308]) - volatility(&[10., 3., 10.])).abs() < 1e-12);
+        assert_eq!(spread(&[1e-320, 1e-320]), 0.);
     }
 
     #[test]

@@ -41,6 +41,40 @@ fn correlations() {
     }
 }
 
+/// The same numbers in units of the smallest denormal, and near the largest number: none of these statistics has a scale.
+#[test]
+fn units_at_either_end_of_the_range_change_nothing() {
+    // 2^1011 and 2^−1074, in two exact steps.
+    for half in [2f64.powi(505), 2f64.powi(-537)] {
+        let unit = |number: &f64| number * half * half * if half > 1. { 2. } else { 1. };
+        for case in cases("paired") {
+            let whole = [0, 1].map(|side| case.numbers(side));
+            let differences: Vec<f64> = whole[0].iter().zip(&whole[1]).map(|(x, y)| unit(&(x - y))).collect();
+            assert!(differences.iter().all(|difference| difference.is_finite()), "beyond the range");
+            let t = stats::paired_t(&differences).expect("finite");
+            case.expect("t", 2, t.statistic, STATISTIC);
+            case.expect("p of t", 3, t.p, P);
+            case.expect("p of W", 5, stats::wilcoxon_asymptotic(&differences).expect("finite").p, P);
+            case.expect("d_z", 7, stats::cohens_dz(&differences).expect("finite"), STATISTIC);
+            let [x, y] = whole.map(|side| side.iter().map(unit).collect::<Vec<f64>>());
+            case.expect("delta", 8, stats::cliffs_delta(&x, &y).expect("finite"), STATISTIC);
+        }
+        for case in cases("correlated") {
+            let [x, y] = [0, 1].map(|side| case.numbers(side).iter().map(unit).collect::<Vec<f64>>());
+            case.expect("Pearson", 2, pearson(&x, &y), STATISTIC);
+            case.expect("Spearman", 3, spearman(&x, &y), STATISTIC);
+        }
+        for case in cases("friedman") {
+            let scores: Vec<Vec<f64>> = case.rows(0).iter().map(|row| row.iter().map(unit).collect()).collect();
+            case.expect("p", 2, stats::friedman(&scores).expect("finite").p, P);
+            let nemenyi = stats::nemenyi(&scores, 0.05).expect("finite").expect("methods");
+            assert!(
+                nemenyi.mean_ranks.iter().zip(case.numbers(3)).all(|(found, rank)| (found - rank).abs() < STATISTIC)
+            );
+        }
+    }
+}
+
 #[test]
 fn mcnemar() {
     for case in cases("discordant") {

@@ -4,13 +4,14 @@
 //! eigenvalues: their `min`, `median` or mean (`rmse`); d = Σ wᵢ gᵢ.
 //!
 //! Senushkin et al., "Independent Component Alignment for Multi-Task Learning", CVPR 2023, algorithm 1. The paper takes the
-//! smallest eigenvalue. Preferences of 1/K are TorchJD's (`mean`), of 1 LibMTL's (`sum`).
+//! smallest eigenvalue. Preferences of 1/K are TorchJD's (`mean`), of 1 LibMTL's (`sum`). Eigenvalues below K·2⁻⁵² of the largest
+//! count as 0. A zero gradient has weight 0; where the gradients' hull holds 0 they cannot be aligned all: Pareto stationary.
 
 use mtl_nash::{Gram, Status};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::solver::eigen::Spectrum;
+use crate::solver::eigen::{Spectrum, stationary};
 use crate::{Class, Rule, FromGram, Outcome, Preference, Property, WeightingRule, StepInputs, Weighting, settings};
 
 /// The entry of the registry.
@@ -83,6 +84,14 @@ impl FromGram for AlignedMtl {
             AlignedScale::Median => range[range.len() / 2],
             AlignedScale::Rmse => range.iter().sum::<f64>() / range.len() as f64,
         };
-        Outcome::exact(spectrum.apply(&preference, |value| (square / value).sqrt()))
+        let weights = spectrum.apply(&preference, |value| (square / value).sqrt());
+        let present: Vec<usize> = (0..tasks).filter(|&task| gram.at(task, task) > 0.0).collect();
+        let absent = (0..tasks).find(|task| !present.contains(task));
+        let status = match (stationary(gram, &present, range.len() < present.len()), absent) {
+            (true, _) => Status::ParetoStationary,
+            (false, Some(task)) => Status::ZeroGradient(task),
+            (false, None) => Status::Agreed,
+        };
+        Outcome::solved(weights, 0.0, 0, status)
     }
 }

@@ -4,8 +4,9 @@
 //! wᵢ ∝ (C⁺1)ᵢ / ‖gᵢ‖: the K×K cosines suffice.
 //!
 //! Liu, Chu and Thuerey, "ConFIG: Towards Conflict-free Training of Physics Informed Neural Networks", ICLR 2025, equation 2.
-//! Conflict-free only where the gradients are linearly independent. A zero gradient has no bearing: weight 0, the others
-//! share.
+//! Conflict-free only where the gradients are linearly independent; of dependent ones the least-squares answer. A zero gradient
+//! has no bearing: weight 0, the others share. Where the gradients' hull holds 0, as that of opposite ones, no direction has
+//! equal cosines above 0: Pareto stationary.
 
 use mtl_nash::Gram;
 use serde_json::Value;

@@ -3,12 +3,13 @@
 //! With the gradients of log ℓ, hᵢ ← gᵢ/(ℓᵢ + 1e-8) + βₜ (hᵢ − gᵢ/(ℓᵢ + 1e-8)), βₜ = β/t^`decay`; d = Σ (maxⱼ‖hⱼ‖/‖hᵢ‖) hᵢ.
 //!
 //! Lin et al., "Dual-Balancing for Multi-Task Learning", 2023, algorithm 1. As in LibMTL h₀ = 0 without bias correction, so the
-//! first directions are short by 1 − β; β = 0.9 and no decay are its defaults.
+//! first directions are short by 1 − β; β = 0.9 and no decay are its defaults. h is kept in f32: gradients of log ℓ beyond its
+//! range are not finite to this rule.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::jacobian::chunks;
+use crate::jacobian::{beyond_f32, chunks};
 use crate::state::take;
 use crate::{Class, Rule, FromJacobian, Jacobian, Outcome, Property, WeightingRule, State, StateShape, StepInputs, TaskVectors, Weighting, settings};
 
@@ -45,6 +46,9 @@ impl Default for DbMtlSettings {
 
 fn build(tasks: usize, given: &Value) -> Result<Weighting, String> {
     let DbMtlSettings { beta, decay } = settings::read(RULE.name, given)?;
+    if !((0.0..=1.0).contains(&beta) && decay >= 0.0) {
+        return Err(format!("`db-mtl` needs `beta` in [0, 1] and a `decay` that is not negative, found {beta}, {decay}"));
+    }
     Ok(Weighting::Jacobian(Box::new(DbMtl { tasks, beta, decay, step: vec![0.0; tasks], smoothed: TaskVectors::default() })))
 }
 
@@ -88,13 +92,17 @@ impl FromJacobian for DbMtl {
         write: &mut dyn FnMut(usize, &[f64]),
     ) -> Outcome {
         let (losses, warning) = seen.positive(self.tasks);
+        let scales: Vec<f64> = losses.iter().map(|loss| 1.0 / (loss + 1e-8)).collect();
+        if let Some(task) = beyond_f32(mini_batches, &scales) {
+            return Outcome { warning, ..Outcome::non_finite(0, task) };
+        }
         self.smoothed.shape(self.tasks, mini_batches[0].columns());
         self.step.iter_mut().for_each(|step| *step += 1.0);
         let mut squares = vec![0.0; self.tasks];
         chunks(mini_batches, |start, mini_batches| {
             for (task, row) in mini_batches[0].iter().enumerate() {
                 let beta = self.beta / self.step[task].powf(self.decay);
-                let scale = 1.0 / (losses[task] + 1e-8);
+                let scale = scales[task];
                 for (h, g) in self.smoothed.part(task, start, row.len()).iter_mut().zip(row) {
                     *h = (scale * g + beta * (f64::from(*h) - scale * g)) as f32;
                     squares[task] += f64::from(*h) * f64::from(*h);

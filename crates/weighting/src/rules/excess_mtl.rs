@@ -4,12 +4,13 @@
 //! of equal weights, whose mean e is the baseline, wᵢ ∝ wᵢ exp(η eᵢ/eᵢ(0)), Σwᵢ = K; d = Σ wᵢ gᵢ.
 //!
 //! He et al., "Robust Multi-Task Learning with Excess Risks", ICML 2024, algorithm 1 and equations 6, 7, 9. η = 0.01 and a
-//! warm-up of one step are the authors' code; updates are made in logarithms, so that a vanishing baseline cannot overflow.
+//! warm-up of one step are the authors' code; updates are made in logarithms, so that a vanishing baseline cannot overflow. Σ g²
+//! is kept in f32: gradients beyond the root of its range are not finite to this rule.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::jacobian::chunks;
+use crate::jacobian::{beyond_f32, chunks};
 use crate::softmax::softmax;
 use crate::state::take;
 use crate::{Class, Rule, FromJacobian, Jacobian, Outcome, Property, WeightingRule, State, StateShape, StepInputs, TaskVectors, Weighting, settings};
@@ -111,13 +112,18 @@ impl FromJacobian for ExcessMtl {
         write: &mut dyn FnMut(usize, &[f64]),
     ) -> Outcome {
         let tasks = self.logarithms.len();
+        // Σ g² is kept in f32: a g beyond the root of its range has no place there.
+        let root = f64::from(f32::MAX).sqrt();
+        if let Some(task) = beyond_f32(mini_batches, &vec![root; tasks]) {
+            return Outcome::non_finite(0, task);
+        }
         self.squares.shape(tasks, mini_batches[0].columns());
         let mut excess = vec![0.0; tasks];
         chunks(mini_batches, |start, mini_batches| {
             for (task, row) in mini_batches[0].iter().enumerate() {
                 for (sum, g) in self.squares.part(task, start, row.len()).iter_mut().zip(row) {
                     let square = g * g;
-                    *sum = (f64::from(*sum) + square) as f32;
+                    *sum = (f64::from(*sum) + square).min(f64::from(f32::MAX)) as f32;
                     excess[task] += square / (f64::from(*sum) + 1e-7).sqrt();
                 }
             }

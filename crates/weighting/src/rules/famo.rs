@@ -5,7 +5,8 @@
 //!
 //! Liu et al., "FAMO: Fast Adaptive Multitask Optimization", NeurIPS 2023, algorithm 1. The decay γ has three defaults in
 //! public code: 0.01 (`famo.py`), 1e-5 (its `weight_methods.py`), 1e-3 (LibMTL, TorchJD; here). The authors also clip the
-//! gradient to norm 1, which is the optimizer's business here.
+//! gradient to norm 1, which is the optimizer's business here. A loss that is not above its minimum counts as 1e-8 above it,
+//! with a warning.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -13,7 +14,7 @@ use serde_json::Value;
 use crate::adam::{Adam, PER_TASK as ADAM};
 use crate::softmax::{pull_back, softmax};
 use crate::state::take;
-use crate::{Class, Rule, FromLosses, Needs, Outcome, Property, WeightingRule, State, StateShape, StepInputs, Weighting, settings};
+use crate::{Class, Rule, FromLosses, Needs, Outcome, PerTask, Property, WeightingRule, State, StateShape, StepInputs, Warning, Weighting, settings};
 
 /// The entry of the registry.
 pub const RULE: Rule = Rule {
@@ -25,7 +26,7 @@ pub const RULE: Rule = Rule {
     class: Class::Losses,
     properties: &[Property::PermutationEquivariant, Property::ScaleInvariant],
     build,
-    select: None,
+    select: Some(select),
     defaults: settings::defaults::<FamoSettings>,
     source: include_str!("famo.rs"),
 };
@@ -38,26 +39,36 @@ pub struct FamoSettings {
     pub rate: f64,
     /// Its weight decay.
     pub decay: f64,
-    /// What every loss is known to stay above.
-    pub minimum: f64,
+    /// What the losses are known to stay above: one number, or one a task in a list.
+    pub minimum: PerTask,
 }
 
 impl Default for FamoSettings {
     fn default() -> Self {
-        Self { rate: 0.025, decay: 1e-3, minimum: 0.0 }
+        Self { rate: 0.025, decay: 1e-3, minimum: PerTask::Same(0.0) }
     }
 }
 
 fn build(tasks: usize, given: &Value) -> Result<Weighting, String> {
     let FamoSettings { rate, decay, minimum } = settings::read(RULE.name, given)?;
-    let adam = Adam::new(tasks, rate, decay);
-    Ok(Weighting::Losses(Box::new(Famo { logits: vec![0.0; tasks], minimum, adam, before: vec![0.0; tasks], pending: vec![0.0; tasks] })))
+    Ok(rule(rate, decay, minimum.of_all("`minimum` of `famo`", tasks)?))
+}
+
+fn select(given: &Value, tasks: &[usize]) -> Result<Weighting, String> {
+    let FamoSettings { rate, decay, minimum } = settings::read(RULE.name, given)?;
+    Ok(rule(rate, decay, minimum.of_some("`minimum` of `famo`", tasks)?))
+}
+
+fn rule(rate: f64, decay: f64, minimum: Vec<f64>) -> Weighting {
+    let tasks = minimum.len();
+    let (adam, before, pending) = (Adam::new(tasks, rate, decay), vec![0.0; tasks], vec![0.0; tasks]);
+    Weighting::Losses(Box::new(Famo { logits: vec![0.0; tasks], minimum, adam, before, pending }))
 }
 
 struct Famo {
     /// ξ.
     logits: Vec<f64>,
-    minimum: f64,
+    minimum: Vec<f64>,
     adam: Adam,
     /// log D of the step that `losses_after_step` will look back on.
     before: Vec<f64>,
@@ -66,8 +77,9 @@ struct Famo {
 }
 
 impl Famo {
-    fn excess(&self, loss: f64) -> f64 {
-        (loss - self.minimum).max(0.0) + 1e-8
+    /// D of a task.
+    fn excess(&self, task: usize, loss: f64) -> f64 {
+        (loss - self.minimum[task]).max(0.0) + 1e-8
     }
 }
 
@@ -81,7 +93,8 @@ impl WeightingRule for Famo {
             return;
         }
         self.pending.fill(0.0);
-        let falls: Vec<f64> = self.before.iter().zip(losses).map(|(b, loss)| b - self.excess(*loss).ln()).collect();
+        let fall = |(task, loss): (usize, &f64)| self.before[task] - self.excess(task, *loss).ln();
+        let falls: Vec<f64> = losses.iter().enumerate().map(fall).collect();
         let gradient = pull_back(&softmax(&self.logits), &falls);
         self.adam.step(&mut self.logits, &gradient);
     }
@@ -112,11 +125,12 @@ impl WeightingRule for Famo {
 
 impl FromLosses for Famo {
     fn balance(&mut self, seen: &StepInputs) -> Outcome {
-        let excess: Vec<f64> = (0..self.logits.len()).map(|task| self.excess(seen.loss(task))).collect();
+        let excess: Vec<f64> = (0..self.logits.len()).map(|task| self.excess(task, seen.loss(task))).collect();
+        let warning = (excess.iter().any(|excess| *excess <= 1e-8)).then_some(Warning::NonPositiveLoss);
         let shares: Vec<f64> = softmax(&self.logits).iter().zip(&excess).map(|(z, d)| z / d).collect();
         let total: f64 = shares.iter().sum();
         self.before = excess.iter().map(|d| d.ln()).collect();
         self.pending.fill(1.0);
-        Outcome::exact(shares.iter().map(|share| share / total).collect())
+        Outcome { warning, ..Outcome::exact(shares.iter().map(|share| share / total).collect()) }
     }
 }

@@ -5,9 +5,10 @@
 //! Liu et al., "Towards Impartial Multi-Task Learning", ICLR 2021, equation 5. The paper inverts a (K−1)×(K−1) matrix that
 //! may be singular; the pseudo-inverse of the cosines also answers there, by least squares. The closed form has no sign of
 //! its own: where Σα < 0 the scaling flips the direction, which then ascends. That is a warning, not repaired here, because
-//! it is what the method says. A zero gradient has no bearing: weight 0, the others share.
+//! it is what the method says. A zero gradient has no bearing: weight 0, the others share. Where Σα vanishes against Σ|α| there is
+//! nothing to scale by: out of iterations, with the weights scaled to Σ|αᵢ| = 1.
 
-use mtl_nash::Gram;
+use mtl_nash::{Gram, Status};
 use serde_json::Value;
 
 use crate::settings::{self, Nothing};
@@ -34,6 +35,9 @@ fn build(_tasks: usize, given: &Value) -> Result<Weighting, String> {
     Ok(Weighting::Gram(Box::new(ImtlG)))
 }
 
+/// The share of Σ|α| that rounding alone makes of Σα.
+const VANISHED: f64 = 1e-12;
+
 struct ImtlG;
 
 impl WeightingRule for ImtlG {}
@@ -45,8 +49,14 @@ impl FromGram for ImtlG {
         if total < 0.0 {
             outcome.warning = Some(Warning::NegativeSum);
         }
-        if total != 0.0 {
-            outcome.weights.iter_mut().for_each(|weight| *weight /= total);
+        let size: f64 = outcome.weights.iter().map(|weight| weight.abs()).sum();
+        let vanished = total.abs() <= VANISHED * size;
+        if vanished && outcome.status == Status::Agreed {
+            outcome.status = Status::OutOfIterations;
+        }
+        let divisor = if vanished { size } else { total };
+        if divisor != 0.0 {
+            outcome.weights.iter_mut().for_each(|weight| *weight /= divisor);
         }
         outcome
     }

@@ -3,12 +3,14 @@
 //! yᵢ ← yᵢ − βₜ (yᵢ − ℓᵢ gᵢ/‖gᵢ‖), λ ← softmax(λ − γₜ (YYᵀ + ρI) λ), d = Σ λᵢ yᵢ, with βₜ = β/√t and γₜ = γ/√t.
 //!
 //! Fernando et al., "Mitigating Gradient Bias in Multi-objective Learning", ICLR 2023, algorithm 1. As in LibMTL, from the
-//! authors' code: unit gradients times losses, a softmax where the paper projects onto the simplex, and its defaults.
+//! authors' code: unit gradients times losses, a softmax where the paper projects onto the simplex, and its defaults. A loss below
+//! 0 would turn its gradient round, and the step ascend: what is not above 0 counts as 1e-12, with a warning. `normalise = false`
+//! is the paper's own yᵢ ← yᵢ − βₜ (yᵢ − gᵢ), which looks at no loss. Y is kept in f32: what is beyond it is not finite here.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::jacobian::chunks;
+use crate::jacobian::{beyond_f32, chunks};
 use crate::softmax::softmax;
 use crate::state::take;
 use crate::{Class, Rule, FromJacobian, Jacobian, Outcome, Property, WeightingRule, State, StateShape, StepInputs, TaskVectors, Weighting, settings};
@@ -42,16 +44,23 @@ pub struct MoCoSettings {
     pub gamma_decay: f64,
     /// Pull towards equal weights.
     pub rho: f64,
+    /// Whether Y follows ℓᵢ gᵢ/‖gᵢ‖, as the authors' code does, or gᵢ, as their paper does.
+    pub normalise: bool,
 }
 
 impl Default for MoCoSettings {
     fn default() -> Self {
-        Self { beta: 0.5, beta_decay: 0.5, gamma: 0.1, gamma_decay: 0.5, rho: 0.0 }
+        Self { beta: 0.5, beta_decay: 0.5, gamma: 0.1, gamma_decay: 0.5, rho: 0.0, normalise: true }
     }
 }
 
 fn build(tasks: usize, given: &Value) -> Result<Weighting, String> {
-    let settings = settings::read(RULE.name, given)?;
+    let settings: MoCoSettings = settings::read(RULE.name, given)?;
+    let MoCoSettings { beta, beta_decay, gamma, gamma_decay, rho, .. } = settings;
+    let rates = [("beta", beta), ("beta_decay", beta_decay), ("gamma", gamma), ("gamma_decay", gamma_decay), ("rho", rho)];
+    if let Some((key, value)) = rates.iter().find(|(key, value)| !(*value >= 0.0 && value.is_finite() && (*key != "beta" || *value <= 1.0))) {
+        return Err(format!("`{key}` of `moco` must not be negative, `beta` not above 1, found {value}"));
+    }
     let weights = vec![1.0 / tasks as f64; tasks];
     Ok(Weighting::Jacobian(Box::new(MoCo { settings, step: vec![0.0; tasks], weights, smoothed: TaskVectors::default() })))
 }
@@ -97,10 +106,8 @@ impl FromJacobian for MoCo {
         seen: &StepInputs,
         write: &mut dyn FnMut(usize, &[f64]),
     ) -> Outcome {
-        let MoCoSettings { beta, beta_decay, gamma, gamma_decay, rho } = self.settings;
+        let MoCoSettings { beta, beta_decay, gamma, gamma_decay, rho, normalise } = self.settings;
         let tasks = self.weights.len();
-        self.smoothed.shape(tasks, mini_batches[0].columns());
-        self.step.iter_mut().for_each(|step| *step += 1.0);
         let mut squares = vec![0.0; tasks];
         chunks(mini_batches, |_, mini_batches| {
             squares
@@ -108,11 +115,20 @@ impl FromJacobian for MoCo {
                 .zip(&mini_batches[0])
                 .for_each(|(sum, row)| *sum += row.iter().map(|g| g * g).sum::<f64>());
         });
+        let (losses, warning) = if normalise { seen.positive(tasks) } else { (vec![1.0; tasks], None) };
+        let scale = |task: usize| if normalise { losses[task] / (squares[task].sqrt() + 1e-8) } else { 1.0 };
+        let scales: Vec<f64> = (0..tasks).map(scale).collect();
+        let lost = (0..tasks).find(|&task| !squares[task].is_finite());
+        if let Some(task) = lost.or_else(|| beyond_f32(mini_batches, &scales)) {
+            return Outcome { warning, ..Outcome::non_finite(0, task) };
+        }
+        self.smoothed.shape(tasks, mini_batches[0].columns());
+        self.step.iter_mut().for_each(|step| *step += 1.0);
         let mut products = vec![0.0; tasks * tasks];
         chunks(mini_batches, |start, mini_batches| {
             for (task, row) in mini_batches[0].iter().enumerate() {
                 let beta = beta / self.step[task].powf(beta_decay);
-                let scale = seen.loss(task) / (squares[task].sqrt() + 1e-8);
+                let scale = scales[task];
                 let part = self.smoothed.part(task, start, row.len());
                 part.iter_mut().zip(row).for_each(|(y, g)| *y -= (beta * (f64::from(*y) - scale * g)) as f32);
             }
@@ -134,6 +150,6 @@ impl FromJacobian for MoCo {
             .collect();
         self.weights = softmax(&moved);
         self.smoothed.combine(&self.weights, write);
-        Outcome::exact(self.weights.clone())
+        Outcome { warning, ..Outcome::exact(self.weights.clone()) }
     }
 }

@@ -46,7 +46,7 @@ impl FromGram for PcGrad {
             shares[own] = 1.0;
             for other in stream.permutation(tasks).into_iter().filter(|other| *other != own) {
                 let product: f64 = (0..tasks).map(|k| shares[k] * gram.at(k, other)).sum();
-                if product < 0.0 {
+                if product < 0.0 && gram.at(other, other) > 0.0 {
                     shares[other] -= product / gram.at(other, other);
                 }
             }

@@ -5,14 +5,14 @@
 //! z; then K μ log Σ exp(log(ℓᵢ/zᵢ)/μ), so wᵢ = K · softmax(log(ℓ/z)/μ)ᵢ / ℓᵢ.
 //!
 //! Lin et al., "Smooth Tchebycheff Scalarization for Multi-Objective Optimization", ICML 2024, equation 10 and appendix B.
-//! The authors warm up for four epochs and take the last one's mean; steps are what a rule can count.
+//! The authors warm up for four epochs of LibMTL's 200 and take the last one's mean: 0.02 of the run's steps here.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::softmax::softmax;
 use crate::state::take;
-use crate::{Class, Rule, FromLosses, Outcome, Preference, Property, WeightingRule, State, StateShape, StepInputs, Weighting, settings};
+use crate::{Class, Rule, FromLosses, Horizon, Outcome, Preference, Property, WeightingRule, State, StateShape, StepInputs, Weighting, settings};
 
 /// The entry of the registry.
 pub const RULE: Rule = Rule {
@@ -35,21 +35,21 @@ pub const RULE: Rule = Rule {
 pub struct StchSettings {
     /// Smoothness; towards 0 only the largest counts.
     pub mu: f64,
-    /// Steps of Σ log ℓ before; 0 for the plain form.
-    pub warmup: usize,
+    /// Σ log ℓ before: below 1 a share of the run's steps, from 1 on a number of steps; 0 for the plain form.
+    pub warmup: Horizon,
     /// The preferences of the plain form.
     pub preference: Preference,
 }
 
 impl Default for StchSettings {
     fn default() -> Self {
-        Self { mu: 1.0, warmup: 100, preference: Preference::Mean }
+        Self { mu: 1.0, warmup: Horizon::share(0.02), preference: Preference::Mean }
     }
 }
 
 fn build(tasks: usize, given: &Value) -> Result<Weighting, String> {
     let StchSettings { mu, warmup, preference } = settings::read(RULE.name, given)?;
-    if mu <= 0.0 {
+    if !(mu > 0.0 && mu.is_finite()) {
         return Err(format!("`mu` of `stch` must be above 0, found {mu}"));
     }
     Ok(Weighting::Losses(Box::new(Stch { mu, warmup, preference, steps: vec![0.0; tasks], sum: vec![0.0; tasks] })))
@@ -57,7 +57,7 @@ fn build(tasks: usize, given: &Value) -> Result<Weighting, String> {
 
 struct Stch {
     mu: f64,
-    warmup: usize,
+    warmup: Horizon,
     preference: Preference,
     /// Steps of the warm-up that each task has done.
     steps: Vec<f64>,
@@ -85,15 +85,16 @@ impl WeightingRule for Stch {
 impl FromLosses for Stch {
     fn balance(&mut self, seen: &StepInputs) -> Outcome {
         let tasks = self.sum.len();
-        if self.warmup == 0 {
+        let warmup = self.warmup.steps(seen.progress.of);
+        if warmup == 0 {
             let share = self.preference.of(tasks);
             let scaled: Vec<f64> = (0..tasks).map(|task| share * seen.loss(task) / self.mu).collect();
             return Outcome::exact(softmax(&scaled).iter().map(|soft| share * soft).collect());
         }
         let (losses, warning) = seen.positive(tasks);
-        let counted = self.warmup.div_ceil(4);
+        let counted = warmup.div_ceil(4);
         // Tasks that are past the warm-up share what they have together; the others are on their own.
-        let past: Vec<usize> = (0..tasks).filter(|&task| self.steps[task] >= self.warmup as f64).collect();
+        let past: Vec<usize> = (0..tasks).filter(|&task| self.steps[task] >= warmup as f64).collect();
         let nadir = |task: usize| self.sum[task] / counted as f64;
         let scaled: Vec<f64> = past.iter().map(|&task| (losses[task] / nadir(task)).ln() / self.mu).collect();
         let mut weights: Vec<f64> = losses.iter().map(|loss| 1.0 / loss).collect();
@@ -101,7 +102,7 @@ impl FromLosses for Stch {
             weights[task] = past.len() as f64 * soft / losses[task];
         }
         for task in (0..tasks).filter(|task| !past.contains(task)) {
-            if self.steps[task] >= (self.warmup - counted) as f64 {
+            if self.steps[task] >= (warmup - counted) as f64 {
                 self.sum[task] += losses[task];
             }
             self.steps[task] += 1.0;

@@ -6,7 +6,8 @@
 use mtl_nash::{Gram, Status};
 
 use super::cosines;
-use crate::Outcome;
+use super::min_norm::min_norm;
+use crate::{Outcome, TOLERANCE};
 
 /// λ and V with G = V diag(λ) Vᵀ, λ falling.
 pub(crate) struct Spectrum {
@@ -63,19 +64,38 @@ impl Spectrum {
 }
 
 /// Weights of a direction on which all unit gradients project equally: D⁻¹ C⁺ 1, not normalised. The residual is that of
-/// C x = 1 in the least-squares sense. A zero gradient gets weight 0.
+/// C x = 1 in the least-squares sense. A zero gradient gets weight 0. Where the gradients' hull holds 0 no direction has
+/// equal projections above 0: [`Status::ParetoStationary`], with the least-squares weights, which are 0 where the unit
+/// gradients sum to 0.
 pub(crate) fn equal_projections(gram: &Gram) -> Outcome {
     let mut weights = vec![0.0; gram.tasks()];
     let (present, c) = cosines(gram);
     let ones = vec![1.0; present.len()];
-    let solution = Spectrum::of(&c).apply(&ones, |value| 1.0 / value);
+    let mut solution = Spectrum::of(&c).apply(&ones, |value| 1.0 / value);
     let misses: Vec<f64> = c.times(&solution).iter().map(|value| value - 1.0).collect();
+    let opposed = stationary(gram, &present, misses.iter().any(|miss| miss.abs() > TOLERANCE));
+    if opposed && solution.iter().all(|x| x.abs() < ROUNDING) {
+        solution.fill(0.0);
+    }
     let residual = c.times(&misses).iter().fold(0.0, |worst: f64, miss| worst.max(miss.abs()));
     // Relative to the longest gradient, so that no later sum over- or underflows.
     let unit = present.iter().map(|&task| gram.norm(task)).fold(0.0, f64::max);
     present.iter().zip(&solution).for_each(|(&task, x)| weights[task] = x * (unit / gram.norm(task)));
     let absent = (0..gram.tasks()).find(|task| !present.contains(task));
-    Outcome::solved(weights, residual, 0, absent.map_or(Status::Agreed, Status::ZeroGradient))
+    let status = match (opposed, absent) {
+        (true, _) => Status::ParetoStationary,
+        (false, Some(task)) => Status::ZeroGradient(task),
+        (false, None) => Status::Agreed,
+    };
+    Outcome::solved(weights, residual, 0, status)
+}
+
+/// A share of 1 that cancellation leaves where nothing should be left.
+const ROUNDING: f64 = 1e-8;
+
+/// Whether the hull of the gradients of the tasks `present` holds 0, if it can at all.
+pub(crate) fn stationary(gram: &Gram, present: &[usize], dependent: bool) -> bool {
+    dependent && min_norm(&gram.subset(present)).status == Status::ParetoStationary
 }
 
 /// Makes `a[p][q]` zero; row k of `v` is the k-th eigenvector in the making.

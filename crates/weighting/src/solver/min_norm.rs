@@ -9,7 +9,8 @@ use mtl_nash::{Gram, Status};
 use super::{cosines, nonnegative};
 use crate::Outcome;
 
-/// The weights, on the simplex. [`Status::ParetoStationary`] if the point is 0.
+/// The weights, on the simplex. [`Status::ParetoStationary`] if the point is 0, or no further from it than the rounding
+/// of the Gram matrix.
 pub(crate) fn min_norm(gram: &Gram) -> Outcome {
     let mut weights = vec![0.0; gram.tasks()];
     let (present, c) = cosines(gram);
@@ -23,7 +24,9 @@ pub(crate) fn min_norm(gram: &Gram) -> Outcome {
     weights.iter_mut().zip(solution.u.iter().zip(&b)).for_each(|(w, (u, b))| *w = u * b);
     let total: f64 = weights.iter().sum();
     weights.iter_mut().for_each(|w| *w /= total);
-    let status = match (solution.solved, solution.ray) {
+    let parts: f64 = (0..gram.tasks()).map(|task| weights[task] * gram.norm(task)).sum();
+    let vanished = gram.quadratic(&weights) <= gram.tasks() as f64 * f64::EPSILON * parts * parts;
+    let status = match (solution.solved, solution.ray || vanished) {
         (false, _) => Status::OutOfIterations,
         (true, true) => Status::ParetoStationary,
         (true, false) => Status::Agreed,

@@ -67,6 +67,40 @@ pub(crate) fn kinds(seed: u64) -> Vec<(&'static str, Rows)> {
     kinds
 }
 
+/// Every kind again with rows up to three hundred decades apart, opposite and vanishing ones, and single columns.
+pub(crate) fn extremes(seed: u64) -> Vec<(String, Rows)> {
+    let mut stream = Key::new(seed).named("extremes").stream();
+    let scales: [[f64; 5]; 5] =
+        [[1.0; 5], [1e150; 5], [1e-150; 5], [1e150, 1e-150, 1.0, 1e-150, 1e75], [1e-150, 1.0, 1e-150, 1e150, 1e-8]];
+    let mut kinds: Vec<(&str, Rows)> = kinds(seed);
+    let one = normal(&mut stream, 1, 3).remove(0);
+    kinds.push(("opposite pair", [1.0, -1.0].map(|sign| one.iter().map(|value| sign * value).collect()).to_vec()));
+    kinds.push(("unequal opposites", [1.0, -2.5].map(|sign| one.iter().map(|value| sign * value).collect()).to_vec()));
+    // At 120°: the unit gradients sum to 0 but for rounding.
+    let turn = |third: f64| (third * std::f64::consts::TAU / 3.0).sin_cos();
+    kinds.push(("three in balance", [0.0, 1.0, 2.0].map(|third| vec![turn(third).0, turn(third).1]).to_vec()));
+    kinds.push(("one column", normal(&mut stream, 5, 1)));
+    kinds.push(("more rows than columns", normal(&mut stream, 8, 2)));
+    kinds.push(("all alike", vec![one.clone(); 4]));
+    let mut signs = vec![one.clone(); 4];
+    signs[3].iter_mut().for_each(|value| *value = -*value);
+    kinds.push(("three against one", signs));
+    let mut lone = vec![vec![0.0; 3]; 4];
+    lone[2] = one;
+    kinds.push(("all zero but one", lone));
+    let named = kinds.iter().flat_map(|(kind, rows)| {
+        scales.iter().enumerate().map(move |(at, scales)| {
+            let factors: Vec<f64> = (0..rows.len()).map(|row| scales[row % scales.len()]).collect();
+            // Not beyond what squares can hold.
+            let rows = rows.iter().map(|row| row.iter().map(|value| value.clamp(-1e3, 1e3)).collect()).collect();
+            (format!("{kind}, scales {at}"), scaled(&rows, &factors))
+        })
+    });
+    let mut all: Vec<(String, Rows)> = named.collect();
+    all.push(("far apart".into(), vec![vec![1e150, 0.0], vec![1e-150, 1.0]]));
+    all
+}
+
 /// One step of a rule: the outcome and the direction.
 pub(crate) fn step(rule: &mut Weighting, mini_batches: &[Rows], losses: &[f64], number: usize) -> (Outcome, Vec<f64>) {
     let tasks = mini_batches[0].len();
