@@ -83,7 +83,8 @@ impl Params {
         if values.len() != layout.len() {
             candle_core::bail!("parameter `{name}`: {} values for a layout of {}", values.len(), layout.len());
         }
-        let tensor = values.tensor(&self.device)?.to_dtype(self.dtype)?;
+        // Cast where the values are: Metal casts nothing from f64.
+        let tensor = values.tensor(&Device::Cpu)?.to_dtype(self.dtype)?.to_device(&self.device)?;
         self.insert_var(name, layout, Var::from_tensor(&tensor)?, trainable)
     }
 
@@ -95,7 +96,7 @@ impl Params {
     pub fn insert_tensor(&mut self, name: &str, values: &Tensor, decay: bool, trainable: bool) -> Result<Param> {
         let tensor_name = name.split_once('/').map_or(name, |(_, rest)| rest).to_string();
         let layout = Layout::new([(tensor_name, values.dims().to_vec(), decay)]);
-        let tensor = values.to_device(&self.device)?.to_dtype(self.dtype)?;
+        let tensor = values.to_dtype(self.dtype)?.to_device(&self.device)?;
         self.insert_var(name, &layout, Var::from_tensor(&tensor.detach())?, trainable)
     }
 
@@ -175,7 +176,7 @@ impl Params {
             for entry in param.layout.entries() {
                 let name = format!("{}/{}", param.prefix(), entry.name);
                 let Some(tensor) = tensors.get(&name) else { candle_core::bail!("tensor `{name}` is missing") };
-                flat.push(tensor.to_device(&self.device)?.to_dtype(self.dtype)?.flatten_all()?);
+                flat.push(tensor.to_dtype(self.dtype)?.to_device(&self.device)?.flatten_all()?);
             }
             param.var.set(&Tensor::cat(&flat, 0)?.reshape(param.var.shape())?)?;
         }

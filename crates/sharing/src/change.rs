@@ -71,7 +71,7 @@ impl<'a> Change<'a> {
     /// If the name is taken, or nobody is to train it.
     pub fn fork(&mut self, param: &Param, name: &str, tasks: TaskSet) -> Result<Param> {
         owned(name, &tasks)?;
-        let copy = Var::from_tensor(&param.tensor().detach().copy()?)?;
+        let copy = Var::from_tensor(&param.tensor().detach())?;
         let forked = self.params.insert_var(name, param.layout(), copy, true)?;
         self.topology.set(name, Owner::Tasks(tasks));
         self.moments.fork(param.name(), name);

@@ -1,6 +1,6 @@
 //! A task's head: pooling, dropout, and one linear map (with a tanh layer before it if asked).
 
-use candle_core::{Result, Tensor};
+use candle_core::{Device, Result, Tensor};
 use mtl_backbone::{Encoder, Param, Pass, Pooling, anchors, pool};
 use mtl_task::rng::Key;
 use mtl_task::{Packed, Reads, TaskId};
@@ -46,8 +46,8 @@ impl Head {
         let mut map = |name: &str, outputs: usize, inputs: usize| -> Result<(Param, Param)> {
             let mut stream = key.named(name).stream();
             let values: Vec<f32> = (0..outputs * inputs).map(|_| (stream.normal() * 0.02) as f32).collect();
-            let weight = Tensor::from_vec(values, (outputs, inputs), &context.device())?;
-            let bias = Tensor::zeros(outputs, context.dtype(), &context.device())?;
+            let weight = Tensor::from_vec(values, (outputs, inputs), &Device::Cpu)?;
+            let bias = Tensor::zeros(outputs, context.dtype(), &Device::Cpu)?;
             Ok((
                 context.insert_tensor(&scope, &format!("{name}.weight"), &weight, true)?,
                 context.insert_tensor(&scope, &format!("{name}.bias"), &bias, false)?,
@@ -95,8 +95,13 @@ impl Head {
         Ok(x)
     }
 
+    /// Its parameters.
+    pub fn params(&self) -> impl Iterator<Item = &Param> {
+        self.maps.iter().flat_map(|(weight, bias)| [weight, bias])
+    }
+
     /// Names of its parameters.
     pub fn names(&self) -> Vec<String> {
-        self.maps.iter().flat_map(|(weight, bias)| [weight.name().to_string(), bias.name().to_string()]).collect()
+        self.params().map(|param| param.name().to_string()).collect()
     }
 }

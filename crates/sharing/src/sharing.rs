@@ -85,6 +85,15 @@ pub trait Sharing: Send + Sync {
         Ok(serde_json::Value::Null)
     }
 
+    /// What a reader of the result has to know, as sentences: where the strategy could not do what it is for. None by
+    /// default. They stand in the report, and the run tells them as soon as they are known.
+    ///
+    /// # Errors
+    /// Those of candle.
+    fn warnings(&self) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
     /// The whole encoder as `task` sees it, every part's flat vector `[layout.len()]`, bottom up, as copies: for
     /// export as a plain encoder. `None` where the strategy is more than a change of one encoder's weights.
     ///
@@ -188,6 +197,15 @@ pub trait DevScores {
     /// # Errors
     /// Those of the forward pass.
     fn losses(&mut self, sharing: &dyn Sharing, task: TaskId) -> Result<Vec<f64>>;
+
+    /// The headline score on dev of the constant prediction that fits `task`'s training split best (the majority class
+    /// or the mean), where it is known.
+    ///
+    /// # Errors
+    /// Those of the metric.
+    fn baseline(&mut self, _task: TaskId) -> Result<Option<f64>> {
+        Ok(None)
+    }
 }
 
 /// No dev data, where there is none to be had.

@@ -9,11 +9,11 @@ use mtl_sharing::NoDevScores;
 use mtl_task::Progress;
 use serde_json::json;
 use support::adapt;
-use support::small::{self as tiny, model, penalty_row, saved};
+use support::by_hand::{self, model, penalty_row, saved};
 
 #[test]
 fn successive_training_takes_turns_and_keeps_to_what_the_task_before_learnt() -> Result<()> {
-    let section = json!({ "successive": 0.5, "rounds": 2, "layers": { "t0": 2, "t1": 1 } });
+    let section = json!({ "successive": 0.5, "rounds": 2, "layers": { "a": 2, "b": 1 } });
     let mut built = model("hierarchical", section.clone(), 3);
     let phases = built.sharing.phases(20);
     let tasks: Vec<usize> =
@@ -24,10 +24,10 @@ fn successive_training_takes_turns_and_keeps_to_what_the_task_before_learnt() ->
     assert!(built.sharing.penalty()?.is_none(), "no task was before");
     built.sharing.enter(2, &mut NoDevScores)?;
     let state = built.sharing.state()?;
-    tiny::disturb(&built, 0.1)?;
+    by_hand::disturb(&built, 0.1)?;
     let kept = ["shared/words", "shared/embeddings", "shared/layer.0", "shared/layer.1"];
     assert_eq!(penalty_row(&built)?.0.keys().collect::<BTreeSet<_>>(), kept.map(String::from).iter().collect());
-    tiny::agrees_with_finite_differences(&built, 1e-6)?;
+    by_hand::agrees_with_finite_differences(&built, 1e-6)?;
     let mut twin = model("hierarchical", section, 3);
     twin.params.assign(&saved(&built)?)?;
     twin.sharing.restore(&state, 2)?;
@@ -52,14 +52,14 @@ fn every_coupling_has_the_gradient_of_its_value() -> Result<()> {
         for segment in penalty_row(&built)?.0.values() {
             assert!((0..segment.values().len()).all(|at| segment.values().at(at) == 0.));
         }
-        tiny::agrees_with_finite_differences(&built, 1e-6)?;
-        tiny::disturb(&built, 0.1)?;
-        tiny::agrees_with_finite_differences(&built, 1e-6)?;
+        by_hand::agrees_with_finite_differences(&built, 1e-6)?;
+        by_hand::disturb(&built, 0.1)?;
+        by_hand::agrees_with_finite_differences(&built, 1e-6)?;
         let stale = built.sharing.penalty()?.expect("a penalty").to_scalar::<f64>()?;
         adapt(&mut built, Progress { step: 9, of: 20 }, 0.)?;
         let fresh = built.sharing.penalty()?.expect("a penalty").to_scalar::<f64>()?;
         assert!(fresh <= stale * (1. + 1e-12), "an old root gives a bound from above: {stale}, then {fresh}");
-        tiny::agrees_with_finite_differences(&built, 1e-6)?;
+        by_hand::agrees_with_finite_differences(&built, 1e-6)?;
     }
     Ok(())
 }
@@ -72,7 +72,7 @@ fn the_fresh_trace_norm_is_that_of_the_singular_values() -> Result<()> {
         let start = built.sharing.penalty()?.expect("a penalty").to_scalar::<f64>()?;
         // One tensor of one task moves by a matrix of a single entry 2: each of its unfoldings has the one singular
         // value 2.
-        tiny::nudge(&built, "task.t1/layer.1", 5, 2.)?;
+        by_hand::nudge(&built, "task.b/layer.1", 5, 2.)?;
         adapt(&mut built, Progress { step: 9, of: 20 }, 0.)?;
         Ok(built.sharing.penalty()?.expect("a penalty").to_scalar::<f64>()? - start)
     };
@@ -87,7 +87,7 @@ fn the_fresh_trace_norm_is_that_of_the_singular_values() -> Result<()> {
 fn inverse_roots_are_part_of_the_state() -> Result<()> {
     let section = json!({ "coupling": "trace-norm", "unfolding": "tucker", "every": 5 });
     let mut built = model("soft", section.clone(), 2);
-    tiny::disturb(&built, 0.1)?;
+    by_hand::disturb(&built, 0.1)?;
     let at_start = penalty_row(&built)?;
     adapt(&mut built, Progress { step: 3, of: 20 }, 0.)?;
     assert_eq!(penalty_row(&built)?, at_start, "not yet");

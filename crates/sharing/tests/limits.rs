@@ -7,7 +7,7 @@ use mtl_backbone::TaskGradient;
 use mtl_task::Progress;
 use serde_json::{Value, json};
 use support::adapt;
-use support::small::{self as tiny, descend, distance, model, row, step};
+use support::by_hand::{self, descend, distance, model, row, step};
 
 const PROGRESS: Progress = Progress { step: 0, of: 3 };
 
@@ -15,7 +15,7 @@ const PROGRESS: Progress = Progress { step: 0, of: 3 };
 fn is_the_same(strategy: &str, section: Value, other: &str, other_section: Value) -> Result<()> {
     let (mut a, mut b) = (model(strategy, section, 3), model(other, other_section, 3));
     assert!(distance(&a, &b)? < 1e-12, "{strategy} and {other} start {} apart", distance(&a, &b)?);
-    let start = tiny::all_logits(&a)?;
+    let start = by_hand::all_logits(&a)?;
     for _ in 0..3 {
         for model in [&mut a, &mut b] {
             step(model, 1., 0.05)?;
@@ -23,13 +23,13 @@ fn is_the_same(strategy: &str, section: Value, other: &str, other_section: Value
         }
     }
     assert!(distance(&a, &b)? < 1e-10, "{strategy} and {other} end {} apart", distance(&a, &b)?);
-    assert_ne!(start, tiny::all_logits(&a)?, "nothing was learnt");
+    assert_ne!(start, by_hand::all_logits(&a)?, "nothing was learnt");
     Ok(())
 }
 
 #[test]
 fn hierarchical_with_every_task_on_top_is_hard() -> Result<()> {
-    let top = json!({ "layers": { "t0": 3, "t1": 3, "t2": 3 } });
+    let top = json!({ "layers": { "a": 3, "b": 3, "c": 3 } });
     is_the_same("hierarchical", top, "hard", json!({}))
 }
 
@@ -96,8 +96,10 @@ fn one_expert_is_hard() -> Result<()> {
 #[test]
 fn equal_experts_and_open_attention_start_as_hard() -> Result<()> {
     let hard = model("hard", json!({}), 3);
-    for strategy in ["mmoe", "ple", "dselect-k", "mtan"] {
-        let start = distance(&model(strategy, json!({}), 3), &hard)?;
+    let alike = [json!({ "spread": 0.0 }), json!({ "spread": 0.0, "gate": "example" })];
+    let others = ["mmoe", "ple", "mtan"].map(|strategy| (strategy, json!({})));
+    for (strategy, section) in others.into_iter().chain(alike.map(|section| ("dselect-k", section))) {
+        let start = distance(&model(strategy, section, 3), &hard)?;
         assert!(start < 1e-12, "{strategy} starts {start} from hard sharing");
     }
     Ok(())

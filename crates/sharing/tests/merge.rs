@@ -7,13 +7,15 @@ use mtl_backbone::{Flat, Pretrained};
 use mtl_sharing::{DevScores, Model, Sharing};
 use mtl_task::TaskId;
 use serde_json::json;
-use support::efficient::{model, model_over, sections, shake, states, tiny};
+use support::by_hand::disturb;
+use support::sections::{model, model_over, sections, states};
+use support::tiny;
 
 #[test]
 fn changes_of_weights_merge_into_a_plain_encoder() -> Result<()> {
     for (strategy, section, _) in sections() {
         let trained = model(strategy, &section);
-        shake(&trained, 0.1)?;
+        disturb(&trained, 0.1)?;
         for task in [TaskId(0), TaskId(1)] {
             if trained.sharing.merged(task)?.is_none() {
                 assert!(["adapter", "pal", "prefix"].contains(&strategy), "{strategy} {section} does not merge");
@@ -33,14 +35,14 @@ fn changes_of_weights_merge_into_a_plain_encoder() -> Result<()> {
     ];
     for (strategy, section) in others {
         let trained = model(strategy, &section);
-        shake(&trained, 0.1)?;
+        disturb(&trained, 0.1)?;
         for task in [TaskId(0), TaskId(1)] {
             merges(&trained, task, &format!("{strategy} {section}"))?;
         }
     }
     // The head of the first task reads the layer below the top one.
     let levels = model("hierarchical", &json!({}));
-    shake(&levels, 0.1)?;
+    disturb(&levels, 0.1)?;
     assert!(levels.sharing.merged(TaskId(0))?.is_none());
     merges(&levels, TaskId(1), "hierarchical")?;
     for section in [json!({ "labels": true }), json!({ "mix": true })] {
@@ -60,7 +62,7 @@ fn phases_merge_as_the_tasks_see_the_encoder_in_them() -> Result<()> {
         let start = states(&trained, TaskId(0))?;
         for phase in 0..=trained.sharing.phases(20).len() {
             trained.sharing.enter(phase, &mut Level)?;
-            shake(&trained, 0.1)?;
+            disturb(&trained, 0.1)?;
             for task in [TaskId(0), TaskId(1)] {
                 merges(&trained, task, &format!("{strategy}, phase {phase}"))?;
             }
@@ -87,7 +89,7 @@ impl DevScores for Level {
 fn merges(trained: &Model, task: TaskId, about: &str) -> Result<()> {
     let parts = trained.sharing.merged(task)?.unwrap_or_else(|| panic!("{about} does not merge"));
     let weights = parts.iter().map(|(part, theta)| Ok((*part, Flat::of(theta)?))).collect::<Result<_>>()?;
-    let plain = model_over(&Pretrained { weights, ..tiny(0.) }, "hard", &json!({}), DType::F64, 1);
+    let plain = model_over(&Pretrained { weights, ..tiny(5) }, "hard", &json!({}), DType::F64);
     assert_eq!(states(&plain, task)?, states(trained, task)?, "{about}, task {}", task.0);
     Ok(())
 }

@@ -106,7 +106,8 @@ fn a_masked_gradient_is_the_hard_one_of_the_masked_weights() -> Result<()> {
 
 #[test]
 fn the_search_ends_where_it_began_and_counts_its_steps() -> Result<()> {
-    let mut model = build("sparse", &json!({ "warm_up": 0.1, "search": 0.5, "rounds": 2 }), &tiny(5), 3, DType::F32)?;
+    let section = json!({ "warm_up": 0.1, "search": 0.5, "rounds": 2, "minimum": 1 });
+    let mut model = build("sparse", &section, &tiny(5), 3, DType::F32)?;
     let phases = model.sharing.phases(100);
     let names: Vec<&str> = phases.iter().map(|phase| phase.name.as_str()).collect();
     assert_eq!(names[..4], ["warm-up", "search a 0", "search a 1", "search a 2"]);
@@ -117,7 +118,8 @@ fn the_search_ends_where_it_began_and_counts_its_steps() -> Result<()> {
 
     let encoder = |model: &Model| -> Result<Vec<Vec<f64>>> {
         let names = ["words", "embeddings", "layer.0", "layer.1", "layer.2"];
-        names.iter().map(|part| values(model, &format!("shared/{part}"))).collect()
+        let parts = names.iter().map(|part| format!("shared/{part}"));
+        parts.chain(model.head(TaskId(0))).map(|name| values(model, &name)).collect()
     };
     let (at, _) = train_until(&mut model, 100, 0.05, support::RunState::default(), 10)?;
     let warm = encoder(&model)?;
@@ -133,8 +135,8 @@ fn the_search_ends_where_it_began_and_counts_its_steps() -> Result<()> {
     Ok(())
 }
 
-/// Scores that somebody has written down, in the order in which they are asked for.
-struct Written(Vec<f64>);
+/// Scores that somebody has written down, in the order in which they are asked for, and every task's baseline.
+struct Written(Vec<f64>, Option<f64>);
 
 impl DevScores for Written {
     fn score(&mut self, _sharing: &dyn Sharing, _task: TaskId) -> candle_core::Result<f64> {
@@ -144,16 +146,26 @@ impl DevScores for Written {
     fn losses(&mut self, _sharing: &dyn Sharing, _task: TaskId) -> candle_core::Result<Vec<f64>> {
         candle_core::bail!("pruning asks for scores alone")
     }
+
+    fn baseline(&mut self, _task: TaskId) -> candle_core::Result<Option<f64>> {
+        Ok(self.1)
+    }
 }
 
-/// The rounds that two tasks take, and the shares that they keep, if their trainings score `scores`.
-fn chosen(section: &Value, scores: &[f64]) -> Result<Vec<(u64, f64)>> {
+/// A model of two tasks whose trainings took no step and scored `scores`, beside a `baseline`.
+fn scored(section: &Value, scores: &[f64], baseline: Option<f64>) -> Result<Model> {
     let mut model = build("sparse", section, &tiny(5), 2, DType::F32)?;
-    let mut written = Written(scores.to_vec());
+    let mut written = Written(scores.to_vec(), baseline);
     for phase in 0..=model.sharing.phases(60).len() {
         model.sharing.enter(phase, &mut written)?;
     }
     assert!(written.0.is_empty());
+    Ok(model)
+}
+
+/// The rounds that two tasks take, and the shares that they keep, if their trainings score `scores`.
+fn chosen(section: &Value, scores: &[f64], baseline: Option<f64>) -> Result<Vec<(u64, f64)>> {
+    let model = scored(section, scores, baseline)?;
     let findings = model.sharing.findings()?;
     let task = |name: &str| {
         let found = &findings["tasks"][name];
@@ -167,9 +179,63 @@ fn dev_chooses_among_pruned_masks_and_prefers_the_sparser_of_two_equals() -> Res
     let section = json!({ "final_rate": 0.125, "rounds": 3, "warm_up": 0.0 });
     // The full mask's score, the highest, is none of a candidate; what is not a number loses.
     let scores = [0.99, 0.7, 0.8, 0.8, 0.9, 0.6, f64::NAN, 0.5];
-    assert_eq!(chosen(&section, &scores)?, [(3, 0.125), (1, 0.5)]);
+    assert_eq!(chosen(&section, &scores, None)?, [(3, 0.125), (1, 0.5)]);
+    assert_eq!(chosen(&section, &scores, Some(0.75))?, [(3, 0.125), (1, 0.5)]);
+    // Nothing beat the baseline: nothing speaks for pruning on.
+    let low = [0.99, 0.8, 0.8, 0.8, 0.9, 0.6, f64::NAN, 0.8];
+    assert_eq!(chosen(&section, &low, Some(0.8))?, [(1, 0.5), (1, 0.5)]);
+    assert_eq!(chosen(&section, &low, Some(0.7))?, [(3, 0.125), (3, 0.125)]);
     let fixed = json!({ "final_rate": 0.125, "rounds": 3, "warm_up": 0.0, "round": 2 });
-    assert_eq!(chosen(&fixed, &scores)?, [(2, 0.25), (2, 0.25)]);
+    assert_eq!(chosen(&fixed, &scores, Some(0.9))?, [(2, 0.25), (2, 0.25)]);
+    Ok(())
+}
+
+#[test]
+fn a_training_has_its_minimum_of_steps_where_the_run_has_them() -> Result<()> {
+    let model = build("sparse", &json!({}), &tiny(5), 3, DType::F32)?;
+    let steps =
+        |budget: usize| -> Vec<usize> { model.sharing.phases(budget).iter().map(|phase| phase.steps).collect() };
+    let nine = |warm_up: usize, training: usize, rest: usize| {
+        let search = [training; 9];
+        [&[warm_up][..], &search[..], &[rest][..]].concat()
+    };
+    // Half of the run is enough; more than half, up to three quarters in all with the warm-up; the least there is.
+    assert_eq!(steps(900), nine(90, 50, 360));
+    assert_eq!(steps(500), nine(50, 30, 180));
+    assert_eq!(steps(200), nine(20, 14, 54));
+    assert_eq!(steps(12), nine(1, 1, 2));
+    Ok(())
+}
+
+#[test]
+fn what_speaks_against_the_masks_is_told() -> Result<()> {
+    let section = json!({ "final_rate": 0.25, "rounds": 2, "warm_up": 0.0, "minimum": 5 });
+    let warnings = |scores: &[f64], baseline: Option<f64>| -> Result<Vec<String>> {
+        Ok(scored(&section, scores, baseline)?.sharing.warnings()?)
+    };
+    let found = warnings(&[0.9, 0.8, 0.8, 0.9, 0.5, 0.4], Some(0.6))?;
+    let told = |word: &str| found.iter().filter(|warning| warning.contains(word)).count();
+    assert_eq!((told("had 0 steps, fewer than `minimum` = 5"), told("`a`: all subnetworks scored 0.800")), (1, 1));
+    assert_eq!(
+        (told("`b`: no subnetwork beat the baseline's dev score of 0.600"), told("keep the same weights")),
+        (1, 1)
+    );
+    assert_eq!(found.len(), 4, "{found:?}");
+    let found = warnings(&[0.9, 0.8, 0.7, 0.9, 0.7, 0.8], Some(0.6))?;
+    // One mask lies in the other: levels of one order still.
+    assert!(found.len() == 2 && found[1].contains("keep the same weights"), "{found:?}");
+
+    let mut trained = build(
+        "sparse",
+        &json!({ "warm_up": 0.0, "rounds": 1, "minimum": 5, "criterion": "increase" }),
+        &tiny(5),
+        2,
+        DType::F64,
+    )?;
+    assert!(trained.sharing.warnings()?.is_empty(), "nothing is known before");
+    train(&mut trained, 60, 0.05)?;
+    assert!(trained.sharing.warnings()?.is_empty(), "{:?}", trained.sharing.warnings()?);
+    assert_eq!(trained.sharing.findings()?["tasks"]["b"]["rounds"][1]["steps"], 7);
     Ok(())
 }
 
@@ -212,6 +278,8 @@ fn settings_out_of_range_are_refused() {
     for (section, word) in [
         (json!({ "final_rate": 0.0 }), "final_rate"),
         (json!({ "rounds": 0 }), "rounds"),
+        (json!({ "rounds": 1000 }), "at most 100"),
+        (json!({ "minimum": 0 }), "minimum"),
         (json!({ "search": 0.95 }), "leave none"),
         (json!({ "warm_up": -0.1 }), "warm_up"),
         (json!({ "round": 5 }), "round"),

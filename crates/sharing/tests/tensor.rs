@@ -131,11 +131,14 @@ fn gradients_of_the_factors_agree_with_finite_differences() -> Result<()> {
     for form in FORMS {
         let mut model = build("tensor", &json!({ "form": form, "rank": 2, "scale": 0.3 }), &tiny(5), 3, DType::F64)?;
         let mut stream = Key::new(8).stream();
-        let mixes: Vec<String> =
-            model.params.iter().map(|p| p.name().to_string()).filter(|name| name.ends_with(".mix")).collect();
-        assert_eq!(mixes.len(), 3 * LAYERS);
-        for name in mixes {
-            let drawn: Vec<f64> = values(&model, &name)?.iter().map(|_| stream.normal()).collect();
+        let of = |end: &str| -> Vec<String> {
+            model.params.iter().map(|p| p.name().to_string()).filter(|name| name.ends_with(end)).collect()
+        };
+        assert_eq!(of(".mix").len(), 3 * LAYERS);
+        let last = [".mixtures", ".core", ".right"].map(of).concat();
+        assert!(last.len() >= 6 * LAYERS, "{last:?}");
+        for name in [of(".mix"), last].concat() {
+            let drawn: Vec<f64> = values(&model, &name)?.iter().map(|_| 0.3 * stream.normal()).collect();
             set(&model, &name, &drawn)?;
         }
         enter(&mut model, 0)?;

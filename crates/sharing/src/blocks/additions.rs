@@ -6,6 +6,7 @@ use mtl_backbone::{Encoder, Family, Param, Part};
 use mtl_task::TaskId;
 use mtl_task::rng::Key;
 
+use crate::blocks::values::{copied, on_host};
 use crate::{BuildContext, EncoderWeights, Scope};
 
 /// Puts the pretrained encoder into the context's parameters: as `shared/…` if `trained`, else as `frozen/…`.
@@ -129,7 +130,7 @@ pub(crate) fn uniform(key: Key, shape: &[usize], bound: f64) -> Result<Tensor> {
 pub(crate) fn merged(encoder: &Family, theta: impl Fn(Part) -> Result<Tensor>) -> Result<Option<Vec<(Part, Tensor)>>> {
     let parts = Part::all(encoder.layers());
     // Copies: on the host the tensors would otherwise follow every later step.
-    Ok(Some(parts.map(|part| Ok((part, theta(part)?.detach().flatten_all()?.copy()?))).collect::<Result<_>>()?))
+    Ok(Some(parts.map(|part| Ok((part, copied(&theta(part)?.flatten_all()?)?))).collect::<Result<_>>()?))
 }
 
 /// The Frobenius norm.
@@ -137,5 +138,5 @@ pub(crate) fn merged(encoder: &Family, theta: impl Fn(Part) -> Result<Tensor>) -
 /// # Errors
 /// Those of candle.
 pub(crate) fn norm(x: &Tensor) -> Result<f64> {
-    x.to_dtype(DType::F64)?.sqr()?.sum_all()?.sqrt()?.to_scalar()
+    on_host(x)?.sqr()?.sum_all()?.sqrt()?.to_scalar()
 }

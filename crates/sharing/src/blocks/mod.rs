@@ -10,4 +10,5 @@ pub(crate) mod singular_values;
 pub(crate) mod stitch;
 pub(crate) mod target;
 pub(crate) mod trunk;
+pub(crate) mod values;
 pub(crate) mod walk;

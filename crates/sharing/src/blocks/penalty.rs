@@ -3,7 +3,10 @@
 //! The value is the penalty itself and the gradient the one given, both computed beforehand, so that no graph over
 //! whole encoders is built and walked. Only the first derivative means anything: the gradient counts as a constant.
 
-use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout, Result, Shape, Tensor};
+use candle_core::backend::BackendStorage;
+use candle_core::{CpuStorage, CudaStorage, CustomOp1, CustomOp2, Layout, MetalStorage, Result, Shape, Tensor};
+
+use crate::blocks::values::on_host;
 
 /// `value` as a scalar whose derivative by each first tensor is the second, of the same shape; `None` without any.
 ///
@@ -49,10 +52,65 @@ impl CustomOp1 for KnownGradient {
 
     fn bwd(&self, _: &Tensor, _: &Tensor, upstream: &Tensor) -> Result<Option<Tensor>> {
         // A factor of 1, the usual one, costs no pass over the gradient.
-        match upstream.to_dtype(DType::F64)?.to_scalar::<f64>()? {
+        match on_host(upstream)?.to_scalar::<f64>()? {
             1. => Ok(Some(self.gradient.clone())),
             factor => Ok(Some((&self.gradient * factor)?)),
         }
+    }
+}
+
+/// `states` as they are, whose backward also brings down `penalty`, a scalar that depends on the pass: its gradient is
+/// added to that of the pass's loss, with a factor of 1 whatever that loss is. What a task reads and a penalty on the
+/// parameters alone cannot see is penalised by it.
+///
+/// # Errors
+/// Those of candle.
+pub(crate) fn carrying(states: &Tensor, penalty: &Tensor) -> Result<Tensor> {
+    states.contiguous()?.apply_op2(penalty, Carrying)
+}
+
+struct Carrying;
+
+impl CustomOp2 for Carrying {
+    fn name(&self) -> &'static str {
+        "carrying"
+    }
+
+    fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
+        let Some((start, end)) = l1.contiguous_offsets() else { candle_core::bail!("states that lie apart") };
+        let states = match s1 {
+            CpuStorage::F32(values) => CpuStorage::F32(values[start..end].to_vec()),
+            CpuStorage::F64(values) => CpuStorage::F64(values[start..end].to_vec()),
+            _ => candle_core::bail!("states are f32 or f64"),
+        };
+        Ok((states, l1.shape().clone()))
+    }
+
+    fn cuda_fwd(&self, s1: &CudaStorage, l1: &Layout, _: &CudaStorage, _: &Layout) -> Result<(CudaStorage, Shape)> {
+        whole(l1)?;
+        Ok((s1.try_clone(l1)?, l1.shape().clone()))
+    }
+
+    fn metal_fwd(&self, s1: &MetalStorage, l1: &Layout, _: &MetalStorage, _: &Layout) -> Result<(MetalStorage, Shape)> {
+        whole(l1)?;
+        Ok((s1.try_clone(l1)?, l1.shape().clone()))
+    }
+
+    fn bwd(
+        &self,
+        _: &Tensor,
+        penalty: &Tensor,
+        _: &Tensor,
+        upstream: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        Ok((Some(upstream.clone()), Some(penalty.ones_like()?)))
+    }
+}
+
+fn whole(layout: &Layout) -> Result<()> {
+    match layout.start_offset() {
+        0 => Ok(()),
+        start => candle_core::bail!("states that begin at element {start} of their buffer"),
     }
 }
 
@@ -65,19 +123,12 @@ pub(crate) fn squared_norm(x: &Tensor) -> Result<f64> {
     let squares = x.flatten_all()?.sqr()?;
     let (length, whole) = (squares.elem_count(), squares.elem_count() / RUN * RUN);
     let mut runs = if whole > 0 {
-        squares
-            .narrow(0, 0, whole)?
-            .reshape(((), RUN))?
-            .sum(1)?
-            .to_device(&Device::Cpu)?
-            .to_dtype(DType::F64)?
-            .to_vec1()?
+        on_host(&squares.narrow(0, 0, whole)?.reshape(((), RUN))?.sum(1)?)?.to_vec1()?
     } else {
         Vec::new()
     };
     if length > whole {
-        let rest = squares.narrow(0, whole, length - whole)?.sum_all()?;
-        runs.push(rest.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.to_scalar::<f64>()?);
+        runs.push(on_host(&squares.narrow(0, whole, length - whole)?.sum_all()?)?.to_scalar::<f64>()?);
     }
     Ok(runs.iter().sum())
 }
@@ -85,7 +136,7 @@ pub(crate) fn squared_norm(x: &Tensor) -> Result<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::Var;
+    use candle_core::{Device, Var};
 
     #[test]
     fn the_value_and_the_gradients_are_those_given() -> Result<()> {
@@ -97,6 +148,17 @@ mod tests {
         assert_eq!(gradients.get(&a).expect("tracked").to_vec1::<f64>()?, [10., 12.]);
         assert_eq!(gradients.get(&b).expect("tracked").to_vec2::<f64>()?, [[14.], [16.]]);
         assert!(penalty_with_gradient(1., Vec::new())?.is_none());
+        Ok(())
+    }
+
+    #[test]
+    fn a_carried_penalty_has_a_factor_of_one_whatever_the_loss_is() -> Result<()> {
+        let (states, gate) = (Var::new(&[1f64, 2.], &Device::Cpu)?, Var::new(3f64, &Device::Cpu)?);
+        let carried = carrying(states.as_tensor(), &gate.as_tensor().sqr()?)?;
+        assert_eq!(carried.to_vec1::<f64>()?, [1., 2.]);
+        let gradients = (carried.sum_all()? * 7.)?.backward()?;
+        assert_eq!(gradients.get(&states).expect("tracked").to_vec1::<f64>()?, [7., 7.]);
+        assert_eq!(gradients.get(&gate).expect("tracked").to_scalar::<f64>()?, 6.);
         Ok(())
     }
 

@@ -7,12 +7,13 @@
 use std::sync::Arc;
 
 use anyhow::bail;
-use candle_core::{Result, Tensor};
+use candle_core::{Device, Result, Tensor};
 use mtl_backbone::{Encoder, Family, Param, ParameterView, Part, Pass, Ports};
 use mtl_task::{Packed, TaskId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::blocks::values::on_host;
 use crate::{BuildContext, EncoderWeights, TaskSet};
 
 /// What the units are at first; every row sums to 1.
@@ -66,7 +67,7 @@ impl Stitched {
         };
         let off = if size == 1 { 0. } else { (1. - diagonal) / (size - 1) as f64 };
         let values: Vec<f64> = (0..size * size).map(|at| if at / size == at % size { diagonal } else { off }).collect();
-        let values = Tensor::from_vec(values, (size, size), &context.device())?;
+        let values = Tensor::from_vec(values, (size, size), &Device::Cpu)?;
         let everyone = TaskSet::all(context.tasks.len());
         let scope = if frozen { context.frozen() } else { context.shared() };
         let units = (0..context.encoder.layers())
@@ -135,7 +136,7 @@ impl Stitched {
 
     /// The units as they are, layer by layer.
     pub(crate) fn findings(&self) -> Result<Value> {
-        let rows = |unit: &Param| unit.tensor().detach().to_dtype(candle_core::DType::F64)?.to_vec2::<f64>();
+        let rows = |unit: &Param| on_host(unit.tensor())?.to_vec2::<f64>();
         Ok(json!(self.units.iter().map(rows).collect::<Result<Vec<_>>>()?))
     }
 }

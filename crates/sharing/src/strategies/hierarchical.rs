@@ -30,6 +30,7 @@ use serde_json::{Value, json};
 use crate::blocks::additions::merged;
 use crate::blocks::penalty::{penalty_with_gradient, squared_norm};
 use crate::blocks::trunk::Trunk;
+use crate::blocks::values::copied;
 use crate::{BuildContext, DevScores, Head, Mix, Phase, Sharing, Strategy, StrategySettings, TaskSet};
 
 /// The entry of the registry.
@@ -172,7 +173,7 @@ impl Levels {
     /// Parameters of the encoder that both tasks reach, with their values now.
     fn common(&self, a: usize, b: usize) -> Result<Vec<(Param, Tensor)>> {
         let depth = self.tasks[a].layer.min(self.tasks[b].layer);
-        self.trunk.below(depth).iter().map(|param| Ok((param.clone(), param.tensor().detach().copy()?))).collect()
+        self.trunk.below(depth).iter().map(|param| Ok((param.clone(), copied(param.tensor())?))).collect()
     }
 }
 
@@ -255,7 +256,7 @@ impl Sharing for Levels {
     }
 
     fn state(&self) -> Result<BTreeMap<String, Tensor>> {
-        self.kept.iter().map(|(param, kept)| Ok((format!("kept/{}", param.name()), kept.copy()?))).collect()
+        self.kept.iter().map(|(param, kept)| Ok((format!("kept/{}", param.name()), copied(kept)?))).collect()
     }
 
     fn restore(&mut self, state: &BTreeMap<String, Tensor>, phase: usize) -> Result<()> {
@@ -270,7 +271,7 @@ impl Sharing for Levels {
             let Some(saved) = state.get(&name).filter(|saved| saved.dims() == kept.dims()) else {
                 candle_core::bail!("the saved state has no `{name}` of {} values", param.layout().len())
             };
-            *kept = saved.to_device(kept.device())?.to_dtype(kept.dtype())?;
+            *kept = saved.to_dtype(kept.dtype())?.to_device(kept.device())?;
         }
         Ok(())
     }

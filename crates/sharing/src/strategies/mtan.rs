@@ -13,7 +13,7 @@
 use std::sync::Arc;
 
 use anyhow::bail;
-use candle_core::{Result, Tensor};
+use candle_core::{Device, Result, Tensor};
 use mtl_backbone::{Encoder, Family, Param, Pass};
 use mtl_task::{Packed, TaskId};
 use serde::{Deserialize, Serialize};
@@ -89,10 +89,9 @@ impl Module {
         // Kaiming's deviation for a relu after 2·hidden inputs of unit variance.
         let deviation = (1. / hidden as f64).sqrt();
         let values: Vec<f64> = (0..width * 2 * hidden).map(|_| stream.normal() * deviation).collect();
-        let device = context.device();
-        let down = Tensor::from_vec(values, (width, 2 * hidden), &device)?;
+        let down = Tensor::from_vec(values, (width, 2 * hidden), &Device::Cpu)?;
         let zeros = |context: &mut BuildContext, what: &str, shape: &[usize]| -> Result<Param> {
-            let zeros = Tensor::zeros(shape, context.dtype(), &device)?;
+            let zeros = Tensor::zeros(shape, context.dtype(), &Device::Cpu)?;
             context.insert_tensor(scope, &format!("{name}.{what}"), &zeros, shape.len() > 1)
         };
         let bias = zeros(context, "down.bias", &[width])?;

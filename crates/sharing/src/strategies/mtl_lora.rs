@@ -28,6 +28,7 @@ use serde_json::{Value, json};
 use crate::blocks::additions::{base, merged, uniform};
 use crate::blocks::delta::{Matrix, changed, changed_slot, check, sizes};
 use crate::blocks::target::Target;
+use crate::blocks::values::on_host;
 use crate::{BuildContext, EncoderWeights, Scope, Sharing, Strategy, StrategySettings, walk};
 
 /// The entry of the registry.
@@ -275,7 +276,7 @@ impl Sharing for Mixed {
             for index in 0..layers.len() {
                 let [shared, own] = self.vectors(TaskId(task), index).map(|param| param.tensor().detach());
                 for (matrix, factors) in self.form.matrices.iter().zip(self.form.factors(&shared, &own)?) {
-                    mixes.insert(matrix.name(index), json!(factors.mix.to_dtype(DType::F64)?.to_vec1::<f64>()?));
+                    mixes.insert(matrix.name(index), json!(on_host(&factors.mix)?.to_vec1::<f64>()?));
                 }
                 let deltas = self.form.deltas(&shared, &own)?;
                 changes.extend(sizes(self.base.part(Part::Layer(index)), index, &self.form.matrices, &deltas)?);

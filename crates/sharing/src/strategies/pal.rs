@@ -5,7 +5,8 @@
 //! and σ the GELU. E and V are the task's and serve all its layers; query, key and value maps are the layer's too.
 //! Weights start N(0, 0.02²), V and all biases at 0, so that training starts at the pretrained encoder.
 //!
-//! Defaults: width 204 with 12 heads, the encoder trained by all tasks, as in the paper.
+//! Defaults: 6 heads, as the authors' code has, and for the width the smallest multiple of them from 17/64 of H on, which
+//! is the paper's 204 at its 768 and 102 at 384; the encoder trained by all tasks, as in the paper.
 //! Deviations: V starts at 0 where the authors draw it like the rest; attention probabilities see no dropout. That σ
 //! stands after V and not before it is the authors' code.
 //!
@@ -30,7 +31,7 @@ pub const STRATEGY: Strategy = Strategy::of::<Pal>(
     "pal",
     "one encoder, each task's own small attention layers beside its layers",
     "Stickland and Murray 2019",
-    "P + K·(2·H·m + m + H + 3·L·(m² + m)), m the width (204)",
+    "P + K·(2·H·m + m + H + 3·L·(m² + m)), m the width (6·⌈17·H/384⌉)",
     true,
 )
 .with_source(include_str!("pal.rs"));
@@ -39,7 +40,8 @@ pub const STRATEGY: Strategy = Strategy::of::<Pal>(
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Pal {
-    /// m, width of the attention beside the layers; a multiple of `heads`.
+    /// m, width of the attention beside the layers: a multiple of `heads`; 0 for the smallest one from 17/64 of the
+    /// encoder's width on.
     pub width: usize,
     /// Number of its heads; at least 1.
     pub heads: usize,
@@ -49,13 +51,13 @@ pub struct Pal {
 
 impl Default for Pal {
     fn default() -> Self {
-        Self { width: 204, heads: 12, train_base: true }
+        Self { width: 0, heads: 6, train_base: true }
     }
 }
 
 impl StrategySettings for Pal {
     fn check(&self, _tasks: usize) -> anyhow::Result<()> {
-        if self.heads == 0 || self.width == 0 || !self.width.is_multiple_of(self.heads) {
+        if self.heads == 0 || !self.width.is_multiple_of(self.heads) {
             bail!("`width` is {} and `heads` {}; the width must be a multiple of the heads", self.width, self.heads);
         }
         Ok(())
@@ -68,7 +70,8 @@ impl StrategySettings for Pal {
     fn build(self, context: &mut BuildContext) -> anyhow::Result<Box<dyn Sharing>> {
         self.check(context.tasks.len())?;
         let base = base(context, self.train_base)?;
-        let (layers, hidden, width) = (base.layers(), context.encoder.hidden(), self.width);
+        let (layers, hidden) = (base.layers(), context.encoder.hidden());
+        let width = if self.width == 0 { derived(hidden, self.heads) } else { self.width };
         let own = Additions::build(context, false, |context, scope| {
             let mut map = |name: &str, sizes: (usize, usize), deviation: f64| {
                 Map::insert(context, scope, &format!("pal.{name}"), sizes, deviation)
@@ -86,6 +89,11 @@ impl StrategySettings for Pal {
         })?;
         Ok(Box::new(Beside { encoder: context.encoder.clone(), base, heads: self.heads, own }))
     }
+}
+
+/// The smallest multiple of `heads` from 17/64 of `hidden` on, 204 of 768 being the paper's.
+fn derived(hidden: usize, heads: usize) -> usize {
+    (17 * hidden).div_ceil(64 * heads).max(1) * heads
 }
 
 /// What one task has beside the encoder.
@@ -177,5 +185,18 @@ impl Sharing for Beside {
         let view = |part: Part, pass: &mut Pass| pass.view(self.base.part(part));
         let ports = |index: usize| Ports { beside: Some(&beside[index]), ..Ports::default() };
         Ok(walk(&self.encoder, tokens, depth, pass, view, ports)?.swap_remove(depth))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_width_follows_the_encoders() {
+        let widths = [(768, 6, 204), (768, 12, 204), (384, 6, 102), (312, 6, 84), (128, 6, 36), (16, 6, 6), (1, 5, 5)];
+        for (hidden, heads, width) in widths {
+            assert_eq!(derived(hidden, heads), width, "{hidden} by {heads} heads");
+        }
     }
 }

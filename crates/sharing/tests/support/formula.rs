@@ -1,5 +1,6 @@
 //! The value of a registry's cost formula: sums, products and quotients of numbers and names, with brackets and floors,
-//! up to the first comma. Behind it a formula explains its letters; `r the rank (8)` gives one its value.
+//! up to the first comma. Behind it a formula explains its letters; `r the rank (8)` gives one its value, a number or
+//! again a formula.
 
 use anyhow::{Result, bail, ensure};
 
@@ -10,7 +11,7 @@ pub(crate) fn evaluate(formula: &str, value_of: &dyn Fn(&str) -> Option<f64>) ->
     let clauses: Vec<&str> = clauses.map(str::trim).collect();
     let explained = |name: &str| -> Option<f64> {
         let clause = clauses.iter().find_map(|clause| clause.strip_prefix(name)?.strip_prefix(" the "))?;
-        clause.split_once('(')?.1.trim_end_matches(')').parse().ok()
+        evaluate(clause.split_once('(')?.1.strip_suffix(')')?, value_of).ok()
     };
     let value_of = |name: &str| explained(name).or_else(|| value_of(name));
     let mut reader = Reader { text: &text, at: 0, value_of: &value_of };

@@ -2,9 +2,10 @@
 
 #![allow(dead_code, reason = "every test file uses some of it")]
 
-pub(crate) mod efficient;
+pub(crate) mod adam;
+pub(crate) mod by_hand;
 pub(crate) mod formula;
-pub(crate) mod small;
+pub(crate) mod sections;
 
 use std::collections::BTreeMap;
 
@@ -108,9 +109,8 @@ pub(crate) fn gradients(model: &Model, tasks: &[TaskId]) -> Result<Vec<(f64, Tas
     tasks.iter().map(one).collect()
 }
 
-/// One step of plain gradient descent on the sum of the losses and the strategy's penalty. Returns the sum of the
-/// losses.
-pub(crate) fn step(model: &mut Model, tasks: &[TaskId], progress: Progress, rate: f64) -> Result<f64> {
+/// The sum of the losses, and the gradient of that sum and the strategy's penalty.
+pub(crate) fn descent(model: &Model, tasks: &[TaskId]) -> Result<(f64, TaskGradient)> {
     let (mut sum, mut total) = (0., TaskGradient::default());
     for (loss, row) in gradients(model, tasks)? {
         sum += loss;
@@ -119,6 +119,13 @@ pub(crate) fn step(model: &mut Model, tasks: &[TaskId], progress: Progress, rate
     if let Some(penalty) = model.sharing.penalty()? {
         gather(&model.params, &penalty.backward()?, &mut total)?;
     }
+    Ok((sum, total))
+}
+
+/// One step of plain gradient descent on the sum of the losses and the strategy's penalty. Returns the sum of the
+/// losses.
+pub(crate) fn step(model: &mut Model, tasks: &[TaskId], progress: Progress, rate: f64) -> Result<f64> {
+    let (sum, total) = descent(model, tasks)?;
     for (name, segment) in &total.0 {
         let param = model.params.get(name).with_context(|| format!("no parameter `{name}`"))?;
         let mask = model.sharing.update_mask(name, tasks);

@@ -32,6 +32,7 @@ use mtl_task::{Packed, TaskId};
 use serde::{Deserialize, Serialize};
 
 use crate::blocks::penalty::penalty_with_gradient;
+use crate::blocks::values::copied;
 use crate::{BuildContext, Change, EncoderWeights, Sharing, StepView, Strategy, StrategySettings};
 use pull::{mean, pull};
 use trace_norm::{TraceNorm, Unfolding};
@@ -163,7 +164,7 @@ impl StrategySettings for Soft {
 
 /// A parameter's values now.
 fn copy(param: &Param) -> Result<Tensor> {
-    param.tensor().detach().copy()
+    copied(param.tensor())
 }
 
 struct Coupled {

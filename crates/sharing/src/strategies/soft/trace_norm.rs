@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use super::newton_schulz::inverse_root;
 use crate::blocks::penalty::penalty_with_gradient;
 use crate::blocks::singular_values::eigenvalues;
+use crate::blocks::values::{copied, on_host};
 
 /// Which matrices are made of the stacked deltas.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -87,7 +88,7 @@ impl TraceNorm {
             let deltas = deltas(&root.entry, &parts[root.part], &start[root.part])?;
             let mut gram: Option<Tensor> = None;
             for delta in deltas {
-                let delta = root.oriented(&delta)?.to_device(&Device::Cpu)?.to_dtype(DType::F64)?;
+                let delta = on_host(&root.oriented(&delta)?)?;
                 let square = delta.matmul(&delta.t()?)?;
                 gram = Some(match gram {
                     Some(gram) => (gram + square)?,
@@ -131,7 +132,7 @@ impl TraceNorm {
         let count = deltas.len();
         let flat: Vec<Tensor> = deltas.iter().map(Tensor::flatten_all).collect::<Result<_>>()?;
         let stacked = Tensor::stack(&flat, 0)?;
-        let gram = stacked.matmul(&stacked.t()?)?.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?;
+        let gram = on_host(&stacked.matmul(&stacked.t()?)?)?.flatten_all()?.to_vec1::<f64>()?;
         let (values, vectors) = eigenvalues(&gram, count);
         // Rounding may leave an eigenvalue of a singular Gram matrix just below zero.
         let roots: Vec<f64> = values.iter().map(|value| (value.max(0.) + self.epsilon.powi(2)).sqrt()).collect();
@@ -149,7 +150,7 @@ impl TraceNorm {
     pub(super) fn state(&self) -> Result<BTreeMap<String, Tensor>> {
         let mut state = BTreeMap::new();
         for root in &self.roots {
-            state.insert(root.name("inverse"), root.inverse.copy()?);
+            state.insert(root.name("inverse"), copied(&root.inverse)?);
             state.insert(root.name("norm"), Tensor::new(root.norm, &Device::Cpu)?);
         }
         Ok(state)
@@ -159,7 +160,7 @@ impl TraceNorm {
         for root in &mut self.roots {
             let (inverse, norm) = (root.name("inverse"), root.name("norm"));
             let saved = |name: &str, dims: &[usize]| match state.get(name) {
-                Some(tensor) if tensor.dims() == dims => tensor.to_device(&Device::Cpu)?.to_dtype(DType::F64),
+                Some(tensor) if tensor.dims() == dims => on_host(tensor),
                 _ => candle_core::bail!("the saved state has no `{name}` of shape {dims:?}"),
             };
             root.inverse = saved(&inverse, root.inverse.dims())?;
@@ -195,7 +196,7 @@ impl Root {
                 Side::Rows => inverse.matmul(delta)?,
                 Side::Columns => delta.matmul(&inverse)?,
             };
-            value += (&own * delta)?.sum_all()?.to_dtype(DType::F64)?.to_scalar::<f64>()?;
+            value += on_host(&(&own * delta)?.sum_all()?)?.to_scalar::<f64>()?;
             *slope = (&*slope + own)?;
         }
         Ok(value / 2.)

@@ -6,21 +6,30 @@
 //! 1. `warm_up` of them on all tasks with full masks (the paper's MTW); 0 to start from the pretrained weights.
 //! 2. `search` of them on iterative magnitude pruning, task after task, in `rounds` + 1 trainings each: training r runs
 //!    under Mₜʳ (Mₜ⁰ is full) and is scored on dev; then the weights of smallest |θ| over all layers go until
-//!    `final_rate`^((r+1)/`rounds`) are left, which is Mₜʳ⁺¹, and the encoder is rewound to where the search began. The
-//!    mask with the best score is Mₜ, the sparser one if two are equal. A training has at least one step, even if that
-//!    exceeds the fraction.
+//!    `final_rate`^((r+1)/`rounds`) are left, which is Mₜʳ⁺¹, and encoder and heads are rewound to where the search
+//!    began. The mask with the best score is Mₜ, the sparser one if two are equal; if no training beat the baseline (the
+//!    majority class or mean), scores say nothing of masks, and the one that prunes least is taken. A training has
+//!    `minimum` steps, even if that exceeds the fraction, as long as a quarter of the run is left for phase 3; it always
+//!    has one.
 //! 3. The rest on all tasks, each through its own mask, from the rewound weights. What no task of a step keeps feels
 //!    neither gradient, momentum nor decay.
 //!
-//! Defaults: `final_rate` 0.1 as in the paper, `warm_up` 0.1, `search` 0.5. Its code prunes in 20 rounds of 100 epochs;
-//! 4 rounds in half of a fine-tuning budget here. `criterion = "increase"` prunes by |θ| − |θ₀| instead (Zhou et al.
-//! 2019), which a pretrained encoder may want: its large weights are large before the task is seen.
+//! Defaults: `final_rate` 0.1 as in the paper, `warm_up` 0.1, `search` 0.5, `minimum` 30. Its code prunes in 20 rounds
+//! of 100 epochs, from random weights at rate 0.1; 2 rounds in half of a fine-tuning budget here, so that each training
+//! is as long as can be. A pretrained encoder's large weights are large before the task is seen, and some hundred steps
+//! move them little: masks then differ between tasks in what lies near the threshold alone. `criterion = "increase"`
+//! prunes by |θ| − |θ₀| instead (Zhou et al. 2019): what the task made of the weights, at the price of weights that the
+//! encoder needs. Overlaps of either on tasks that are related and on tasks that are not: docs/strategies.md.
+//!
+//! It warns of trainings shorter than `minimum`, of tasks whose candidates stayed at the baseline or scored all the same,
+//! and of tasks whose masks keep the same weights (overlap above 0.99).
 //!
 //! Deviations from the official code, all deliberate: masks are chosen on dev by score (there: by hand, `MASK_LIST`,
 //! and epochs on the test set; `round` takes one round for all tasks); masked weights do not drift (there: momentum
-//! moves them in every task's step); heads keep what they learnt in the search (there: rewound like everything else).
+//! moves them in every task's step).
 //!
-//! Memory: while searching, one copy of the encoder to rewind to. A mask takes a bit for each weight of a layer.
+//! Memory: while searching, one copy of the encoder and the heads to rewind to. A mask takes a bit for each weight of a
+//! layer.
 //!
 //! Parameters: one encoder, P, and K masks of one bit a layer weight in files.
 
@@ -40,7 +49,9 @@ use serde::{Deserialize, Serialize};
 use self::masks::{Masks, clear};
 use self::search::{Search, Stage};
 use crate::blocks::additions::merged;
-use crate::{Bits, BuildContext, DevScores, EncoderWeights, Phase, Sharing, Strategy, StrategySettings, walk};
+use crate::{
+    Bits, BuildContext, Change, DevScores, EncoderWeights, Head, Phase, Sharing, StepView, Strategy, StrategySettings, walk,
+};
 
 /// The entry of the registry.
 pub const STRATEGY: Strategy = Strategy::of::<Sparse>(
@@ -58,8 +69,10 @@ pub const STRATEGY: Strategy = Strategy::of::<Sparse>(
 pub struct Sparse {
     /// Share of the elements of the layers' matrices that the last round keeps, in (0, 1].
     pub final_rate: f64,
-    /// How often each task's network is pruned; at least 1.
+    /// How often each task's network is pruned; from 1 to 100.
     pub rounds: usize,
+    /// Steps that a training of the search has at least, where the run has them; at least 1.
+    pub minimum: usize,
     /// Share of the steps that all tasks train on before the search, in [0, 1).
     pub warm_up: f64,
     /// Share of the steps that the search takes, in (0, 1).
@@ -82,7 +95,8 @@ pub enum Criterion {
 
 impl Default for Sparse {
     fn default() -> Self {
-        Self { final_rate: 0.1, rounds: 4, warm_up: 0.1, search: 0.5, criterion: Criterion::Magnitude, round: 0 }
+        let criterion = Criterion::Magnitude;
+        Self { final_rate: 0.1, rounds: 2, minimum: 30, warm_up: 0.1, search: 0.5, criterion, round: 0 }
     }
 }
 
@@ -91,6 +105,8 @@ impl StrategySettings for Sparse {
         let rate = self.final_rate;
         ensure!(rate > 0. && rate <= 1., "`final_rate` must lie in (0, 1], found {rate}");
         ensure!(self.rounds > 0, "`rounds` must be at least 1; for no pruning at all there is `hard`");
+        ensure!(self.rounds <= 100, "`rounds` is {}, but at most 100 can be told apart", self.rounds);
+        ensure!(self.minimum > 0, "`minimum` must be at least 1; a training without a step finds no mask");
         ensure!((0. ..1.).contains(&self.warm_up), "`warm_up` must lie in [0, 1), found {}", self.warm_up);
         ensure!(self.search > 0. && self.search < 1., "`search` must lie in (0, 1), found {}", self.search);
         let spent = self.warm_up + self.search;
@@ -104,7 +120,9 @@ impl StrategySettings for Sparse {
         let everyone = context.shared();
         let shared = EncoderWeights::insert(context, &everyone)?;
         let names: Vec<String> = context.tasks.iter().map(|task| task.name.clone()).collect();
-        let search = Search::new(self, names, context.encoder.clone());
+        let heads = context.heads.iter().flat_map(Head::params).cloned();
+        let rewound = shared.iter().cloned().chain(heads).collect();
+        let search = Search::new(self, names, context.encoder.clone(), rewound);
         Ok(Box::new(SparseSharing { encoder: context.encoder.clone(), shared, search }))
     }
 }
@@ -131,10 +149,15 @@ impl Sharing for SparseSharing {
 
     fn enter(&mut self, phase: usize, scores: &mut dyn DevScores) -> Result<()> {
         if let Some(Stage::Search { task, .. }) = phase.checked_sub(1).and_then(|before| self.search.stage(before)) {
-            let score = scores.score(self, TaskId(task))?;
-            self.search.close(score, &self.shared)?;
+            let (baseline, score) = (scores.baseline(TaskId(task))?, scores.score(self, TaskId(task))?);
+            self.search.close(score, baseline)?;
         }
-        self.search.open(phase, &self.shared)
+        self.search.open(phase)
+    }
+
+    fn adapt(&mut self, _change: &mut Change, _step: &mut StepView) -> Result<()> {
+        self.search.count();
+        Ok(())
     }
 
     fn update_mask(&self, name: &str, tasks: &[TaskId]) -> Option<Arc<Bits>> {
@@ -146,6 +169,10 @@ impl Sharing for SparseSharing {
 
     fn findings(&self) -> Result<serde_json::Value> {
         Ok(report::findings(&self.search))
+    }
+
+    fn warnings(&self) -> Result<Vec<String>> {
+        Ok(report::warnings(&self.search))
     }
 
     /// θ ⊙ Mₜ with the mask that the task sees now: its own after the search, in the search the one in force.

@@ -73,23 +73,30 @@ impl Factors {
         }
     }
 
-    /// Normal shared factors such that mixes of unit entries make a delta of standard deviation `scale`.
-    pub(super) fn random(&self, scale: f64, key: Key, device: &Device) -> Result<Vec<Tensor>> {
+    /// What training starts from: the shared factors, of which the last is zero, and the tasks' mixes `[tasks, rank]`.
+    /// Every other element is drawn alike, such that a last factor of independent elements of deviation δ makes deltas
+    /// whose elements have deviation `scale`·δ.
+    pub(super) fn random(&self, scale: f64, key: Key) -> Result<(Vec<Tensor>, Tensor)> {
         let shapes = self.shapes();
-        // Whatever is summed over on the way from the factors to an element, and the tasks' rank.
+        // What is summed over on the way from the last factor to an element beside the tasks' rank.
         let inner: usize = match self.form {
             Form::Laf => 1,
             Form::Tucker => self.ranks[0] * self.ranks[1],
             Form::Tt => self.ranks[0],
         };
-        let last = scale / ((inner * self.ranks[2]) as f64).sqrt();
-        let factor = |(at, (rows, columns)): (usize, &(usize, usize))| {
-            let deviation = if at + 1 == shapes.len() { last } else { 1. };
-            let mut stream = key.with(at as u64).stream();
+        // All factors but the last are drawn, and the mixes: as many as there are factors.
+        let deviation = (scale / ((inner * self.ranks[2]) as f64).sqrt()).powf(1. / shapes.len() as f64);
+        let normal = |key: Key, (rows, columns): (usize, usize)| {
+            let mut stream = key.stream();
             let values: Vec<f64> = (0..rows * columns).map(|_| stream.normal() * deviation).collect();
-            Tensor::from_vec(values, (*rows, *columns), device)
+            Tensor::from_vec(values, (rows, columns), &Device::Cpu)
         };
-        shapes.iter().enumerate().map(factor).collect()
+        let shared = |(at, &shape): (usize, &(usize, usize))| match at + 1 == shapes.len() {
+            true => Tensor::zeros(shape, DType::F64, &Device::Cpu),
+            false => normal(key.with(at as u64), shape),
+        };
+        let factors = shapes.iter().enumerate().map(shared).collect::<Result<_>>()?;
+        Ok((factors, normal(key.named("mix"), (self.dims[2], self.ranks[2]))?))
     }
 
     /// Δ_t `[rows, columns]` from the shared factors and the task's mix `[1, rank]`, differentiable in both.

@@ -7,17 +7,20 @@
 //! - `tucker`: Δ_t = U₁·(Σ_c aₜ_c·S_c)·U₂ᵀ; see `tucker.rs`.
 //! - `tt`: Δ_t = G₁·(Σ_b aₜ_b·G_b), the tensor train; see `tt.rs`.
 //!
-//! `init = "random"` draws the shared factors and sets the mixes to zero, so that training starts at the pretrained
-//! encoder; a delta has standard deviation `scale` for a mix of unit entries. `init = "svd"` spends `search` of the
-//! steps on training the layers' matrices for each task alone, rewinds, and factorises what they learnt (LAF: an
-//! eigenproblem of size K; Tucker: HOSVD; TT: TT-SVD; the long sides by a randomised range finder). `rank` bounds
-//! every rank; with `error` > 0 each matrix takes the smallest ranks whose relative error is at most that, and what it
-//! does not use is zero on both sides, so that it stays zero.
+//! `init = "random"` draws the mixes and the shared factors but the last (S, G_b, U_r), which is zero, so that training
+//! starts at the pretrained encoder, as in LoRA. A last factor that moves by δ moves an element of a delta by about
+//! `scale`·δ: at 1 an optimizer with adaptive steps changes W_t as much in a step as it changes W in hard sharing. (With
+//! zero mixes instead, the first steps can only choose among K drawn matrices of a deviation of `scale`, and nothing else
+//! has a gradient: the deltas hardly move.) `init = "svd"` spends `search` of the steps on training the layers' matrices
+//! for each task alone, rewinds, and factorises what they learnt (LAF: an eigenproblem of size K; Tucker: HOSVD; TT:
+//! TT-SVD; the long sides by a randomised range finder). `rank` bounds every rank; with `error` > 0 each matrix takes the
+//! smallest ranks whose relative error is at most that, and what it does not use is zero on both sides, so that it stays
+//! zero.
 //!
 //! Deviations: the paper factorises the weights themselves, from single-task networks or at random. A pretrained
 //! encoder is where training has to start, hence deltas. Biases, LayerNorms and embeddings, private to tasks in the
 //! paper's code, are shared. `base` is trained by all tasks by default, which is a further mixture with equal mixes;
-//! `base = "frozen"` trains factors and heads alone. Defaults: random Tucker factors of rank 8, `scale` 0.1, `search`
+//! `base = "frozen"` trains factors and heads alone. Defaults: random Tucker factors of rank 8, `scale` 1, `search`
 //! 0.3 (the paper chooses ranks by error; so does the official code, 0.01, by an interpolative SVD).
 //!
 //! Memory: one θ a part and pass. With `svd`, K deltas and one copy of the layers on the host until they are
@@ -49,6 +52,7 @@ use serde::{Deserialize, Serialize};
 use self::factors::{Factors, Form};
 use self::schedule::{FactorSchedule, Stage};
 use crate::blocks::additions::merged;
+use crate::blocks::penalty::squared_norm;
 use crate::{Bits, BuildContext, DevScores, EncoderWeights, Phase, Scope, Sharing, Strategy, StrategySettings, walk};
 
 /// The entry of the registry.
@@ -75,7 +79,7 @@ pub struct TensorFactorisation {
     pub base: Base,
     /// What the factors start from.
     pub init: Init,
-    /// Standard deviation of a random delta's elements for a mix of unit entries, above 0.
+    /// How far an element of a delta moves, in deviations, when the elements of the last factor move by one; above 0.
     pub scale: f64,
     /// Share of the steps that train single-task deltas, with `init = "svd"`, in (0, 1).
     pub search: f64,
@@ -95,7 +99,7 @@ pub enum Base {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Init {
-    /// Random shared factors, zero mixes.
+    /// Random mixes and factors, the last of which is zero.
     Random,
     /// A singular value decomposition of single-task deltas.
     Svd,
@@ -104,7 +108,7 @@ pub enum Init {
 impl Default for TensorFactorisation {
     fn default() -> Self {
         let (form, base, init) = (Form::Tucker, Base::Shared, Init::Random);
-        Self { form, rank: 8, error: 0., base, init, scale: 0.1, search: 0.3 }
+        Self { form, rank: 8, error: 0., base, init, scale: 1., search: 0.3 }
     }
 }
 
@@ -161,26 +165,35 @@ struct Matrix {
     shared: Vec<Param>,
 }
 
+impl Matrix {
+    /// The values of Δ_t now, `[rows, columns]`, for the task's mix `[1, rank]`.
+    fn delta(&self, mix: &Tensor) -> Result<Tensor> {
+        let shared: Vec<Tensor> = self.shared.iter().map(|factor| factor.tensor().detach()).collect();
+        self.factors.delta(&shared, mix)
+    }
+}
+
 impl Layer {
     fn insert(settings: &TensorFactorisation, index: usize, base: &Param, context: &mut BuildContext) -> Result<Self> {
         let everyone = context.shared();
         let tasks = context.tasks.len();
-        let mut matrices = Vec::new();
+        let (mut matrices, mut mixes) = (Vec::new(), Vec::new());
         for entry in base.layout().entries().iter().filter(|entry| entry.shape.len() == 2) {
             let factors = Factors::new(settings.form, settings.rank, [entry.shape[0], entry.shape[1], tasks]);
-            let key = context.key.named("tensor").named(&entry.name);
-            let drawn = factors.random(settings.scale, key, &context.device())?;
+            let (drawn, mix) = factors.random(settings.scale, context.key.named("tensor").named(&entry.name))?;
+            mixes.push(mix);
             let insert = |(factor, values): (&&str, Tensor)| {
                 context.insert_tensor(&everyone, &format!("{}.{factor}", entry.name), &values, true)
             };
             let shared = factors.names().iter().zip(drawn).map(insert).collect::<Result<_>>()?;
             matrices.push(Matrix { range: entry.range.clone(), factors, shared });
         }
-        let rank = settings.rank.min(tasks);
-        let zeros = Tensor::zeros((matrices.len(), rank), context.dtype(), &context.device())?;
         let each = context.each();
-        let mix = |scope: &Scope| context.insert_tensor(scope, &format!("layer.{index}.mix"), &zeros, true);
-        let mixes = each.iter().map(mix).collect::<Result<_>>()?;
+        let mut mix = |(task, scope): (usize, &Scope)| {
+            let own: Vec<Tensor> = mixes.iter().map(|mix| mix.narrow(0, task, 1)).collect::<Result<_>>()?;
+            context.insert_tensor(scope, &format!("layer.{index}.mix"), &Tensor::cat(&own, 0)?, true)
+        };
+        let mixes = each.iter().enumerate().map(&mut mix).collect::<Result<_>>()?;
         let ranges = matrices.iter().map(|matrix: &Matrix| matrix.range.clone()).collect();
         Ok(Self { matrices, ranges, mixes })
     }
@@ -190,9 +203,7 @@ impl Layer {
         let mix = self.mixes[task.0].tensor().detach();
         let mut theta = values_of(base)?;
         for (at, matrix) in self.matrices.iter().enumerate() {
-            let shared: Vec<Tensor> = matrix.shared.iter().map(|factor| factor.tensor().detach()).collect();
-            let delta = matrix.factors.delta(&shared, &mix.narrow(0, at, 1)?)?;
-            theta.add_at(matrix.range.start, &delta)?;
+            theta.add_at(matrix.range.start, &matrix.delta(&mix.narrow(0, at, 1)?)?)?;
         }
         theta.tensor(base.tensor().device())
     }
@@ -240,6 +251,26 @@ impl TensorSharing {
     }
 }
 
+impl TensorSharing {
+    /// ‖Δ_t‖ / ‖W‖ over all matrices of all layers, by task.
+    fn changes(&self) -> Result<serde_json::Map<String, serde_json::Value>> {
+        let mut found = serde_json::Map::new();
+        for (task, name) in self.schedule.tasks().iter().enumerate() {
+            let (mut changed, mut whole) = (0., 0.);
+            for (index, layer) in self.layers.iter().enumerate() {
+                let base = self.base.part(Part::Layer(index)).tensor();
+                let mixes = layer.mixes[task].tensor().detach();
+                for (at, matrix) in layer.matrices.iter().enumerate() {
+                    changed += squared_norm(&matrix.delta(&mixes.narrow(0, at, 1)?)?)?;
+                    whole += squared_norm(&base.detach().narrow(0, matrix.range.start, matrix.range.len())?)?;
+                }
+            }
+            found.insert(name.clone(), (changed / whole.max(f64::MIN_POSITIVE)).sqrt().into());
+        }
+        Ok(found)
+    }
+}
+
 impl Sharing for TensorSharing {
     fn represent(&self, task: TaskId, tokens: &Packed, pass: &mut Pass) -> Result<Tensor> {
         let (depth, trains) = (self.encoder.layers(), self.base_trains());
@@ -273,8 +304,13 @@ impl Sharing for TensorSharing {
         Some(Arc::new(Bits::from_fn(bits.len(), |at| bits[at])))
     }
 
+    /// For each task, ‖Δ_t‖ / ‖W‖ over all matrices; with `svd` how well the factors pictured the single-task deltas.
     fn findings(&self) -> Result<serde_json::Value> {
-        Ok(self.schedule.findings())
+        let mut found = self.schedule.findings();
+        if !matches!(self.schedule.stage(), Stage::Deltas(_)) {
+            found.insert("relative_change".into(), self.changes()?.into());
+        }
+        Ok(found.into())
     }
 
     /// θ + Δ_t; θ alone while single-task deltas are trained, which no factor takes part in.
@@ -291,6 +327,6 @@ impl Sharing for TensorSharing {
     }
 
     fn restore(&mut self, state: &BTreeMap<String, Tensor>, phase: usize) -> Result<()> {
-        self.schedule.restore(state, phase, self.layers.len())
+        self.schedule.restore(state, phase, &self.base)
     }
 }

@@ -7,9 +7,10 @@ use candle_core::{Device, Result, Tensor};
 use mtl_backbone::{Flat, Part};
 use mtl_task::TaskId;
 use mtl_task::rng::Key;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{Init, Layer, TensorFactorisation, factors};
+use crate::blocks::values::copied;
 use crate::{EncoderWeights, Phase};
 
 /// What is trained now.
@@ -73,14 +74,16 @@ impl FactorSchedule {
     pub(super) fn enter(&mut self, phase: usize, base: &EncoderWeights, layers: &[Layer]) -> Result<()> {
         let parts = || (0..layers.len()).map(|index| base.part(Part::Layer(index)));
         if let Stage::Deltas(_) = self.stage {
-            let delta = |(index, origin): (usize, &Tensor)| base.part(Part::Layer(index)).tensor().detach() - origin;
+            let delta = |(index, origin): (usize, &Tensor)| {
+                (base.part(Part::Layer(index)).tensor().detach() - origin)?.to_device(&Device::Cpu)
+            };
             self.deltas.push(self.origin.iter().enumerate().map(delta).collect::<Result<_>>()?);
             parts().zip(&self.origin).try_for_each(|(param, origin)| param.var().set(origin))?;
         }
         self.stage = self.stage_of(phase);
         match self.stage {
             Stage::Deltas(_) if self.origin.is_empty() => {
-                self.origin = parts().map(|param| param.tensor().detach().copy()).collect::<Result<_>>()?;
+                self.origin = parts().map(|param| copied(param.tensor())).collect::<Result<_>>()?;
             }
             Stage::Factors if !self.deltas.is_empty() => {
                 self.origin.clear();
@@ -120,18 +123,23 @@ impl FactorSchedule {
         Ok(())
     }
 
-    /// How well the factors picture the single-task deltas.
-    pub(super) fn findings(&self) -> Value {
+    /// The tasks' names.
+    pub(super) fn tasks(&self) -> &[String] {
+        &self.tasks
+    }
+
+    /// How well the factors picture the single-task deltas, if these were.
+    pub(super) fn findings(&self) -> Map<String, Value> {
+        let mut found = Map::new();
         if self.fit.is_empty() {
-            return Value::Null;
+            return found;
         }
         let count = self.fit.len() as f64;
         let mean = |column: usize| self.fit.iter().map(|fit| fit[column]).sum::<f64>() / count;
         let worst = self.fit.iter().map(|fit| fit[0]).fold(0., f64::max);
-        json!({
-            "relative_error": { "mean": mean(0), "worst": worst },
-            "mean_ranks": { "rows": mean(1), "columns": mean(2), "tasks": mean(3) },
-        })
+        found.insert("relative_error".into(), json!({ "mean": mean(0), "worst": worst }));
+        found.insert("mean_ranks".into(), json!({ "rows": mean(1), "columns": mean(2), "tasks": mean(3) }));
+        found
     }
 
     /// The rewound layers, the deltas so far, and how well they were factorised.
@@ -150,8 +158,14 @@ impl FactorSchedule {
         Ok(state)
     }
 
-    /// Continues from `state` inside the `phase`-th phase, for an encoder of `layers` layers.
-    pub(super) fn restore(&mut self, state: &BTreeMap<String, Tensor>, phase: usize, layers: usize) -> Result<()> {
+    /// Continues from `state` inside the `phase`-th phase, over the encoder `base`.
+    pub(super) fn restore(
+        &mut self,
+        state: &BTreeMap<String, Tensor>,
+        phase: usize,
+        base: &EncoderWeights,
+    ) -> Result<()> {
+        let layers = base.layers();
         let saved = |scope: &str| -> Vec<Tensor> {
             (0..layers).map_while(|index| state.get(&format!("{scope}/layer.{index}")).cloned()).collect()
         };
@@ -161,7 +175,9 @@ impl FactorSchedule {
             _ => (0, 0),
         };
         self.deltas = self.tasks[..wanted].iter().map(|task| saved(&format!("delta.{task}"))).collect();
-        self.origin = saved("origin");
+        // A state lies on the host; what the parameters are set to lies where they do.
+        let there = |(index, origin): (usize, Tensor)| origin.to_device(base.part(Part::Layer(index)).tensor().device());
+        self.origin = saved("origin").into_iter().enumerate().map(there).collect::<Result<_>>()?;
         if self.origin.len() != origin || self.deltas.iter().any(|delta| delta.len() != layers) {
             candle_core::bail!(
                 "not a state of tensor factorisation in phase {phase}: {} rewound layers, expected {origin}, and {wanted} \

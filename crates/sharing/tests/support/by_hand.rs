@@ -1,72 +1,28 @@
-//! An even smaller encoder, in f64, of a size whose third `single-small` cannot meet; its tasks, and steps by hand.
+//! The fixture in f64 and steps by hand: gradients, penalties, disturbances and differences.
 
 use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Result, Tensor};
-use mtl_backbone::{Flat, Pass, Pretrained, TaskGradient, random};
-use mtl_sharing::{HeadSettings, Model, TaskShape};
+use mtl_backbone::{Flat, Pass, TaskGradient};
+use mtl_sharing::Model;
+use mtl_task::TaskId;
 use mtl_task::rng::Key;
-use mtl_task::{Encoded, Packed, Reads, TaskId};
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::LAYERS;
-
-pub(crate) fn pretrained() -> Pretrained {
-    let config = json!({
-        "vocab_size": 23, "hidden_size": 12, "num_hidden_layers": LAYERS, "num_attention_heads": 3,
-        "intermediate_size": 20, "max_position_embeddings": 16, "type_vocab_size": 2, "initializer_range": 0.3,
-        "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0,
-    });
-    random("bert", &config, Key::new(5)).expect("a valid configuration")
-}
-
-/// `count` tasks, every other one reading tokens.
-pub(crate) fn small_tasks(count: usize) -> Vec<TaskShape> {
-    let reads = |at: usize| if at.is_multiple_of(2) { Reads::Text } else { Reads::Tokens };
-    (0..count).map(|at| TaskShape { name: format!("t{at}"), outputs: 2 + at, reads: reads(at) }).collect()
-}
+use super::{build, texts, tiny};
 
 pub(crate) fn try_model(strategy: &str, section: Value, count: usize, dtype: DType) -> anyhow::Result<Model> {
-    let head = HeadSettings { dropout: 0., ..HeadSettings::default() };
-    Model::build(
-        mtl_sharing::find(strategy).expect("a strategy"),
-        &section,
-        &head,
-        &pretrained(),
-        small_tasks(count),
-        Key::new(3),
-        &Device::Cpu,
-        dtype,
-    )
+    build(strategy, &section, &tiny(5), count, dtype)
 }
 
 pub(crate) fn model(strategy: &str, section: Value, count: usize) -> Model {
     try_model(strategy, section, count, DType::F64).expect("valid settings")
 }
 
-pub(crate) fn texts() -> Packed {
-    let text = |ids: &[u32], anchors: &[u32]| Encoded {
-        ids: ids.to_vec(),
-        segments: vec![0; ids.len()],
-        anchors: anchors.to_vec(),
-        words: anchors.len(),
-    };
-    Packed::new([&text(&[1, 5, 7, 5, 2], &[1, 3]), &text(&[1, 2], &[]), &text(&[1, 22, 2], &[1])])
-}
-
-/// A loss that every logit enters with a weight of its own.
-pub(crate) fn loss(model: &Model, task: usize, pass: &mut Pass) -> Result<Tensor> {
-    let logits = model.logits(TaskId(task), &texts(), pass)?;
-    let mut stream = Key::new(9).with(task as u64).stream();
-    let weights: Vec<f64> = (0..logits.elem_count()).map(|_| stream.normal()).collect();
-    let weights = Tensor::from_vec(weights, logits.shape(), &Device::Cpu)?.to_dtype(logits.dtype())?;
-    ((&logits * weights)?.sum_all()? + (logits.sqr()?.sum_all()? * 0.5)?)?.affine(0.1, 0.)
-}
-
 /// The gradient of one task's loss.
 pub(crate) fn row(model: &Model, task: usize) -> Result<TaskGradient> {
     let mut pass = Pass::training(Key::new(1).with(task as u64));
-    let value = loss(model, task, &mut pass)?;
+    let value = super::loss(model, TaskId(task), &mut pass).map_err(candle_core::Error::msg)?;
     pass.backward(&value, &model.params)
 }
 
@@ -101,7 +57,7 @@ pub(crate) fn step(model: &Model, weight: f64, rate: f64) -> Result<()> {
 }
 
 pub(crate) fn logits(model: &Model, task: usize) -> Result<Vec<f64>> {
-    let logits = model.logits(TaskId(task), &texts(), &mut Pass::evaluation())?;
+    let logits = model.logits(TaskId(task), &texts(TaskId(task)), &mut Pass::evaluation())?;
     logits.flatten_all()?.to_dtype(DType::F64)?.to_vec1()
 }
 
