@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 
 use crate::blocks::experts::{Expert, branching};
 use crate::blocks::trunk::Trunk;
-use crate::{BuildContext, Sharing, Strategy, StrategySettings};
+use crate::{BuildContext, RateScales, Role, Sharing, Strategy, StrategySettings};
 
 /// The entry of the registry.
 pub const STRATEGY: Strategy = Strategy::of::<DselectK>(
@@ -33,7 +33,8 @@ pub const STRATEGY: Strategy = Strategy::of::<DselectK>(
     "P + (experts − 1)·layers·(4·H·H + 2·H·I + 9·H + I) + K·selectors·3, 3 being 1 + log₂ of 4 experts",
     true,
 )
-.with_source(include_str!("dselect_k.rs"));
+.with_source(include_str!("dselect_k.rs"))
+.with_rates(RateScales::PLAIN.mixing(1.));
 
 /// The `[sharing]` section of `strategy = "dselect-k"`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -86,6 +87,7 @@ impl StrategySettings for DselectK {
         let bits = self.experts.ilog2() as usize;
         let mut choices = Vec::new();
         for (task, scope) in context.tasks.iter().zip(&context.each()) {
+            let scope = &scope.with_role(Role::Mixing);
             let mut stream = context.key.named(&task.name).named("selectors").stream();
             let codes: Vec<f64> =
                 (0..self.selectors * bits).map(|_| (stream.uniform() - 0.5) * self.width / 50.).collect();

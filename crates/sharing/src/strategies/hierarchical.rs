@@ -30,7 +30,7 @@ use serde_json::{Value, json};
 use crate::blocks::additions::merged;
 use crate::blocks::penalty::{penalty_with_gradient, squared_norm};
 use crate::blocks::trunk::Trunk;
-use crate::{BuildContext, DevScores, Head, Mix, Phase, Sharing, Strategy, StrategySettings, TaskSet};
+use crate::{BuildContext, DevScores, Head, Mix, Phase, RateScales, Role, Sharing, Strategy, StrategySettings, TaskSet};
 
 /// The entry of the registry.
 pub const STRATEGY: Strategy = Strategy::of::<Hierarchical>(
@@ -40,7 +40,8 @@ pub const STRATEGY: Strategy = Strategy::of::<Hierarchical>(
     "P",
     true,
 )
-.with_source(include_str!("hierarchical.rs"));
+.with_source(include_str!("hierarchical.rs"))
+.with_rates(RateScales::PLAIN.added(1.).mixing(1.));
 
 /// The `[sharing]` section of `strategy = "hierarchical"`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -113,7 +114,7 @@ impl StrategySettings for Hierarchical {
             let labels = if entered {
                 let zeros =
                     Tensor::zeros((task.outputs, context.encoder.hidden()), context.dtype(), &context.device())?;
-                let scope = everyone.reached_by(higher.clone());
+                let scope = everyone.reached_by(higher.clone()).with_role(Role::Added);
                 Some(context.insert_tensor(&scope, &format!("labels.{}", task.name), &zeros, true)?)
             } else {
                 None

@@ -31,7 +31,7 @@ use serde_json::{Value, json};
 use crate::blocks::penalty::{penalty_with_gradient, squared_norm};
 use crate::blocks::stitch::{Init, Stitched, affordable};
 use crate::blocks::target::Target;
-use crate::{BuildContext, Sharing, Strategy, StrategySettings};
+use crate::{BuildContext, RateScales, Role, Sharing, Strategy, StrategySettings};
 
 /// Subspaces of a state.
 const SUBSPACES: usize = 2;
@@ -47,7 +47,8 @@ pub const STRATEGY: Strategy = Strategy::of::<Sluice>(
     "K·P + L·(4·K·K + K)",
     true,
 )
-.with_source(include_str!("sluice.rs"));
+.with_source(include_str!("sluice.rs"))
+.with_rates(RateScales::PLAIN.mixing(100.));
 
 /// The `[sharing]` section of `strategy = "sluice"`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -110,6 +111,7 @@ impl StrategySettings for Sluice {
         let mut mixes = Vec::new();
         let frozen = context.frozen();
         for (task, own) in context.tasks.iter().zip(&context.each()) {
+            let own = &own.with_role(Role::Mixing);
             mixes.push(match self.frozen {
                 true => context.insert_tensor(&frozen, &format!("layers.{}", task.name), &start, false)?,
                 false => context.insert_tensor(own, "layers", &start, false)?,

@@ -49,7 +49,7 @@ use serde::{Deserialize, Serialize};
 use self::factors::{Factors, Form};
 use self::schedule::{FactorSchedule, Stage};
 use crate::blocks::additions::merged;
-use crate::{Bits, BuildContext, DevScores, EncoderWeights, Phase, Scope, Sharing, Strategy, StrategySettings, walk};
+use crate::{Bits, BuildContext, DevScores, EncoderWeights, Phase, RateScales, Role, Scope, Sharing, Strategy, StrategySettings, walk};
 
 /// The entry of the registry.
 pub const STRATEGY: Strategy = Strategy::of::<TensorFactorisation>(
@@ -59,7 +59,8 @@ pub const STRATEGY: Strategy = Strategy::of::<TensorFactorisation>(
     "P + L·(r·(10·H + 2·I) + 6·K·r² + 6·K²), K ≤ r ≤ H, r the rank (8), I the feed-forward width",
     true,
 )
-.with_source(include_str!("mod.rs"));
+.with_source(include_str!("mod.rs"))
+.with_rates(RateScales::PLAIN.added(1.).mixing(1.));
 
 /// The `[sharing]` section of `strategy = "tensor"`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -163,7 +164,7 @@ struct Matrix {
 
 impl Layer {
     fn insert(settings: &TensorFactorisation, index: usize, base: &Param, context: &mut BuildContext) -> Result<Self> {
-        let everyone = context.shared();
+        let everyone = context.shared().with_role(Role::Added);
         let tasks = context.tasks.len();
         let mut matrices = Vec::new();
         for entry in base.layout().entries().iter().filter(|entry| entry.shape.len() == 2) {
@@ -179,7 +180,7 @@ impl Layer {
         let rank = settings.rank.min(tasks);
         let zeros = Tensor::zeros((matrices.len(), rank), context.dtype(), &context.device())?;
         let each = context.each();
-        let mix = |scope: &Scope| context.insert_tensor(scope, &format!("layer.{index}.mix"), &zeros, true);
+        let mix = |scope: &Scope| context.insert_tensor(&scope.with_role(Role::Mixing), &format!("layer.{index}.mix"), &zeros, true);
         let mixes = each.iter().map(mix).collect::<Result<_>>()?;
         let ranges = matrices.iter().map(|matrix: &Matrix| matrix.range.clone()).collect();
         Ok(Self { matrices, ranges, mixes })
