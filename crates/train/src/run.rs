@@ -7,6 +7,7 @@ mod loader;
 mod lock;
 mod log;
 mod report;
+mod stored;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -30,6 +31,7 @@ use crate::store::write_atomically;
 use crate::{audit, schedule};
 use loader::DataLoader;
 use lock::Lock;
+use stored::Stored;
 
 /// Where a run goes, and what it says of itself.
 #[derive(Clone, Debug)]
@@ -119,7 +121,10 @@ impl Run {
     /// If something does not fit, or the run folder holds another run or another process trains in it.
     pub fn new(recipe: Recipe, located: &Located, options: RunOptions, device: &Device) -> Result<Self> {
         let lock = Lock::take(&options.out)?;
-        let resolved = recipe.to_toml()?;
+        let Stored { recipe, text: resolved, note } = match options.resume {
+            true => Stored::continued(recipe, &options.out)?,
+            false => Stored::new(recipe)?,
+        };
         let fingerprint = resume::hex(&Sha256::digest(resolved.as_bytes()));
         let mut assembled = assemble(&recipe, located, device)?;
         let loader = DataLoader::new(&recipe, &assembled, device)?;
@@ -130,7 +135,7 @@ impl Run {
             true => resume::restore_last(&checkpoints, &mut assembled.trainer)?,
             false => None,
         };
-        let (state, notes) = match (options.resume, found) {
+        let (state, mut notes) = match (options.resume, found) {
             (true, Some(found)) if found.state.recipe != fingerprint => bail!(
                 "{}: the checkpoint is of another recipe; resume with the recipe in {}, or choose another --out",
                 found.checkpoint.display(),
@@ -144,6 +149,7 @@ impl Run {
             ),
             (false, _) => (RunState { recipe: fingerprint, ..RunState::default() }, Vec::new()),
         };
+        notes.extend(note);
         let checkpoint_name = located.model.name.clone();
         let run = Self { checkpoint_name, recipe, options, assembled, loader, phases, state, notes, _lock: lock };
         run.describe(&resolved)?;

@@ -53,8 +53,11 @@ impl Trained {
             let path = folder.join(name);
             std::fs::read_to_string(&path).with_context(|| format!("{}: not a run folder: no {name}", folder.display()))
         };
-        let (recipe, _) =
-            Recipe::parse(registries, &folder.join("recipe.toml").display().to_string(), &read("recipe.toml")?, &[])?;
+        let recipe = Recipe::parse_resolved(
+            registries,
+            &folder.join("recipe.toml").display().to_string(),
+            &read("recipe.toml")?,
+        )?;
         let tasks: Vec<(String, TaskSpec)> =
             serde_json::from_str(&read("tasks.json")?).with_context(|| format!("{}/tasks.json", folder.display()))?;
         let config: Value = serde_json::from_str(&read("encoder/config.json")?)

@@ -1,6 +1,7 @@
 //! The chain from a recipe to a run folder, on tiny encoders and generated text.
 
 mod apart;
+mod groups;
 mod optimizers;
 mod recipe;
 mod rules;
@@ -8,4 +9,5 @@ mod runs;
 mod schedules;
 mod step;
 mod strategies;
+mod summed;
 mod tiny;
