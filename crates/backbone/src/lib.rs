@@ -59,6 +59,6 @@ pub use gradient::{GradientAccumulator, GradientBlock, SparseRows, TaskGradient}
 pub use kernel::ProductPrecision;
 pub use layout::{Entry, Layout, Part};
 pub use params::{Param, Params};
-pub use pass::{ParameterView, Pass, Wants, gather, values_of};
+pub use pass::{GradientSum, ParameterView, Pass, Wants, gather, values_of};
 pub use pooling::{Pooling, anchors, pool};
 pub use registry::{ARCHITECTURES, Architecture, Pretrained, pretrained, pretrained_as, random};

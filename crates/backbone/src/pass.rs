@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use candle_core::backprop::GradStore;
 use candle_core::{Result, Tensor, Var};
@@ -67,12 +67,62 @@ struct Leaf {
     touched: Option<Vec<u32>>,
 }
 
+/// Where several passes gather one gradient, that of the sum of their losses: there is one buffer for each parameter,
+/// whatever their number. Cloning shares it.
+#[derive(Clone, Debug, Default)]
+pub struct GradientSum(Arc<Mutex<BTreeMap<String, GradientAccumulator>>>);
+
+impl GradientSum {
+    /// Takes out what was gathered.
+    pub fn take(&self) -> TaskGradient {
+        let accumulators = std::mem::take(&mut *self.lock());
+        TaskGradient(accumulators.into_iter().map(|(name, accumulator)| (name, accumulator.take())).collect())
+    }
+
+    /// The accumulator of the parameter called `name`, made by `new` if this is the first pass that reaches it.
+    fn accumulator(
+        &self,
+        name: &str,
+        new: impl FnOnce() -> Result<GradientAccumulator>,
+    ) -> Result<GradientAccumulator> {
+        let mut accumulators = self.lock();
+        if let Some(known) = accumulators.get(name) {
+            return Ok(known.clone());
+        }
+        let accumulator = new()?;
+        accumulators.insert(name.to_string(), accumulator.clone());
+        Ok(accumulator)
+    }
+
+    /// The blocks gathered so far; until [`GradientSum::put_back`] nothing can be added.
+    fn lend(&self) -> TaskGradient {
+        TaskGradient(self.lock().iter().map(|(name, accumulator)| (name.clone(), accumulator.take())).collect())
+    }
+
+    /// Takes the lent blocks back, and new ones beside them. Other passes' graphs hold the same accumulators.
+    fn put_back(&self, gradient: TaskGradient) {
+        let mut accumulators = self.lock();
+        for (name, block) in gradient.0 {
+            match accumulators.get(&name) {
+                Some(accumulator) => *accumulator.lock() = block,
+                None => {
+                    accumulators.insert(name, GradientAccumulator::new(block));
+                }
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, GradientAccumulator>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// One forward (and, in training, one backward) of one task.
 #[derive(Default)]
 pub struct Pass {
     key: Option<Key>,
     sites: u64,
-    row: BTreeMap<String, GradientAccumulator>,
+    gathered: GradientSum,
     leaves: Vec<Leaf>,
     origins: Vec<(GradientAccumulator, Origin)>,
     pool: BufferPool,
@@ -88,6 +138,12 @@ impl Pass {
     #[must_use]
     pub fn reusing(self, pool: &BufferPool) -> Self {
         Self { pool: pool.clone(), ..self }
+    }
+
+    /// The same pass, gathering its gradient in `sum` beside that of other passes; see [`Pass::backward_into_sum`].
+    #[must_use]
+    pub fn summing(self, sum: &GradientSum) -> Self {
+        Self { gathered: sum.clone(), ..self }
     }
 
     /// A pass that only answers: no dropout, nothing saved.
@@ -144,14 +200,8 @@ impl Pass {
         if !self.is_training() || !param.trainable() || matches!(wants, Wants::None) {
             return Ok(ParameterView { theta: param.tensor().detach(), layout, wants: Wants::None, accumulator: None });
         }
-        let accumulator = match self.row.get(param.name()) {
-            Some(accumulator) => accumulator.clone(),
-            None => {
-                let accumulator = GradientAccumulator::new(self.pool.zeros(&layout, param.tensor().dtype())?);
-                self.row.insert(param.name().to_string(), accumulator.clone());
-                accumulator
-            }
-        };
+        let new = || Ok(GradientAccumulator::new(self.pool.zeros(&layout, param.tensor().dtype())?));
+        let accumulator = self.gathered.accumulator(param.name(), new)?;
         Ok(ParameterView { theta: param.tensor().clone(), layout, wants, accumulator: Some(accumulator) })
     }
 
@@ -249,14 +299,23 @@ impl Pass {
     /// # Errors
     /// Those of candle.
     pub fn backward(self, loss: &Tensor, params: &Params) -> Result<TaskGradient> {
+        let gathered = self.gathered.clone();
+        self.backward_into_sum(loss, params)?;
+        Ok(gathered.take())
+    }
+
+    /// As [`Pass::backward`], leaving the gradient in the sum that the pass gathers in, added to what is there.
+    ///
+    /// # Errors
+    /// Those of candle.
+    pub fn backward_into_sum(self, loss: &Tensor, params: &Params) -> Result<()> {
         let mut gradients = loss.backward()?;
         for leaf in self.leaves {
             if let Some(gradient) = gradients.remove(leaf.var.as_tensor()) {
                 leaf.accumulator.lock().add_tensor(leaf.start, &gradient, leaf.touched.as_deref())?;
             }
         }
-        let mut row =
-            TaskGradient(self.row.into_iter().map(|(name, accumulator)| (name, accumulator.take())).collect());
+        let mut row = self.gathered.lend();
         gather(params, &gradients, &mut row)?;
         drop(gradients);
         let mut price: Option<Tensor> = None;
@@ -278,7 +337,8 @@ impl Pass {
         if let Some(price) = price {
             gather(params, &price.backward()?, &mut row)?;
         }
-        Ok(row)
+        self.gathered.put_back(row);
+        Ok(())
     }
 }
 

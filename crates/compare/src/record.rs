@@ -18,7 +18,10 @@ struct Step {
     tasks: Vec<usize>,
     losses: Vec<Option<f64>>,
     weights: Vec<Option<f64>>,
+    /// Left out, as the cosines, in steps that kept no task's gradient on its own.
+    #[serde(default)]
     gradient_norms: Vec<Option<f64>>,
+    #[serde(default)]
     cosines: Vec<Option<f64>>,
 }
 

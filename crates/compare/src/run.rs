@@ -128,7 +128,7 @@ fn finish(
     options: &Options,
     observer: &mut dyn Observer,
 ) -> Result<bool, Failure> {
-    let (recipe, _) = Recipe::parse(&library.registries(), &format!("run {}", line.id), &line.recipe, &[])?;
+    let recipe = Recipe::parse_resolved(&library.registries(), &format!("run {}", line.id), &line.recipe)?;
     let located = library.locate(&paths::anchored_recipe(&recipe, folder))?;
     let Some(finished) = opened(line, &recipe, &located, folder, options)?.execute_recorded(observer)? else {
         return Ok(false);

@@ -41,6 +41,9 @@ pub struct Report {
     pub tokens_per_second: f64,
     /// When the test split was opened, RFC 3339 in UTC; null while it is sealed.
     pub test_opened_at: Option<String>,
+    /// Learning rate before the schedule of each kind of parameter that was trained; of older runs none.
+    #[serde(default)]
+    pub learning_rates: BTreeMap<String, f64>,
     /// What the model weighs.
     pub parameters: Parameters,
     /// How often each outcome of the weighting rule occurred, by its printed name.

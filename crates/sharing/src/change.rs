@@ -64,7 +64,7 @@ impl<'a> Change<'a> {
         self.params
     }
 
-    /// A copy of `param` under a new `name`, trained by `tasks`: values, and moments as they are. No task's function
+    /// A copy of `param` under a new `name`, trained by `tasks`: values, role, and moments as they are. No task's function
     /// changes by it.
     ///
     /// # Errors
@@ -74,6 +74,7 @@ impl<'a> Change<'a> {
         let copy = Var::from_tensor(&param.tensor().detach())?;
         let forked = self.params.insert_var(name, param.layout(), copy, true)?;
         self.topology.set(name, Owner::Tasks(tasks));
+        self.topology.set_role(name, self.topology.role_of(param.name()));
         self.moments.fork(param.name(), name);
         Ok(forked)
     }
@@ -188,6 +189,7 @@ mod tests {
     use mtl_task::TaskId;
 
     use super::*;
+    use crate::Role;
 
     /// Writes down what is asked of it.
     #[derive(Default)]
@@ -222,6 +224,7 @@ mod tests {
         params.insert_tensor("frozen/y", &Tensor::new(&[3f64], &Device::Cpu)?, false, false)?;
         topology.set("shared/x", Owner::Tasks(tasks(&[0, 1])));
         topology.set("frozen/y", Owner::Frozen);
+        topology.set_role("shared/x", Role::Added);
         Ok((params, topology, x))
     }
 
@@ -237,6 +240,7 @@ mod tests {
         copy.var().set(&Tensor::new(&[7f64, 8.], &Device::Cpu)?)?;
         assert_eq!(x.tensor().to_vec1::<f64>()?, [5., 6.]);
         assert_eq!(topology.trained_by("task.b/x"), Some(&tasks(&[1])));
+        assert_eq!(topology.role_of("task.b/x"), Role::Added);
         assert_eq!(topology.trained_by("shared/x"), Some(&tasks(&[0, 1])), "until it is assigned anew");
         assert!(topology.version() > version && params.get("task.b/x").is_some());
         assert_eq!(moments.0, ["fork shared/x to task.b/x"]);

@@ -1,4 +1,4 @@
-//! Where a strategy is built: every parameter is put in with the tasks that own it.
+//! Where a strategy is built: every parameter is put in with the tasks that own it and the role that it has.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use mtl_backbone::{Encoder, Family, Flat, Layout, Param, Params, Part, Pretraine
 use mtl_task::TaskId;
 use mtl_task::rng::Key;
 
-use crate::{Head, Owner, TaskSet, TaskShape, Topology};
+use crate::{Head, Owner, Role, TaskSet, TaskShape, Topology};
 
 /// Where a strategy is built.
 pub struct BuildContext<'a> {
@@ -25,18 +25,25 @@ pub struct BuildContext<'a> {
     topology: &'a mut Topology,
 }
 
-/// What the names of some parameters begin with, and who owns them.
+/// What the names of some parameters begin with, who owns them, and what kind of parameters they are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scope {
     prefix: String,
     owner: Owner,
+    role: Role,
 }
 
 impl Scope {
     /// The same names, owned by `tasks` instead: what one task has for itself may be read by others too.
     #[must_use]
     pub fn reached_by(&self, tasks: TaskSet) -> Self {
-        Self { prefix: self.prefix.clone(), owner: Owner::Tasks(tasks) }
+        Self { owner: Owner::Tasks(tasks), ..self.clone() }
+    }
+
+    /// The same names and owner for parameters of another kind than an encoder's, which decides their learning rate.
+    #[must_use]
+    pub fn with_role(&self, role: Role) -> Self {
+        Self { role, ..self.clone() }
     }
 }
 
@@ -61,12 +68,12 @@ impl<'a> BuildContext<'a> {
 
     /// Owned by all tasks: `shared/…`.
     pub fn shared(&self) -> Scope {
-        Scope { prefix: "shared".into(), owner: Owner::Tasks(TaskSet::all(self.tasks.len())) }
+        Scope { prefix: "shared".into(), owner: Owner::Tasks(TaskSet::all(self.tasks.len())), role: Role::Encoder }
     }
 
     /// Not trained: `frozen/…`.
     pub fn frozen(&self) -> Scope {
-        Scope { prefix: "frozen".into(), owner: Owner::Frozen }
+        Scope { prefix: "frozen".into(), owner: Owner::Frozen, role: Role::Encoder }
     }
 
     /// Owned by `task` alone: `task.<name>/…`.
@@ -74,7 +81,11 @@ impl<'a> BuildContext<'a> {
     /// # Panics
     /// If there is no such task.
     pub fn own(&self, task: TaskId) -> Scope {
-        Scope { prefix: format!("task.{}", self.tasks[task.0].name), owner: Owner::Tasks(TaskSet::one(task)) }
+        Scope {
+            prefix: format!("task.{}", self.tasks[task.0].name),
+            owner: Owner::Tasks(TaskSet::one(task)),
+            role: Role::Encoder,
+        }
     }
 
     /// The scope of each task, see [`BuildContext::own`].
@@ -99,7 +110,7 @@ impl<'a> BuildContext<'a> {
     pub fn insert(&mut self, scope: &Scope, name: &str, layout: &Arc<Layout>, values: &Flat) -> Result<Param> {
         let name = format!("{scope}/{name}");
         let param = self.params.insert(&name, layout, values, scope.owner != Owner::Frozen)?;
-        self.topology.set(&name, scope.owner.clone());
+        self.own_as(&name, scope);
         Ok(param)
     }
 
@@ -110,7 +121,7 @@ impl<'a> BuildContext<'a> {
     pub fn insert_tensor(&mut self, scope: &Scope, name: &str, values: &Tensor, decay: bool) -> Result<Param> {
         let name = format!("{scope}/{name}");
         let param = self.params.insert_tensor(&name, values, decay, scope.owner != Owner::Frozen)?;
-        self.topology.set(&name, scope.owner.clone());
+        self.own_as(&name, scope);
         Ok(param)
     }
 
@@ -122,6 +133,11 @@ impl<'a> BuildContext<'a> {
         let layout = self.pretrained.encoder.layout(part).clone();
         let values = self.pretrained.weights(part, self.dtype());
         self.insert(scope, &part.to_string(), &layout, &values)
+    }
+
+    fn own_as(&mut self, name: &str, scope: &Scope) {
+        self.topology.set(name, scope.owner.clone());
+        self.topology.set_role(name, scope.role);
     }
 
     /// Lets `tasks` train `param` beside those who own it already.

@@ -6,7 +6,7 @@ use mtl_task::rng::Key;
 use mtl_task::{Packed, Reads, TaskId};
 use serde::{Deserialize, Serialize};
 
-use crate::{BuildContext, per_token};
+use crate::{BuildContext, Role, per_token};
 
 /// The `[head]` section.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -41,7 +41,8 @@ impl Head {
     /// # Errors
     /// If its names are taken.
     pub fn insert(settings: &HeadSettings, id: TaskId, context: &mut BuildContext, key: Key) -> Result<Self> {
-        let (task, scope, hidden) = (&context.tasks[id.0], context.own(id), context.encoder.hidden());
+        let (task, scope, hidden) =
+            (&context.tasks[id.0], context.own(id).with_role(Role::Head), context.encoder.hidden());
         let key = key.named("head").named(&task.name);
         let mut map = |name: &str, outputs: usize, inputs: usize| -> Result<(Param, Param)> {
             let mut stream = key.named(name).stream();

@@ -153,11 +153,12 @@ impl Model {
             let (found, own) = (saved.topology.tasks(), self.tasks.len());
             candle_core::bail!("a structure of {found} tasks for a model of {own}");
         }
-        if saved.topology == self.topology {
+        let topology = saved.topology.with_roles_of(&self.topology);
+        if topology == self.topology {
             return Ok(());
         }
         saved.rebuild(&mut self.params)?;
-        self.topology = saved.topology.clone();
+        self.topology = topology;
         self.sharing.restructure(&self.topology, &self.params)
     }
 

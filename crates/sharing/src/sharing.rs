@@ -36,6 +36,12 @@ pub trait Sharing: Send + Sync {
         Ok(None)
     }
 
+    /// Whether [`Sharing::adapt`] reads [`StepView::grams`]: every step then keeps each task's gradient, whatever the
+    /// recipe logs.
+    fn reads_grams(&self) -> bool {
+        false
+    }
+
     /// Called after every optimizer step: anneal, grow, pull together, split and join. Whoever changes the structure
     /// does so through `change`, which raises the topology's version; the trainer then works out its groups again.
     ///
@@ -173,7 +179,8 @@ pub struct StepView<'a> {
     /// The tasks that took part, in the order of the Gram matrices' rows.
     pub tasks: &'a [TaskId],
     /// The inner products of their gradients over each parameter that at least two tasks train, by the parameter's
-    /// name, in the first mini-batch. Empty where no weighting rule, and not the strategy, asks for gradients.
+    /// name, in the first mini-batch. Empty in steps for which no weighting rule, no log and not the strategy asks for
+    /// the gradients (see [`Sharing::reads_grams`]).
     pub grams: &'a BTreeMap<String, Gram>,
     /// How far training was before the step.
     pub progress: Progress,

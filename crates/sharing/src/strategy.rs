@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use crate::{BuildContext, Sharing, StrategySettings};
+use crate::{BuildContext, RateScales, Sharing, StrategySettings};
 
 /// A sharing strategy, by its name.
 #[derive(Clone, Copy)]
@@ -20,6 +20,8 @@ pub struct Strategy {
     pub cost: &'static str,
     /// The source of its module, whose header is its page; may be empty.
     pub source: &'static str,
+    /// The kinds of parameter that it can have, and the learning rate of each, as a multiple of the recipe's.
+    pub rates: RateScales,
     /// Whether tasks can reach a common trained parameter with the default section; gradient weighting needs one.
     pub shares: bool,
     /// Whether they can with this section.
@@ -49,6 +51,7 @@ impl Strategy {
             paper,
             cost,
             source: "",
+            rates: RateScales::PLAIN,
             shares,
             shares_with,
             defaults: defaults::<S>,
@@ -61,6 +64,13 @@ impl Strategy {
     #[must_use]
     pub const fn with_source(mut self, source: &'static str) -> Self {
         self.source = source;
+        self
+    }
+
+    /// The same strategy with parameters of other kinds than an encoder's and heads, or at other learning rates.
+    #[must_use]
+    pub const fn with_rates(mut self, rates: RateScales) -> Self {
+        self.rates = rates;
         self
     }
 }

@@ -9,6 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use mtl_task::TaskId;
 use serde::{Deserialize, Serialize};
 
+use crate::Role;
+
 /// A set of tasks.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(from = "Vec<usize>", into = "Vec<usize>")]
@@ -90,18 +92,21 @@ pub enum Owner {
     Tasks(TaskSet),
 }
 
-/// The owner of every parameter of a model, by the parameter's name.
+/// The owner and the role of every parameter of a model, by the parameter's name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Topology {
     version: u64,
     tasks: usize,
     owners: BTreeMap<String, Owner>,
+    /// Files of before there were roles have none.
+    #[serde(default)]
+    roles: BTreeMap<String, Role>,
 }
 
 impl Topology {
     /// No parameter yet, for `tasks` tasks.
     pub fn new(tasks: usize) -> Self {
-        Self { version: 0, tasks, owners: BTreeMap::new() }
+        Self { version: 0, tasks, owners: BTreeMap::new(), roles: BTreeMap::new() }
     }
 
     /// Rises with every change. Whoever keeps something that was worked out from a topology works it out again then.
@@ -125,6 +130,11 @@ impl Topology {
             Some(Owner::Tasks(tasks)) => Some(tasks),
             Some(Owner::Frozen) | None => None,
         }
+    }
+
+    /// What kind of parameter the one called `name` is; an encoder's if nothing else was said.
+    pub fn role_of(&self, name: &str) -> Role {
+        self.roles.get(name).copied().unwrap_or_default()
     }
 
     /// Every parameter's name and owner, by name.
@@ -188,6 +198,20 @@ impl Topology {
         }
     }
 
+    /// Says what kind of parameter the one called `name` is.
+    pub(crate) fn set_role(&mut self, name: &str, role: Role) {
+        self.roles.insert(name.to_string(), role);
+    }
+
+    /// The same topology, in which parameters without a role have the one that they have in `known`.
+    pub(crate) fn with_roles_of(&self, known: &Self) -> Self {
+        let mut whole = self.clone();
+        for name in self.owners.keys().filter(|name| !self.roles.contains_key(*name)) {
+            whole.set_role(name, known.role_of(name));
+        }
+        whole
+    }
+
     /// Lets `tasks` train the parameter called `name` beside those who do; a frozen one stays so.
     pub(crate) fn extend(&mut self, name: &str, tasks: &TaskSet) {
         if let Some(union) = self.trained_by(name).map(|known| known.union(tasks)) {
@@ -197,6 +221,7 @@ impl Topology {
 
     /// Forgets the parameter called `name`.
     pub(crate) fn remove(&mut self, name: &str) {
+        self.roles.remove(name);
         if self.owners.remove(name).is_some() {
             self.version += 1;
         }
@@ -235,6 +260,20 @@ mod tests {
         let chain = topology(&[("x", &[0, 1]), ("y", &[1, 2]), ("z", &[3])], 5);
         assert_eq!(chain.components(), [set(&[0, 1, 2]), set(&[3]), set(&[4])]);
         assert_eq!(topology(&[("x", &[0]), ("y", &[1])], 2).components(), [set(&[0]), set(&[1])]);
+    }
+
+    #[test]
+    fn a_file_without_roles_takes_those_that_are_known() -> serde_json::Result<()> {
+        let mut known = topology(&[("x", &[0, 1]), ("head", &[0])], 2);
+        known.set_role("x", Role::Encoder);
+        known.set_role("head", Role::Head);
+        let mut file = serde_json::to_value(&known)?;
+        file.as_object_mut().expect("an object").remove("roles");
+        let read: Topology = serde_json::from_value(file)?;
+        assert_eq!(read.role_of("head"), Role::Encoder);
+        assert_eq!(read.with_roles_of(&known), known);
+        assert_eq!(serde_json::from_value::<Topology>(serde_json::to_value(&known)?)?, known);
+        Ok(())
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use anyhow::{Context, Result, ensure};
 use candle_core::DType;
 use mtl_backbone::Pass;
-use mtl_sharing::{Model, Owner, STRATEGIES, Strategy};
+use mtl_sharing::{Model, Owner, Role, STRATEGIES, Strategy};
 use mtl_task::TaskId;
 use serde_json::{Value, json};
 use support::{HIDDEN, INTERMEDIATE, LAYERS, RunState, VOCABULARY};
@@ -95,6 +95,48 @@ fn every_parameter_has_an_owner_and_a_name_of_its_own_in_files() -> Result<()> {
         ensure!(names.len() == tensors.len(), "two tensors of a checkpoint have one name");
         Ok(())
     })
+}
+
+#[test]
+fn every_parameter_has_a_role_that_the_entry_declares() -> Result<()> {
+    for_every_strategy(|entry, model| {
+        let heads: BTreeSet<String> = every_task(&model).into_iter().flat_map(|task| model.head(task)).collect();
+        for (name, owner) in model.topology.iter().filter(|(_, owner)| **owner != Owner::Frozen) {
+            let role = model.topology.role_of(name);
+            ensure!(entry.rates.of(role).is_some(), "`{name}`, of {owner:?}, is {role}, which the entry lacks");
+            ensure!((role == Role::Head) == heads.contains(name), "`{name}` is {role}");
+            // Whatever is as the checkpoint has it is the encoder's.
+            let pretrained = mtl_backbone::Part::all(LAYERS).any(|part| name.ends_with(&format!("/{part}")));
+            ensure!(!pretrained || role == Role::Encoder, "`{name}` is {role}");
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn options_add_parameters_of_the_declared_roles() -> Result<()> {
+    let found = |name: &str, section: Value| -> Result<BTreeSet<Role>> {
+        let model = build(name, &section, &tiny(5), 2, DType::F32)?;
+        let trained = model.topology.iter().filter(|(_, owner)| **owner != Owner::Frozen);
+        Ok(trained.map(|(name, _)| model.topology.role_of(name)).collect())
+    };
+    use Role::{Added, Encoder, Head, Mixing};
+    for (name, section, expected) in [
+        ("hard", json!({}), vec![Encoder, Head]),
+        ("hard", json!({ "private_norms": true, "mix": true }), vec![Encoder, Head, Added, Mixing]),
+        ("lora", json!({}), vec![Head, Added]),
+        ("lora", json!({ "train_base": true }), vec![Encoder, Head, Added]),
+        ("cross-stitch", json!({}), vec![Encoder, Head, Mixing]),
+        ("cross-stitch", json!({ "frozen": true }), vec![Encoder, Head]),
+        ("hierarchical", json!({ "labels": true, "mix": true }), vec![Encoder, Head, Added, Mixing]),
+        ("mmoe", json!({}), vec![Encoder, Head, Mixing]),
+        ("tensor", json!({}), vec![Encoder, Head, Added, Mixing]),
+    ] {
+        let (found, entry) = (found(name, section.clone())?, mtl_sharing::find(name)?);
+        ensure!(found == expected.iter().copied().collect(), "{name} with {section}: {found:?}");
+        ensure!(found.iter().all(|role| entry.rates.of(*role).is_some()), "{name} declares {}", entry.rates);
+    }
+    Ok(())
 }
 
 #[test]

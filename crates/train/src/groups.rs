@@ -114,6 +114,21 @@ impl WeightingGroup {
         self.rule.step(&decided, |rule| rule.losses_after_step(&losses)).map_err(anyhow::Error::msg)
     }
 
+    /// The weights of the step's `tasks` where the rule knows them before their losses.
+    pub(crate) fn foreseen(&mut self, tasks: &[TaskId], inputs: &StepInputs) -> Result<Option<Vec<f64>>> {
+        let weights = self.rule.foreseen(inputs).map_err(anyhow::Error::msg)?;
+        Ok(weights.map(|weights| tasks.iter().map(|task| weights[task.0]).collect()))
+    }
+
+    /// Weighs the losses of a step of `tasks`, by a rule that sees these alone.
+    pub(crate) fn weigh(&mut self, tasks: &[TaskId], inputs: &StepInputs) -> Result<Decision> {
+        let outcome = self.rule.step(&self.tasks, |rule| losses_of(rule, inputs)).map_err(anyhow::Error::msg)?;
+        let place = |task: &TaskId| tasks.iter().position(|present| present == task);
+        let (weights, places) =
+            self.tasks.iter().filter_map(|task| Some((*outcome.weights.get(task.0)?, place(task)?))).unzip();
+        Ok(Decision { outcome: Outcome { weights, ..outcome }, direction: None, places })
+    }
+
     /// Weighs the gradients of a step. `inputs` are of every task of the model.
     ///
     /// A step may leave tasks out: one-task steps, and phases of some tasks. A rule over losses then weighs all by their
@@ -124,9 +139,7 @@ impl WeightingGroup {
         let (present, places): (Vec<TaskId>, Vec<usize>) =
             self.tasks.iter().filter_map(|task| Some((*task, place(task)?))).unzip();
         if self.rule.whole().class() == Class::Losses {
-            let outcome = self.rule.step(&self.tasks, |rule| losses_of(rule, inputs)).map_err(anyhow::Error::msg)?;
-            let weights = present.iter().filter_map(|task| outcome.weights.get(task.0).copied()).collect();
-            return Ok(Decision { outcome: Outcome { weights, ..outcome }, direction: None, places });
+            return self.weigh(step.tasks, inputs);
         }
         if places.is_empty() || self.weighted.is_empty() || places.len() == 1 && self.tasks.len() > 1 {
             return Ok(Decision::identity(places));

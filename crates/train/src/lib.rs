@@ -12,6 +12,7 @@ pub mod diagnose;
 mod evaluate;
 mod gradients;
 mod groups;
+mod micro_batches;
 mod observer;
 pub mod optim;
 mod recipe;
@@ -22,6 +23,7 @@ pub mod schedule;
 mod step;
 mod store;
 mod structure;
+mod summed;
 mod trained;
 mod trained_on;
 
@@ -33,8 +35,8 @@ pub use evaluate::{Forward, headline, judged_truths, train_sample};
 pub use gradients::{GradientRows, grams, total};
 pub use observer::{Observer, Plan, Silent};
 pub use recipe::{
-    DecisionScope, Dropped, EncoderPath, Evaluation, Keep, Member, Precision, Recipe, Schedule, ScopeName, StepKind,
-    Test, Train,
+    DecisionScope, Dropped, EncoderPath, Evaluation, Group, Keep, Member, Precision, Recipe, Schedule, ScopeName,
+    StepKind, Test, Train,
 };
 pub use registries::Registries;
 pub use run::{Answered, Ended, EvaluationPoint, Finished, Run, RunOptions};

@@ -2,6 +2,7 @@
 
 mod check;
 mod document;
+mod groups;
 mod overrides;
 
 use std::collections::BTreeMap;
@@ -10,10 +11,12 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use mtl_data::{LoadOptions, OverlapPolicy};
 use mtl_sharing::HeadSettings;
+use mtl_sharing::{HeadSettings, Role};
 use mtl_weighting::Private;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use groups::Group;
 pub use overrides::Dropped;
 
 use crate::control::Control;
@@ -53,7 +56,10 @@ pub struct Recipe {
     pub sampler: Member,
     /// What makes a step of a gradient.
     pub optimizer: Member,
-    /// `[optimizer] task_rates`: the learning rate, in place of `rate`, of the parameters that a task alone reaches; by
+    /// `[optimizer.groups]`: learning rate and weight decay by kind of parameter, for every kind that the strategy can
+    /// have.
+    pub groups: BTreeMap<Role, Group>,
+    /// `[optimizer] task_rates`: the base rate, in place of `rate`, of the parameters that a task alone reaches; by
     /// task.
     pub task_rates: BTreeMap<String, f64>,
     /// The learning rate over time.
@@ -108,6 +114,10 @@ pub struct Train {
     pub data_seed: Option<u64>,
     /// Largest norm of the combined gradient; 0 for no bound.
     pub clip: f64,
+    /// Steps between two whose line in metrics.jsonl has the norms and cosines of the task gradients: 1 for every step,
+    /// 0 for none. In the other steps a rule over losses keeps no task's gradient: one buffer takes in the gradient of
+    /// the weighted sum of the losses, which saves time and memory and rounds otherwise.
+    pub log_gradients: usize,
     /// Training examples a task, drawn by seed; 0 for all.
     pub limit: usize,
     /// Steps between two checkpoints; 0 for one at every evaluation.
@@ -170,6 +180,7 @@ impl Default for Train {
             seed: 0,
             data_seed: None,
             clip: 1.,
+            log_gradients: 1,
             limit: 0,
             save_every: 0,
             precision: Precision::F32,
@@ -329,6 +340,18 @@ impl Recipe {
         }
     }
 
+    /// Reads `recipe.toml` of a run folder, called `name` in messages. One that was written before there were groups of
+    /// parameters has none, and one learning rate for all.
+    ///
+    /// # Errors
+    /// As of [`Recipe::parse`].
+    pub fn parse_resolved(registries: &Arc<Registries>, name: &str, text: &str) -> Result<Self> {
+        let document = document::Document::parse(name, text)?;
+        let recipe = check::recipe(&document, registries)?;
+        let grouped = document.value["optimizer"].get("groups").is_some();
+        Ok(if grouped { recipe } else { recipe.with_one_rate() })
+    }
+
     /// The learning rate before the schedule; 0, which must be written out, trains nothing.
     ///
     /// # Errors
@@ -359,6 +382,7 @@ impl Recipe {
         table.insert("train", serde_json::to_value(&self.train)?);
         table.insert("sampler", member("name", &self.sampler));
         let mut optimizer = member("name", &self.optimizer);
+        optimizer["groups"] = serde_json::to_value(&self.groups)?;
         if !self.task_rates.is_empty() {
             optimizer["task_rates"] = serde_json::to_value(&self.task_rates)?;
         }

@@ -7,6 +7,7 @@ mod loader;
 mod lock;
 mod log;
 mod report;
+mod stored;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -31,6 +32,7 @@ use crate::trained_on::TrainedOn;
 use crate::{audit, schedule};
 use loader::DataLoader;
 use lock::Lock;
+use stored::Stored;
 
 /// Where a run goes, and what it says of itself.
 #[derive(Clone, Debug)]
@@ -120,7 +122,10 @@ impl Run {
     /// If something does not fit, or the run folder holds another run or another process trains in it.
     pub fn new(recipe: Recipe, located: &Located, options: RunOptions, device: &Device) -> Result<Self> {
         let lock = Lock::take(&options.out)?;
-        let resolved = recipe.to_toml()?;
+        let Stored { recipe, text: resolved, note } = match options.resume {
+            true => Stored::continued(recipe, &options.out)?,
+            false => Stored::new(recipe)?,
+        };
         let fingerprint = resume::hex(&Sha256::digest(resolved.as_bytes()));
         // A run of another recipe is refused below, whatever its data.
         let same = std::fs::read_to_string(options.out.join("recipe.toml")).is_ok_and(|stored| stored == resolved);
@@ -134,7 +139,7 @@ impl Run {
             true => resume::restore_last(&checkpoints, &mut assembled.trainer)?,
             false => None,
         };
-        let (state, notes) = match (options.resume, found) {
+        let (state, mut notes) = match (options.resume, found) {
             (true, Some(found)) if found.state.recipe != fingerprint => bail!(
                 "{}: the checkpoint is of another recipe; resume with the recipe in {}, or choose another --out",
                 found.checkpoint.display(),
@@ -148,6 +153,7 @@ impl Run {
             ),
             (false, _) => (RunState { recipe: fingerprint, ..RunState::default() }, Vec::new()),
         };
+        notes.extend(note);
         let checkpoint_name = located.model.name.clone();
         let run = Self { checkpoint_name, recipe, options, assembled, loader, phases, state, notes, _lock: lock };
         run.describe(&resolved)?;

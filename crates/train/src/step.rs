@@ -7,13 +7,13 @@ use mtl_backbone::{BufferPool, GradientBlock, Pass, TaskGradient, gather};
 use mtl_nash::{Gram, Status};
 use mtl_sharing::Model;
 use mtl_task::rng::Key;
-use mtl_task::{Likelihood, Progress, Reads, Task, TaskBatch, TaskId};
+use mtl_task::{Likelihood, Progress, Task, TaskBatch, TaskId};
 use mtl_weighting::{Class, Private, StepInputs};
 
 use crate::dev::DevSplits;
 use crate::gradients::{grams, total};
 use crate::groups::{Decision, StepGradients, WeightingGroup, private_weights};
-use crate::optim::{Optimizer, WeightedSum};
+use crate::optim::{Optimizer, Pace, WeightedSum};
 use crate::recipe::Recipe;
 use crate::structure::UpdateLayout;
 
@@ -26,13 +26,13 @@ pub struct Trainer {
     pub(crate) optimizer: Box<dyn Optimizer>,
     /// The last loss of each task, for steps that leave tasks out.
     pub(crate) known: Vec<Option<f64>>,
-    private: Private,
+    pub(crate) private: Private,
     clip: f64,
-    accumulate: usize,
+    pub(crate) accumulate: usize,
     key: Key,
     /// Memory of past steps' gradients.
-    pool: BufferPool,
-    class: Class,
+    pub(crate) pool: BufferPool,
+    pub(crate) class: Class,
     pub(crate) recipe: Recipe,
     pub(crate) layout: UpdateLayout,
     /// Whether the structure changed since gradients were last seen to reach every parameter.
@@ -49,7 +49,8 @@ pub struct StepReport {
     /// Their weights on the shared parameters, clipping applied; those of the first decision if there are several,
     /// and empty for a rule that has none.
     pub weights: Vec<f64>,
-    /// The norms of their gradients on the shared parameters.
+    /// The norms of their gradients on the shared parameters; empty, as the cosines, if the step kept the gradient of the
+    /// weighted sum of the losses alone.
     pub norms: Vec<f64>,
     /// The cosines between those, pair after pair: (1,0), (2,0), (2,1), …
     pub cosines: Vec<f64>,
@@ -134,14 +135,19 @@ impl Trainer {
         rate: f64,
         dev: &DevSplits,
     ) -> Result<StepReport> {
-        let seen: Vec<Seen> = mini_batches
-            .iter()
-            .enumerate()
-            .map(|(draw, batches)| self.differentiate(batches, progress.step, draw))
-            .collect::<Result<_>>()?;
         let learnt = mini_batches.first().context("a step without a batch")?;
-        let (mut report, grams) = self.descend(learnt, &seen, progress, rate)?;
-        self.pool.keep(seen.into_iter().flat_map(|seen| seen.rows));
+        let (mut report, grams) = if self.keeps_each_gradient(progress.step) {
+            let seen: Vec<Seen> = mini_batches
+                .iter()
+                .enumerate()
+                .map(|(draw, batches)| self.differentiate(batches, progress.step, draw))
+                .collect::<Result<_>>()?;
+            let descended = self.descend(learnt, &seen, progress, rate)?;
+            self.pool.keep(seen.into_iter().flat_map(|seen| seen.rows));
+            descended
+        } else {
+            (self.descend_by_sum(learnt, progress, rate)?, BTreeMap::new())
+        };
         self.adapt(&grams, learnt, progress, rate, dev)?;
         if self.groups.iter().any(|group| group.rule.needs().losses_after_step) {
             let after = self.losses(learnt, progress.step)?;
@@ -179,33 +185,30 @@ impl Trainer {
                 let scaled = if share == 1. { value } else { (value * share)? };
                 row.add(pass.backward(&scaled, &self.model.params)?);
             }
-            if !loss.is_finite() {
-                bail!("step {step}: the loss of task `{}` is {loss}", self.model.tasks[batch.task.0].name);
-            }
+            self.refuse_infinite(step, batch.task, loss)?;
             losses.push(loss);
             rows.push(row);
         }
         Ok(Seen { losses, rows })
     }
 
-    fn pass(&self, step: usize, draw: usize, task: TaskId, piece: usize) -> Pass {
+    pub(crate) fn refuse_infinite(&self, step: usize, task: TaskId, loss: f64) -> Result<()> {
+        if !loss.is_finite() {
+            bail!("step {step}: the loss of task `{}` is {loss}", self.model.tasks[task.0].name);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn pass(&self, step: usize, draw: usize, task: TaskId, piece: usize) -> Pass {
         let key = self.key.named("pass").with(step as u64).with(draw as u64).with(task.0 as u64).with(piece as u64);
         Pass::training(key).reusing(&self.pool)
     }
 
-    fn loss(&self, batch: &TaskBatch, pass: &mut Pass) -> Result<candle_core::Tensor> {
+    pub(crate) fn loss(&self, batch: &TaskBatch, pass: &mut Pass) -> Result<candle_core::Tensor> {
         let task = &self.tasks[batch.task.0];
         let logits = self.model.logits(batch.task, &batch.tokens, pass)?;
         let truth = task.collate(&batch.labels, &batch.tokens, logits.device())?;
         Ok(task.loss(&logits, &truth)?)
-    }
-
-    /// What a task's loss is a mean over: sequences or words.
-    fn units(&self, batch: &TaskBatch) -> usize {
-        match self.tasks[batch.task.0].reads() {
-            Reads::Text => batch.tokens.sequences(),
-            Reads::Tokens => batch.tokens.anchors.len(),
-        }
     }
 
     /// The losses of the same batches, by the same dropout, with the weights as they are now.
@@ -224,19 +227,11 @@ impl Trainer {
 
     /// A loss for every task: `losses` of the tasks of `batches`, and the last known one of those left out (before they
     /// had one, the mean of the others).
-    fn losses_of_all_tasks(&self, batches: &[TaskBatch], losses: &[f64]) -> Vec<f64> {
+    pub(crate) fn losses_of_all_tasks(&self, batches: &[TaskBatch], losses: &[f64]) -> Vec<f64> {
         let mean = losses.iter().sum::<f64>() / losses.len().max(1) as f64;
         let mut all: Vec<f64> = self.known.iter().map(|known| known.unwrap_or(mean)).collect();
         batches.iter().zip(losses).for_each(|(batch, &loss)| all[batch.task.0] = loss);
         all
-    }
-
-    /// The micro-batches of a window, each with its share of the window's mean loss.
-    fn pieces(&self, batch: &TaskBatch) -> Vec<(TaskBatch, f64)> {
-        let pieces = pieces(batch, self.accumulate);
-        let whole: usize = pieces.iter().map(|piece| self.units(piece)).sum();
-        let share = |piece: &TaskBatch| self.units(piece) as f64 / whole.max(1) as f64;
-        pieces.into_iter().map(|piece| (share(&piece), piece)).map(|(share, piece)| (piece, share)).collect()
     }
 
     /// Weighs the gradients and takes the step.
@@ -250,14 +245,8 @@ impl Trainer {
         let tasks: Vec<TaskId> = batches.iter().map(|batch| batch.task).collect();
         let Some(first) = seen.first() else { bail!("a step without a batch") };
         batches.iter().zip(&first.losses).for_each(|(batch, &loss)| self.known[batch.task.0] = Some(loss));
-        let likelihood: Vec<Likelihood> = self.tasks.iter().map(|task| task.likelihood()).collect();
-        let losses = self.losses_of_all_tasks(batches, &first.losses);
-        let inputs = StepInputs {
-            losses: &losses,
-            likelihood: &likelihood,
-            progress,
-            key: self.key.named("weighting").with(progress.step as u64),
-        };
+        let (likelihood, losses) = (self.likelihood(), self.losses_of_all_tasks(batches, &first.losses));
+        let inputs = StepInputs { losses: &losses, likelihood: &likelihood, progress, key: self.key_of(progress) };
         let shared: BTreeSet<String> = self.groups.iter().flat_map(|group| group.weighted.iter().cloned()).collect();
         let rows: Vec<&TaskGradient> = seen.iter().flat_map(|seen| &seen.rows).collect();
         let parts = grams(&rows, &shared);
@@ -302,27 +291,49 @@ impl Trainer {
         for row in directions.chain([&penalty]) {
             row.0.iter().for_each(|(name, segment)| blends.entry(name).or_default().0.push((1., segment)));
         }
+        let norm = self.update(blends, &tasks, progress.step, rate)?;
+        let gram = total(rows.len(), parts.values());
+        Ok((report(&tasks, &first.losses, Some(&gram), &decisions, norm), parts))
+    }
+
+    /// Clips the combined gradient and gives it to the optimizer, parameter by parameter, in a step of `tasks` at learning
+    /// rate `rate`; returns its norm before clipping.
+    pub(crate) fn update(
+        &mut self,
+        blends: BTreeMap<&str, WeightedSum>,
+        tasks: &[TaskId],
+        step: usize,
+        rate: f64,
+    ) -> Result<f64> {
         let mut squares = vec![0.; self.tasks.len().max(1)];
         blends.iter().for_each(|(name, blend)| squares[self.layout.component(name)] += squared_norm(blend));
         let norm = squares.iter().sum::<f64>().sqrt();
         if !norm.is_finite() {
-            bail!("step {}: the combined gradient is not finite", progress.step);
+            bail!("step {step}: the combined gradient is not finite");
         }
         for (name, mut blend) in blends {
             let param = self.model.params.get(name).with_context(|| format!("no parameter `{name}`"))?;
             let norm = squares[self.layout.component(name)].sqrt();
             let factor = if self.clip > 0. && norm > self.clip { self.clip / norm } else { 1. };
             blend.0.iter_mut().for_each(|(weight, _)| *weight *= factor);
-            let mask = self.model.sharing.update_mask(name, &tasks);
-            let rate = rate * self.layout.factor(name);
-            self.optimizer.step(param, &blend, rate, mask.as_deref())?;
+            let mask = self.model.sharing.update_mask(name, tasks);
+            self.optimizer.step(param, &blend, Pace { mask: mask.as_deref(), ..self.layout.pace(name, rate) })?;
         }
-        let gram = total(rows.len(), parts.values());
-        Ok((report(&tasks, &first.losses, &gram, &decisions, norm), parts))
+        Ok(norm)
+    }
+
+    /// The noise model behind each task's loss.
+    pub(crate) fn likelihood(&self) -> Vec<Likelihood> {
+        self.tasks.iter().map(|task| task.likelihood()).collect()
+    }
+
+    /// The stream of weighting rules that draw.
+    pub(crate) fn key_of(&self, progress: Progress) -> Key {
+        self.key.named("weighting").with(progress.step as u64)
     }
 
     /// The gradient of the strategy's own penalty.
-    fn penalty(&self) -> Result<TaskGradient> {
+    pub(crate) fn penalty(&self) -> Result<TaskGradient> {
         let mut row = TaskGradient::default();
         if let Some(penalty) = self.model.sharing.penalty()? {
             gather(&self.model.params, &penalty.backward()?, &mut row)?;
@@ -337,39 +348,27 @@ fn squared_norm(blend: &WeightedSum) -> f64 {
     crate::gradients::gram(&segments).quadratic(&weights).max(0.)
 }
 
-fn report(tasks: &[TaskId], losses: &[f64], gram: &Gram, decisions: &[Decision], norm: f64) -> StepReport {
+/// `gram` of the task gradients, if they were kept.
+pub(crate) fn report(
+    tasks: &[TaskId],
+    losses: &[f64],
+    gram: Option<&Gram>,
+    decisions: &[Decision],
+    norm: f64,
+) -> StepReport {
     let count = tasks.len();
-    let norms: Vec<f64> = (0..count).map(|task| gram.norm(task)).collect();
-    let cosines = (0..count).flat_map(|i| (0..i).map(move |j| (i, j))).map(|(i, j)| gram.cosine(i, j)).collect();
+    let pairs = (0..count).flat_map(|i| (0..i).map(move |j| (i, j)));
+    let norms = |gram: &Gram| (0..count).map(|task| gram.norm(task)).collect();
+    let cosines = |gram: &Gram| pairs.map(|(i, j)| gram.cosine(i, j)).collect();
     StepReport {
         tasks: tasks.iter().map(|task| task.0).collect(),
         losses: losses.to_vec(),
         weights: decisions.first().map_or_else(Vec::new, |decision| decision.outcome.weights.clone()),
-        norms,
-        cosines,
+        norms: gram.map(norms).unwrap_or_default(),
+        cosines: gram.map(cosines).unwrap_or_default(),
         outcomes: decisions.iter().map(|d| (d.outcome.status.to_string(), d.outcome.residual)).collect(),
         warnings: decisions.iter().filter_map(|d| d.outcome.warning.map(|w| w.to_string())).collect(),
         gradient_norm: norm,
         tokens: 0,
     }
-}
-
-/// `batch` in at most `count` pieces of whole sequences, for accumulation.
-fn pieces(batch: &TaskBatch, count: usize) -> Vec<TaskBatch> {
-    if count <= 1 {
-        return vec![batch.clone()];
-    }
-    let sequences = batch.tokens.sequences();
-    let size = sequences.div_ceil(count).max(1);
-    (0..sequences)
-        .step_by(size)
-        .map(|start| {
-            let range = start..(start + size).min(sequences);
-            TaskBatch {
-                task: batch.task,
-                tokens: batch.tokens.select(range.clone()),
-                labels: batch.labels[range].to_vec(),
-            }
-        })
-        .collect()
 }

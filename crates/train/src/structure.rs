@@ -10,14 +10,15 @@ use mtl_task::{Progress, TaskBatch, TaskId};
 
 use crate::dev::{Dev, DevSplits};
 use crate::groups::WeightingGroup;
+use crate::optim::Pace;
 use crate::recipe::Recipe;
 use crate::step::Trainer;
 
 /// What the optimizer's step reads off the topology; worked out again when that changes.
 #[derive(Default)]
 pub(crate) struct UpdateLayout {
-    /// What the learning rate is multiplied by, by parameter, where a task has a rate of its own.
-    factors: BTreeMap<String, f64>,
+    /// What the base learning rate is multiplied by, and the weight decay if it is not the optimizer's, by parameter.
+    paces: BTreeMap<String, (f64, Option<f64>)>,
     /// Which parameters are clipped by a common norm: those of tasks that share any, so that tasks which share none are
     /// clipped as they would be in runs of their own, see [`Topology::components`](mtl_sharing::Topology::components).
     components: BTreeMap<String, usize>,
@@ -37,15 +38,16 @@ impl UpdateLayout {
             group.weighted.iter().map(|name| (name.clone(), at)).collect()
         };
         Ok(Self {
-            factors: factors(recipe, model)?,
+            paces: paces(recipe, model)?,
             components: names.filter_map(|name| Some((name.to_string(), component(name)?))).collect(),
             decisions: groups.iter().enumerate().flat_map(decided).collect(),
         })
     }
 
-    /// What the learning rate of the parameter called `name` is multiplied by.
-    pub(crate) fn factor(&self, name: &str) -> f64 {
-        self.factors.get(name).copied().unwrap_or(1.)
+    /// How far a step of base learning rate `base` moves the parameter called `name`.
+    pub(crate) fn pace(&self, name: &str, base: f64) -> Pace<'static> {
+        let (factor, weight_decay) = self.paces.get(name).copied().unwrap_or((1., None));
+        Pace { rate: base * factor, weight_decay, mask: None }
     }
 
     /// Parameters of the same component are clipped by their common norm.
@@ -54,10 +56,11 @@ impl UpdateLayout {
     }
 }
 
-/// The rates of the tasks' own parameters, as factors of the common one.
-fn factors(recipe: &Recipe, model: &Model) -> Result<BTreeMap<String, f64>> {
+/// What the base rate is multiplied by for each parameter that is trained, and its weight decay: by its role, and by the
+/// task that alone trains it.
+fn paces(recipe: &Recipe, model: &Model) -> Result<BTreeMap<String, (f64, Option<f64>)>> {
     let base = recipe.base_rate()?;
-    let mut factors = BTreeMap::new();
+    let mut of_task = vec![base; model.tasks.len()];
     for (name, rate) in &recipe.task_rates {
         let names = || model.tasks.iter().map(|task| task.name.as_str());
         let Some(task) = names().position(|known| known == name) else {
@@ -65,11 +68,16 @@ fn factors(recipe: &Recipe, model: &Model) -> Result<BTreeMap<String, f64>> {
             let nearest = mtl_task::nearest(name, names());
             bail!("[optimizer] task_rates: no task `{name}`{nearest}; there are {}", known.join(", "))
         };
-        let owned = model.topology.iter().map(|(name, _)| name);
-        let owned = owned.filter(|name| model.topology.trained_by(name).and_then(|t| t.only()) == Some(TaskId(task)));
-        factors.extend(owned.map(|name| (name.to_string(), rate / base)));
+        of_task[task] = *rate;
     }
-    Ok(factors)
+    let pace = |name: &str| {
+        let (group, owner) = (recipe.group(model.topology.role_of(name)), model.topology.trained_by(name)?);
+        let own = owner.only().map_or(base, |task| of_task[task.0]);
+        // A base rate of 0 holds still what is a multiple of it.
+        let factor = if base == 0. { 0. } else { group.rate(own) / base };
+        Some((name.to_string(), (factor, group.weight_decay)))
+    };
+    Ok(model.topology.iter().filter_map(|(name, _)| pace(name)).collect())
 }
 
 impl Trainer {

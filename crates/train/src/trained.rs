@@ -55,8 +55,11 @@ impl Trained {
             let path = folder.join(name);
             std::fs::read_to_string(&path).with_context(|| format!("{}: not a run folder: no {name}", folder.display()))
         };
-        let (recipe, _) =
-            Recipe::parse(registries, &folder.join("recipe.toml").display().to_string(), &read("recipe.toml")?, &[])?;
+        let recipe = Recipe::parse_resolved(
+            registries,
+            &folder.join("recipe.toml").display().to_string(),
+            &read("recipe.toml")?,
+        )?;
         read(trained_on::TASKS)?;
         let Some(trained_on) = TrainedOn::read(folder)? else { bail!("{}: not a run folder", folder.display()) };
         let tasks = trained_on.tasks.clone();

@@ -4,7 +4,7 @@ use mtl_task::{Progress, TaskId};
 use serde_json::Value;
 
 use crate::state::scatter;
-use crate::{CachedWeights, Needs, Rule, State, Weighting};
+use crate::{CachedWeights, Needs, Rule, State, StepInputs, Weighting};
 
 /// A rule over a group of tasks, with a state for each of them.
 ///
@@ -115,6 +115,23 @@ impl GroupRule {
             *own = all;
         }
         restored.and(decided)
+    }
+
+    /// The weights that [`GroupRule::step`] over the whole group would give at `seen` whatever the losses are, for rules
+    /// that know them before; its state stays as it is. None for other rules.
+    ///
+    /// # Errors
+    /// Never for a state of the rule's own.
+    pub fn foreseen(&mut self, seen: &StepInputs) -> Result<Option<Vec<f64>>, String> {
+        let before = self.whole.state();
+        match &mut self.whole {
+            Weighting::Losses(rule) if rule.weights_precede_losses() => {
+                let weights = rule.weights(seen).weights;
+                self.whole.restore(&before)?;
+                Ok(Some(weights))
+            }
+            _ => Ok(None),
+        }
     }
 
     /// Makes it the rule of the group `tasks`: tasks that stay keep their state, new ones start afresh.

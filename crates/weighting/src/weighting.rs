@@ -9,7 +9,7 @@ use crate::{CachedWeights, Jacobian, Needs, Outcome, State, StateShape, StepInpu
 /// What a rule sees, which is what it costs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
-    /// K losses. The trainer differentiates each task on its own all the same, for the norms and cosines of its log.
+    /// K losses. The trainer differentiates each task on its own only in steps that log the norms and cosines.
     Losses,
     /// The K×K inner products of the task gradients.
     Gram,
@@ -89,6 +89,12 @@ pub trait WeightingRule: Send + Sync {
 pub trait FromLosses: WeightingRule {
     /// One weight per task from finite losses.
     fn balance(&mut self, seen: &StepInputs) -> Outcome;
+
+    /// Whether the weights of a step are the same whatever the losses of that step are, which then only enter the
+    /// state: the weighted losses can be differentiated one after the other, none kept until the last is known.
+    fn weights_precede_losses(&self) -> bool {
+        false
+    }
 
     /// One weight per task; a loss that is not finite is [`Status::NonFinite`](crate::Status) and leaves the rule's state as it was.
     /// A weight that overflows is the same, but the state is then spent.
@@ -230,6 +236,15 @@ impl Weighting {
     /// If the state is not one of this rule over `old`.
     pub fn remap(&self, state: &State, old: &[TaskId], new: &[TaskId]) -> Result<State, String> {
         self.rule().remap(state, old, new)
+    }
+
+    /// Whether it sees losses, and its weights are known before those of the step are; see
+    /// [`FromLosses::weights_precede_losses`].
+    pub fn weights_precede_losses(&self) -> bool {
+        match self {
+            Self::Losses(rule) => rule.weights_precede_losses(),
+            Self::Gram(_) | Self::Jacobian(_) => false,
+        }
     }
 
     /// How the vectors of the state belong to the tasks.

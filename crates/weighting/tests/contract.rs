@@ -270,3 +270,31 @@ fn a_restored_rule_goes_on_bit_for_bit() {
         }
     }
 }
+
+/// What `rule` over losses answers to `losses` in step `step`.
+fn weights_of(rule: &mut Weighting, step: usize, losses: &[f64]) -> Vec<f64> {
+    let progress = mtl_task::Progress { step, of: 250 };
+    let key = mtl_task::rng::Key::new(step as u64);
+    let Weighting::Losses(rule) = rule else { panic!("a rule over losses") };
+    rule.weights(&mtl_weighting::StepInputs { losses, likelihood: &[], progress, key }).weights
+}
+
+#[test]
+fn rules_that_know_their_weights_before_the_losses_say_so_and_no_others() {
+    let tasks = 4;
+    let mut known = BTreeSet::new();
+    for entry in Registry::<Rule>::default().iter().filter(|entry| entry.class == Class::Losses) {
+        let (mut rule, mut depends) = (build(entry, tasks).expect("any number of tasks"), false);
+        for step in 0..250 {
+            let state = rule.state();
+            let one = weights_of(&mut rule, step, &losses(tasks));
+            rule.restore(&state).expect("its own state");
+            depends |= weights_of(&mut rule, step, &[7., 0.01, 2. + step as f64, 0.5]) != one;
+        }
+        assert_eq!(rule.weights_precede_losses(), !depends, "{}", entry.name);
+        if !depends {
+            known.insert(entry.name);
+        }
+    }
+    assert!(known.contains("equal") && known.contains("uncertainty") && !known.contains("famo"), "{known:?}");
+}

@@ -65,6 +65,7 @@ fn scores(report: &Report) -> String {
         report.tasks.iter().filter(|(_, task)| !task.beats_trivial).map(|(n, _)| escape(n)).collect();
     if !beaten.is_empty() {
         let _ = writeln!(text, "\n**Caution** (✗), not clearly above the baseline: {}.", beaten.join(", "));
+        text += &raise(report);
     }
     text
 }
@@ -75,6 +76,28 @@ fn data(report: &Report) -> String {
     }
     let lines: Vec<String> = report.notes.iter().map(|note| format!("- {}\n", escape(note))).collect();
     format!("\n## Data\n\n{}", lines.concat())
+}
+
+/// What to raise where tasks stayed at the baseline.
+fn raise(report: &Report) -> String {
+    let rates = rates(report).map(|rates| format!("; here {rates}")).unwrap_or_default();
+    format!(
+        "What to raise for them: `train.steps` ({} here) as long as dev still rises, then the learning rates \
+         (`optimizer.rate`, and by kind of parameter `[optimizer.groups]`{rates}).\n",
+        report.steps
+    )
+}
+
+/// The learning rates by kind of parameter.
+fn rates(report: &Report) -> Option<String> {
+    let rates: Vec<String> =
+        report.learning_rates.iter().map(|(role, rate)| format!("{role} {}", short(*rate))).collect();
+    (!rates.is_empty()).then(|| rates.join(", "))
+}
+
+/// Three digits of a rate: products like 10 · 1e-4 are not written to the last bit.
+fn short(rate: f64) -> String {
+    format!("{rate:.2e}").parse::<f64>().map_or_else(|_| rate.to_string(), |rate| format!("{rate:e}"))
 }
 
 fn model(report: &Report) -> String {
@@ -124,6 +147,7 @@ fn run(report: &Report) -> String {
         ("checkpoint", report.checkpoint.clone()),
         ("seed", report.seed.to_string()),
         ("steps", report.steps.to_string()),
+        ("learning rates", optional(rates(report))),
         ("weights of step", report.best_step.map_or("the end".to_string(), |step| step.to_string())),
         ("outcomes of the rule", optional((!outcomes.is_empty()).then(|| outcomes.join(", ")))),
         ("seconds", format!("{:.1}", report.seconds)),

@@ -7,7 +7,7 @@ use mtl_task::TaskId;
 use mtl_task::rng::Key;
 
 use crate::blocks::values::{copied, on_host};
-use crate::{BuildContext, EncoderWeights, Scope};
+use crate::{BuildContext, EncoderWeights, Role, Scope};
 
 /// Puts the pretrained encoder into the context's parameters: as `shared/…` if `trained`, else as `frozen/…`.
 ///
@@ -32,11 +32,12 @@ impl<T> Additions<T> {
         mut build: impl FnMut(&mut BuildContext, &Scope) -> Result<T>,
     ) -> Result<Self> {
         if shared {
-            let everyone = context.shared();
+            let everyone = context.shared().with_role(Role::Added);
             return Ok(Self(vec![build(context, &everyone)?]));
         }
         let scopes = context.each();
-        Ok(Self(scopes.iter().map(|scope| build(context, scope)).collect::<Result<_>>()?))
+        let built = scopes.iter().map(|scope| build(context, &scope.with_role(Role::Added)));
+        Ok(Self(built.collect::<Result<_>>()?))
     }
 
     /// The addition that `task` sees.

@@ -10,7 +10,7 @@ use mtl_backbone::{Encoder, Family, Flat, Layout, Param, Part, Pass, Pooling, Po
 use mtl_task::Packed;
 use serde::{Deserialize, Serialize};
 
-use crate::{BuildContext, Scope, per_token};
+use crate::{BuildContext, Role, Scope, per_token};
 
 /// What a gate decides for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -118,7 +118,7 @@ impl Gate {
         let mut stream = context.key.named(&format!("{scope}/{name}")).stream();
         let values: Vec<f64> = (0..experts * hidden).map(|_| stream.normal() * 0.02).collect();
         let values = Tensor::from_vec(values, (experts, hidden), &Device::Cpu)?;
-        Ok(Self { weight: context.insert_tensor(scope, name, &values, true)?, gated })
+        Ok(Self { weight: context.insert_tensor(&scope.with_role(Role::Mixing), name, &values, true)?, gated })
     }
 
     /// The experts' `outputs`, each `[tokens, hidden]`, mixed as the gate reads state `x`.

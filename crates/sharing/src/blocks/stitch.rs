@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::blocks::values::on_host;
-use crate::{BuildContext, EncoderWeights, TaskSet};
+use crate::{BuildContext, EncoderWeights, Role, TaskSet};
 
 /// What the units are at first; every row sums to 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -69,7 +69,7 @@ impl Stitched {
         let values: Vec<f64> = (0..size * size).map(|at| if at / size == at % size { diagonal } else { off }).collect();
         let values = Tensor::from_vec(values, (size, size), &Device::Cpu)?;
         let everyone = TaskSet::all(context.tasks.len());
-        let scope = if frozen { context.frozen() } else { context.shared() };
+        let scope = if frozen { context.frozen() } else { context.shared() }.with_role(Role::Mixing);
         let units = (0..context.encoder.layers())
             .map(|layer| context.insert_tensor(&scope, &format!("unit.{layer}"), &values, false))
             .collect::<Result<_>>()?;

@@ -4,7 +4,7 @@ use candle_core::{Result, Tensor};
 use mtl_backbone::{Encoder, Family, Param, ParameterView, Part, Pass, Ports};
 use mtl_task::Packed;
 
-use crate::{BuildContext, Scope};
+use crate::{BuildContext, Role, Scope};
 
 /// The parameters of one whole encoder, part by part.
 #[derive(Clone, Debug)]
@@ -138,6 +138,7 @@ impl Mix {
         let device = context.device();
         let zeros = Tensor::zeros(states, context.dtype(), &device)?;
         let one = Tensor::ones(1, context.dtype(), &device)?;
+        let scope = &scope.with_role(Role::Mixing);
         Ok(Self {
             weights: context.insert_tensor(scope, "mix.weights", &zeros, false)?,
             scale: context.insert_tensor(scope, "mix.scale", &one, false)?,

@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::blocks::additions::{Additions, Map, base};
 use crate::blocks::overlay::{self, OverlayMode, Overlays};
-use crate::{BuildContext, EncoderWeights, Sharing, Strategy, StrategySettings, walk};
+use crate::{BuildContext, EncoderWeights, RateScales, Sharing, Strategy, StrategySettings, walk};
 
 /// Deviation of the initial weights of the maps into the bottleneck.
 const DEVIATION: f64 = 0.01;
@@ -42,7 +42,8 @@ pub const STRATEGY: Strategy = Strategy::of::<Adapter>(
     "P + K·(2·L·(2·H·m + m + H) + 4·H·L + 2·H), m the width (64)",
     false,
 )
-.with_source(include_str!("adapter.rs"));
+.with_source(include_str!("adapter.rs"))
+.with_rates(RateScales::PLAIN.added(20.));
 
 /// The `[sharing]` section of `strategy = "adapter"`.
 #[derive(Clone, Debug, Deserialize, Serialize)]

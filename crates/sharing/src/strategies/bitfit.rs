@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 use crate::blocks::additions::{Additions, base, merged, norm};
 use crate::blocks::overlay::{self, Choice, OverlayMode, Overlays};
 use crate::blocks::target::Target;
-use crate::{BuildContext, EncoderWeights, Sharing, Strategy, StrategySettings, walk};
+use crate::{BuildContext, EncoderWeights, RateScales, Sharing, Strategy, StrategySettings, walk};
 
 /// The entry of the registry.
 pub const STRATEGY: Strategy = Strategy::of::<BitFit>(
@@ -33,7 +33,8 @@ pub const STRATEGY: Strategy = Strategy::of::<BitFit>(
     "P + K·(7·H·L + I·L + H), I the feed-forward width",
     false,
 )
-.with_source(include_str!("bitfit.rs"));
+.with_source(include_str!("bitfit.rs"))
+.with_rates(RateScales::PLAIN.added(30.));
 
 /// The `[sharing]` section of `strategy = "bitfit"`.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]

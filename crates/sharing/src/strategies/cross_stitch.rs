@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::blocks::stitch::{Init, Stitched, affordable};
-use crate::{BuildContext, Sharing, Strategy, StrategySettings};
+use crate::{BuildContext, RateScales, Sharing, Strategy, StrategySettings};
 
 /// The entry of the registry.
 pub const STRATEGY: Strategy = Strategy::of::<CrossStitch>(
@@ -28,7 +28,8 @@ pub const STRATEGY: Strategy = Strategy::of::<CrossStitch>(
     "K·P + L·K·K",
     true,
 )
-.with_source(include_str!("cross_stitch.rs"));
+.with_source(include_str!("cross_stitch.rs"))
+.with_rates(RateScales::PLAIN.mixing(100.));
 
 /// The `[sharing]` section of `strategy = "cross-stitch"`.
 #[derive(Clone, Debug, Deserialize, Serialize)]

@@ -33,7 +33,7 @@ use crate::blocks::experts::{Expert, branching};
 use crate::blocks::penalty::carrying;
 use crate::blocks::trunk::Trunk;
 use crate::blocks::values::on_host;
-use crate::{BuildContext, Scope, Sharing, Strategy, StrategySettings, per_token};
+use crate::{BuildContext, Scope, Sharing, Strategy, StrategySettings, per_token, RateScales, Role};
 
 /// The entry of the registry.
 pub const STRATEGY: Strategy = Strategy::of::<DselectK>(
@@ -43,7 +43,8 @@ pub const STRATEGY: Strategy = Strategy::of::<DselectK>(
     "P + (experts − 1)·layers·(4·H·H + 2·H·I + 9·H + I) + K·selectors·3, 3 being 1 + log₂ of 4 experts",
     true,
 )
-.with_source(include_str!("dselect_k.rs"));
+.with_source(include_str!("dselect_k.rs"))
+.with_rates(RateScales::PLAIN.mixing(1.));
 
 /// The `[sharing]` section of `strategy = "dselect-k"`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -111,7 +112,7 @@ impl StrategySettings for DselectK {
         let experts = Expert::spread(context, &everyone, self.experts, depth..top, self.spread)?;
         let mut choices = Vec::new();
         for (task, scope) in context.tasks.iter().zip(&context.each()) {
-            choices.push(Choice::insert(&self, &task.name, scope, context)?);
+            choices.push(Choice::insert(&self, &task.name, &scope.with_role(Role::Mixing), context)?);
         }
         Ok(Box::new(Selection { encoder: context.encoder.clone(), trunk, experts, choices, settings: self }))
     }

@@ -20,12 +20,13 @@ use serde::{Deserialize, Serialize};
 use crate::blocks::additions::merged;
 use crate::blocks::overlay::{self, Overlay, OverlayMode};
 use crate::blocks::walk::{walk, walk_on};
-use crate::{BuildContext, EncoderWeights, Mix, Scope, Sharing, Strategy, StrategySettings};
+use crate::{BuildContext, EncoderWeights, Mix, RateScales, Role, Scope, Sharing, Strategy, StrategySettings};
 
 /// The entry of the registry.
 pub const STRATEGY: Strategy =
     Strategy::of::<Hard>("hard", "one encoder, one head per task", "Caruana 1997", "P", true)
-        .with_source(include_str!("hard.rs"));
+        .with_source(include_str!("hard.rs"))
+.with_rates(RateScales::PLAIN.added(1.).mixing(1.));
 
 /// The `[sharing]` section of `strategy = "hard"`.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -62,7 +63,7 @@ impl StrategySettings for Hard {
                     for index in 0..shared_layers {
                         let (name, over) =
                             (format!("layer.{index}.norms"), (OverlayMode::Replace, overlay::norms as _));
-                        own.extend(Overlay::insert(scope, &name, &parts[index + 2], over, context)?);
+                        own.extend(Overlay::insert(&scope.with_role(Role::Added), &name, &parts[index + 2], over, context)?);
                     }
                     own
                 } else {

@@ -31,7 +31,7 @@ use crate::blocks::additions::merged;
 use crate::blocks::penalty::{penalty_with_gradient, squared_norm};
 use crate::blocks::trunk::Trunk;
 use crate::blocks::values::copied;
-use crate::{BuildContext, DevScores, Head, Mix, Phase, Sharing, Strategy, StrategySettings, TaskSet};
+use crate::{BuildContext, DevScores, Head, Mix, Phase, Sharing, Strategy, StrategySettings, TaskSet, RateScales, Role};
 
 /// The entry of the registry.
 pub const STRATEGY: Strategy = Strategy::of::<Hierarchical>(
@@ -41,7 +41,8 @@ pub const STRATEGY: Strategy = Strategy::of::<Hierarchical>(
     "P",
     true,
 )
-.with_source(include_str!("hierarchical.rs"));
+.with_source(include_str!("hierarchical.rs"))
+.with_rates(RateScales::PLAIN.added(1.).mixing(1.));
 
 /// The `[sharing]` section of `strategy = "hierarchical"`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -114,7 +115,7 @@ impl StrategySettings for Hierarchical {
             let labels = if entered {
                 let zeros =
                     Tensor::zeros((task.outputs, context.encoder.hidden()), context.dtype(), &context.device())?;
-                let scope = everyone.reached_by(higher.clone());
+                let scope = everyone.reached_by(higher.clone()).with_role(Role::Added);
                 Some(context.insert_tensor(&scope, &format!("labels.{}", task.name), &zeros, true)?)
             } else {
                 None

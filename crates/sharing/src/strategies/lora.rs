@@ -27,7 +27,7 @@ use serde_json::{Value, json};
 use crate::blocks::additions::{Additions, base, merged, uniform};
 use crate::blocks::delta::{Matrix, changed, changed_slot, check, sizes};
 use crate::blocks::target::Target;
-use crate::{BuildContext, EncoderWeights, Scope, Sharing, Strategy, StrategySettings, walk};
+use crate::{BuildContext, EncoderWeights, RateScales, Scope, Sharing, Strategy, StrategySettings, walk};
 
 /// The entry of the registry.
 pub const STRATEGY: Strategy = Strategy::of::<Lora>(
@@ -37,7 +37,8 @@ pub const STRATEGY: Strategy = Strategy::of::<Lora>(
     "P + K·L·4·r·H, r the rank (8)",
     false,
 )
-.with_source(include_str!("lora.rs"));
+.with_source(include_str!("lora.rs"))
+.with_rates(RateScales::PLAIN.added(20.));
 
 /// The `[sharing]` section of `strategy = "lora"`.
 #[derive(Clone, Debug, Deserialize, Serialize)]

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::blocks::experts::{Expert, Gate, Gated, branching};
 use crate::blocks::trunk::Trunk;
-use crate::{BuildContext, Sharing, Strategy, StrategySettings};
+use crate::{BuildContext, RateScales, Sharing, Strategy, StrategySettings};
 
 /// The entry of the registry.
 pub const STRATEGY: Strategy = Strategy::of::<Mmoe>(
@@ -29,7 +29,8 @@ pub const STRATEGY: Strategy = Strategy::of::<Mmoe>(
     "P + (experts − 1)·layers·(4·H·H + 2·H·I + 9·H + I) + K·experts·H",
     true,
 )
-.with_source(include_str!("mmoe.rs"));
+.with_source(include_str!("mmoe.rs"))
+.with_rates(RateScales::PLAIN.mixing(1.));
 
 /// The `[sharing]` section of `strategy = "mmoe"`.
 #[derive(Clone, Debug, Deserialize, Serialize)]

@@ -19,7 +19,7 @@ use mtl_task::{Packed, TaskId};
 use serde::{Deserialize, Serialize};
 
 use crate::blocks::trunk::Trunk;
-use crate::{BuildContext, Scope, Sharing, Strategy, StrategySettings};
+use crate::{BuildContext, RateScales, Role, Scope, Sharing, Strategy, StrategySettings};
 
 /// The entry of the registry.
 pub const STRATEGY: Strategy = Strategy::of::<Mtan>(
@@ -29,7 +29,8 @@ pub const STRATEGY: Strategy = Strategy::of::<Mtan>(
     "P + K·L·(3·H·width + width + H)",
     true,
 )
-.with_source(include_str!("mtan.rs"));
+.with_source(include_str!("mtan.rs"))
+.with_rates(RateScales::PLAIN.added(1.));
 
 /// The `[sharing]` section of `strategy = "mtan"`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -59,7 +60,8 @@ impl StrategySettings for Mtan {
         let everyone = context.shared();
         let trunk = Trunk::insert(context, &everyone, layers)?;
         let modules = |context: &mut BuildContext, scope: &Scope| -> Result<Vec<Module>> {
-            (0..layers).map(|layer| Module::insert(context, scope, layer, self.width)).collect()
+            let scope = scope.with_role(Role::Added);
+            (0..layers).map(|layer| Module::insert(context, &scope, layer, self.width)).collect()
         };
         let tasks = context.each().iter().map(|scope| modules(context, scope)).collect::<Result<_>>()?;
         Ok(Box::new(Attended { encoder: context.encoder.clone(), trunk, tasks }))

@@ -29,7 +29,7 @@ use crate::blocks::additions::{base, merged, uniform};
 use crate::blocks::delta::{Matrix, changed, changed_slot, check, sizes};
 use crate::blocks::target::Target;
 use crate::blocks::values::on_host;
-use crate::{BuildContext, EncoderWeights, Scope, Sharing, Strategy, StrategySettings, walk};
+use crate::{BuildContext, EncoderWeights, Scope, Sharing, Strategy, StrategySettings, walk, RateScales, Role};
 
 /// The entry of the registry.
 pub const STRATEGY: Strategy = Strategy::of::<MtlLora>(
@@ -39,7 +39,8 @@ pub const STRATEGY: Strategy = Strategy::of::<MtlLora>(
     "P + 4·L·(r·H + n·r·H) + 4·K·L·(r² + n), r the rank (8), n the ups (3)",
     true,
 )
-.with_source(include_str!("mtl_lora.rs"));
+.with_source(include_str!("mtl_lora.rs"))
+.with_rates(RateScales::PLAIN.added(20.));
 
 /// The `[sharing]` section of `strategy = "mtl-lora"`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -138,7 +139,7 @@ impl Form {
             tensors.push((format!("{name}.b"), ups, true));
         }
         let values = Flat::of(&Tensor::cat(&values, 0)?)?;
-        let everyone = context.shared();
+        let everyone = context.shared().with_role(Role::Added);
         context.insert(&everyone, &format!("layer.{index}.lora"), &Layout::new(tensors), &values)
     }
 
@@ -154,7 +155,7 @@ impl Form {
             tensors.push((format!("{name}.mix"), vec![self.ups], false));
         }
         let values = Flat::of(&Tensor::cat(&values, 0)?)?;
-        context.insert(scope, &format!("layer.{index}.lora"), &Layout::new(tensors), &values)
+        context.insert(&scope.with_role(Role::Added), &format!("layer.{index}.lora"), &Layout::new(tensors), &values)
     }
 
     /// The factors of every matrix, from a layer's `shared` and `own` vectors.

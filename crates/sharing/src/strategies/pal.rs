@@ -21,7 +21,7 @@ use mtl_task::{Packed, TaskId};
 use serde::{Deserialize, Serialize};
 
 use crate::blocks::additions::{Additions, Map, base};
-use crate::{BuildContext, EncoderWeights, Sharing, Strategy, StrategySettings, walk};
+use crate::{BuildContext, EncoderWeights, RateScales, Sharing, Strategy, StrategySettings, walk};
 
 /// Deviation of the initial weights.
 const DEVIATION: f64 = 0.02;
@@ -34,7 +34,8 @@ pub const STRATEGY: Strategy = Strategy::of::<Pal>(
     "P + K·(2·H·m + m + H + 3·L·(m² + m)), m the width (6·⌈17·H/384⌉)",
     true,
 )
-.with_source(include_str!("pal.rs"));
+.with_source(include_str!("pal.rs"))
+.with_rates(RateScales::PLAIN.added(1.));
 
 /// The `[sharing]` section of `strategy = "pal"`.
 #[derive(Clone, Debug, Deserialize, Serialize)]

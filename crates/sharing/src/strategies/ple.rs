@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::blocks::experts::{Expert, Gate, Gated, branching};
 use crate::blocks::trunk::Trunk;
-use crate::{BuildContext, Scope, Sharing, Strategy, StrategySettings, TaskSet};
+use crate::{BuildContext, RateScales, Scope, Sharing, Strategy, StrategySettings, TaskSet};
 
 /// The entry of the registry.
 pub const STRATEGY: Strategy = Strategy::of::<Ple>(
@@ -35,7 +35,8 @@ pub const STRATEGY: Strategy = Strategy::of::<Ple>(
      + H·(levels·K·(shared_experts + task_experts) + (levels − 1)·(shared_experts + K·task_experts))",
     true,
 )
-.with_source(include_str!("ple.rs"));
+.with_source(include_str!("ple.rs"))
+.with_rates(RateScales::PLAIN.mixing(1.));
 
 /// The `[sharing]` section of `strategy = "ple"`.
 #[derive(Clone, Debug, Deserialize, Serialize)]

@@ -24,7 +24,7 @@ use mtl_task::{Packed, TaskId};
 use serde::{Deserialize, Serialize};
 
 use crate::blocks::additions::{Additions, Map, base, normal};
-use crate::{BuildContext, EncoderWeights, Sharing, Strategy, StrategySettings, walk};
+use crate::{BuildContext, EncoderWeights, RateScales, Sharing, Strategy, StrategySettings, walk};
 
 /// Deviation of the initial values.
 const DEVIATION: f64 = 0.02;
@@ -37,7 +37,8 @@ pub const STRATEGY: Strategy = Strategy::of::<Prefix>(
     "P + 2·K·L·n·H, n the length (10)",
     false,
 )
-.with_source(include_str!("prefix.rs"));
+.with_source(include_str!("prefix.rs"))
+.with_rates(RateScales::PLAIN.added(100.));
 
 /// The `[sharing]` section of `strategy = "prefix"`.
 #[derive(Clone, Debug, Deserialize, Serialize)]

@@ -36,7 +36,7 @@ use crate::blocks::penalty::{penalty_with_gradient, squared_norm};
 use crate::blocks::stitch::{Init, Stitched, affordable};
 use crate::blocks::target::Target;
 use crate::blocks::values::on_host;
-use crate::{BuildContext, Sharing, Strategy, StrategySettings};
+use crate::{BuildContext, Sharing, Strategy, StrategySettings, RateScales, Role};
 
 /// Subspaces of a state.
 const SUBSPACES: usize = 2;
@@ -52,7 +52,8 @@ pub const STRATEGY: Strategy = Strategy::of::<Sluice>(
     "K·P + L·(4·K·K + K)",
     true,
 )
-.with_source(include_str!("sluice.rs"));
+.with_source(include_str!("sluice.rs"))
+.with_rates(RateScales::PLAIN.mixing(100.));
 
 /// The `[sharing]` section of `strategy = "sluice"`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -115,6 +116,7 @@ impl StrategySettings for Sluice {
         let mut mixes = Vec::new();
         let frozen = context.frozen();
         for (task, own) in context.tasks.iter().zip(&context.each()) {
+            let own = &own.with_role(Role::Mixing);
             mixes.push(match self.frozen {
                 true => context.insert_tensor(&frozen, &format!("layers.{}", task.name), &start, false)?,
                 false => context.insert_tensor(own, "layers", &start, false)?,

@@ -30,7 +30,7 @@ use serde_json::{Value, json};
 
 use crate::blocks::additions::{Additions, base, merged, norm};
 use crate::blocks::overlay::{self, OverlayMode, Overlays, dense, matrix, overwritten, taken};
-use crate::{BuildContext, EncoderWeights, Sharing, Strategy, StrategySettings, walk};
+use crate::{BuildContext, EncoderWeights, RateScales, Sharing, Strategy, StrategySettings, walk};
 
 /// The entry of the registry.
 pub const STRATEGY: Strategy = Strategy::of::<TaskNorm>(
@@ -40,7 +40,8 @@ pub const STRATEGY: Strategy = Strategy::of::<TaskNorm>(
     "P + K·(4·H·L + 3·H)",
     true,
 )
-.with_source(include_str!("task_norm.rs"));
+.with_source(include_str!("task_norm.rs"))
+.with_rates(RateScales::PLAIN.added(1.));
 
 /// The `[sharing]` section of `strategy = "task-norm"`.
 #[derive(Clone, Debug, Deserialize, Serialize)]

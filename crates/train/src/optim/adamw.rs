@@ -10,13 +10,13 @@ use std::collections::BTreeMap;
 use anyhow::Context;
 use candle_core::{DType, Device, Result, Tensor};
 use mtl_backbone::{Flat, Param};
-use mtl_sharing::{Bits, Moments};
+use mtl_sharing::Moments;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::flat::{Chunk, Real, Rule, combined, moment, restored, update};
 use super::registry::{OptimizerKind, at_least_zero};
-use super::{Optimizer, WeightedSum};
+use super::{Optimizer, Pace, WeightedSum};
 
 pub(super) const ENTRY: OptimizerKind = OptimizerKind {
     name: "adamw",
@@ -148,7 +148,7 @@ impl Moments for AdamW {
 }
 
 impl Optimizer for AdamW {
-    fn step(&mut self, param: &Param, blend: &WeightedSum, rate: f64, mask: Option<&Bits>) -> Result<()> {
+    fn step(&mut self, param: &Param, blend: &WeightedSum, pace: Pace) -> Result<()> {
         if !self.moments.contains_key(param.name()) {
             let fresh = Remembered { steps: 0, flats: [moment(param)?, moment(param)?] };
             self.moments.insert(param.name().to_string(), fresh);
@@ -156,16 +156,17 @@ impl Optimizer for AdamW {
         let Some(moments) = self.moments.get_mut(param.name()) else { return Ok(()) };
         moments.steps += 1;
         let t = moments.steps as f64;
-        let Settings { beta1, beta2, epsilon, weight_decay, .. } = self.settings;
+        let Settings { beta1, beta2, epsilon, .. } = self.settings;
+        let weight_decay = pace.weight_decay.unwrap_or(self.settings.weight_decay);
         let step = Step {
             beta1,
             beta2,
-            rate: rate / (1. - beta1.powf(t)),
+            rate: pace.rate / (1. - beta1.powf(t)),
             correction: 1. / (1. - beta2.powf(t)).sqrt(),
             epsilon,
-            keep: 1. - rate * weight_decay,
+            keep: 1. - pace.rate * weight_decay,
         };
-        update(param, blend, &mut moments.flats, mask, &step)
+        update(param, blend, &mut moments.flats, pace.mask, &step)
     }
 
     fn reset(&mut self) {

@@ -18,14 +18,32 @@ pub(crate) use registry::rate;
 #[derive(Clone, Debug, Default)]
 pub struct WeightedSum<'a>(pub Vec<(f64, &'a GradientBlock)>);
 
+/// How a step moves one parameter.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Pace<'a> {
+    /// The learning rate of the step.
+    pub rate: f64,
+    /// The weight decay in place of the optimizer's own; an optimizer that has none need not look at it.
+    pub weight_decay: Option<f64>,
+    /// Elements outside it stay as they are; none stays if left out.
+    pub mask: Option<&'a Bits>,
+}
+
+impl Pace<'_> {
+    /// The optimizer's own weight decay, and every element, at learning rate `rate`.
+    pub fn of(rate: f64) -> Self {
+        Self { rate, ..Self::default() }
+    }
+}
+
 /// Makes steps. What is frozen or masked feels neither gradient, momentum nor decay. What it remembers of a parameter can
 /// be split, joined and forgotten while training goes on, see [`Moments`].
 pub trait Optimizer: Moments + Send + Sync {
-    /// Changes `param` by a step of learning rate `rate` against its gradient `blend`. Elements outside `mask` stay.
+    /// Changes `param` by a step against its gradient `blend`, as `pace` says.
     ///
     /// # Errors
     /// Those of candle.
-    fn step(&mut self, param: &Param, blend: &WeightedSum, rate: f64, mask: Option<&Bits>) -> Result<()>;
+    fn step(&mut self, param: &Param, blend: &WeightedSum, pace: Pace) -> Result<()>;
 
     /// Forgets all moments.
     fn reset(&mut self);

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use anyhow::Context;
 use candle_core::{Device, Result, Tensor};
 use mtl_backbone::{Flat, Param};
-use mtl_sharing::{Bits, Moments};
+use mtl_sharing::Moments;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::flat::{Chunk, Real, Rule, combined, moment, restored, update};
 use super::registry::{OptimizerKind, at_least_zero};
-use super::{Optimizer, WeightedSum};
+use super::{Optimizer, Pace, WeightedSum};
 
 pub(super) const ENTRY: OptimizerKind = OptimizerKind {
     name: "sgd",
@@ -113,14 +113,15 @@ impl Moments for Sgd {
 }
 
 impl Optimizer for Sgd {
-    fn step(&mut self, param: &Param, blend: &WeightedSum, rate: f64, mask: Option<&Bits>) -> Result<()> {
+    fn step(&mut self, param: &Param, blend: &WeightedSum, pace: Pace) -> Result<()> {
         // A momentum of zeros makes the first step's b = g + λθ.
         if !self.momenta.contains_key(param.name()) {
             self.momenta.insert(param.name().to_string(), moment(param)?);
         }
         let Some(momentum) = self.momenta.get_mut(param.name()) else { return Ok(()) };
-        let step = Step { momentum: self.settings.momentum, rate, decay: self.settings.weight_decay };
-        update(param, blend, std::slice::from_mut(momentum), mask, &step)
+        let decay = pace.weight_decay.unwrap_or(self.settings.weight_decay);
+        let step = Step { momentum: self.settings.momentum, rate: pace.rate, decay };
+        update(param, blend, std::slice::from_mut(momentum), pace.mask, &step)
     }
 
     fn reset(&mut self) {

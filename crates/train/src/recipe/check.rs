@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use super::document::Document;
+use super::groups;
 use super::{DecisionScope, Evaluation, Keep, Member, Recipe, Schedule, ScopeName, StepKind, Train};
 use crate::control::Control;
 use crate::{Registries, optim, schedule};
@@ -85,12 +86,13 @@ pub(super) fn recipe(document: &Document, registries: &Arc<Registries>) -> Resul
         optimizer.name,
         &optimizer_fields,
         &(optimizer.defaults)(),
-        &["task_rates"],
+        &["groups", "task_rates"],
     )?;
     (registries.optimizers.find(&optimizer.name)?.check)(&optimizer.settings)
         .and_then(|()| optim::rate(&optimizer.name, &optimizer.settings))
         .map_err(|e| anyhow!("{}: {e:#}", document.place(&["optimizer"])))?;
 
+    let groups = groups::resolve(document, &optimizer_fields, strategy, &optimizer)?;
     let recipe = Recipe {
         registries: registries.clone(),
         head: typed::<HeadSettings>(document, "head")?,
@@ -106,6 +108,7 @@ pub(super) fn recipe(document: &Document, registries: &Arc<Registries>) -> Resul
         over,
         sampler,
         optimizer,
+        groups,
         task_rates: field(document, &optimizer_fields, "optimizer", "task_rates")?.unwrap_or_default(),
     };
     ranges(document, &recipe)?;
@@ -128,6 +131,19 @@ pub(super) fn recipe(document: &Document, registries: &Arc<Registries>) -> Resul
 /// Cells of the grid that cannot run.
 fn grid(document: &Document, recipe: &Recipe, class: Class, shares: bool) -> Result<()> {
     let rule = &recipe.weighting.name;
+    let logged = document.place(&["train", "log_gradients"]);
+    if class != Class::Losses && recipe.train.log_gradients != 1 {
+        bail!(
+            "{logged}: rule `{rule}` looks at each task's gradient in every step, so there is none to save; leave \
+             `log_gradients` out, or take a rule over losses (equal, uncertainty)"
+        );
+    }
+    if matches!(recipe.private, Private::Own | Private::Normalised) && recipe.train.log_gradients != 1 {
+        bail!(
+            "{logged}: `weighting.private` weights heads unlike what is shared, so the gradient of the weighted sum of the \
+             losses will not do; leave `log_gradients` out, or set weighting.private = \"auto\""
+        );
+    }
     if class == Class::Losses {
         if !whole(&recipe.over) {
             bail!(
@@ -332,7 +348,7 @@ const RENAMED: &[(&str, &str, &str)] = &[("evaluation", "keep_looks", "keep_eval
 /// Keys that have no default to be seen by.
 const OPTIONAL: &[(&str, &str)] = &[("evaluation", "limit"), ("train", "data_seed"), ("train", "dropout")];
 
-fn known(document: &Document, path: &[&str], keys: &[&str]) -> Result<()> {
+pub(super) fn known(document: &Document, path: &[&str], keys: &[&str]) -> Result<()> {
     let Some(key) = path.last() else { return Ok(()) };
     if keys.contains(key) {
         return Ok(());
@@ -340,7 +356,10 @@ fn known(document: &Document, path: &[&str], keys: &[&str]) -> Result<()> {
     let mut sorted = keys.to_vec();
     sorted.sort_unstable();
     sorted.dedup();
-    let section = if path.len() > 1 { format!(" in [{}]", path[0]) } else { String::new() };
+    let section = match path[..path.len() - 1].join(".") {
+        section if section.is_empty() => section,
+        section => format!(" in [{section}]"),
+    };
     bail!(
         "{}: unknown key `{key}`{section}{}; known are {}",
         document.place(path),

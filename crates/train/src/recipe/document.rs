@@ -26,11 +26,17 @@ impl Document {
         Ok(Self { name: name.to_string(), value: serde_json::to_value(table)?, places, overridden: Vec::new() })
     }
 
-    /// `name:line:column` of a key, or the override that set it; of a section, the overrides within it too.
+    /// `name:line:column` of a key, or the override that set it; of a section, the overrides within it too; of
+    /// a key in a table that was overridden as a whole, that.
     pub(super) fn place(&self, path: &[&str]) -> String {
         let joined = path.join(".");
         if self.overridden.contains(&joined) {
             return format!("--set {joined}");
+        }
+        // A table that was set as a whole.
+        let whole = |key: &&String| joined.strip_prefix(key.as_str()).is_some_and(|rest| rest.starts_with('.'));
+        if let Some(key) = self.overridden.iter().rev().find(whole) {
+            return format!("--set {key}");
         }
         let within = self.overridden.iter().filter(|key| key.strip_prefix(&joined).is_some_and(|k| k.starts_with('.')));
         let within: Vec<String> = within.map(|key| format!("--set {key}")).collect();

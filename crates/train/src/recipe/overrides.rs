@@ -1,8 +1,9 @@
-//! `--set section.key=value`.
+//! `--set section.key=value`, and `--set section.table.key=value`.
 
 use std::fmt;
 
 use anyhow::{Result, bail};
+use mtl_sharing::Role;
 use serde_json::{Map, Value};
 
 use super::document::Document;
@@ -23,7 +24,7 @@ impl fmt::Display for Dropped {
 
 /// Sections whose one key names a registry member, and their keys that belong to no member.
 const MEMBERS: &[(&str, &str, &[&str])] = &[
-    ("optimizer", "name", &["task_rates"]),
+    ("optimizer", "name", &["groups", "task_rates"]),
     ("sampler", "name", &[]),
     ("sharing", "strategy", &[]),
     ("weighting", "rule", &["over", "private"]),
@@ -43,6 +44,7 @@ pub(super) fn apply(document: &mut Document, overrides: &[String]) -> Result<Vec
                 document.value[*key] = value;
             }
             [section, key] if !section.is_empty() && !key.is_empty() => {
+                let mut strategy_changed = None;
                 let fields = section_of(&mut document.value, section)?;
                 if let Some((_, member, common)) = MEMBERS.iter().find(|(name, _, _)| name == section)
                     && member == key
@@ -55,8 +57,21 @@ pub(super) fn apply(document: &mut Document, overrides: &[String]) -> Result<Vec
                         fields.remove(name);
                     });
                     if !keys.is_empty() {
-                        dropped.push(Dropped { section: (*section).to_string(), old, keys });
+                        dropped.push(Dropped { section: (*section).to_string(), old: old.clone(), keys });
                     }
+                    strategy_changed = (*section == "sharing").then_some(old);
+                }
+                fields.insert((*key).to_string(), value);
+                if let Some(old) = strategy_changed {
+                    dropped.extend(drop_groups(&mut document.value, old));
+                }
+            }
+            [section, tables @ .., key] if keys.iter().all(|key| !key.is_empty()) => {
+                let mut fields = section_of(&mut document.value, section)?;
+                for table in tables {
+                    let inner = fields.entry(*table).or_insert_with(|| Value::Object(Map::new()));
+                    let Value::Object(inner) = inner else { bail!("--set {text}: `{table}` is {inner}, not a table") };
+                    fields = inner;
                 }
                 fields.insert((*key).to_string(), value);
             }
@@ -65,6 +80,15 @@ pub(super) fn apply(document: &mut Document, overrides: &[String]) -> Result<Vec
         document.overridden.push(path.to_string());
     }
     Ok(dropped)
+}
+
+/// Removes the groups of parameters that were the strategy `old`'s own: encoders and heads are any strategy's.
+fn drop_groups(recipe: &mut Value, old: String) -> Option<Dropped> {
+    let groups = recipe.get_mut("optimizer")?.get_mut("groups")?.as_object_mut()?;
+    let own = [Role::Added, Role::Mixing].map(Role::name);
+    let keys: Vec<String> =
+        own.iter().filter(|name| groups.remove(**name).is_some()).map(ToString::to_string).collect();
+    (!keys.is_empty()).then(|| Dropped { section: "optimizer.groups".into(), old, keys })
 }
 
 fn section_of<'a>(recipe: &'a mut Value, section: &str) -> Result<&'a mut Map<String, Value>> {

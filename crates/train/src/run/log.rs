@@ -37,13 +37,17 @@ impl Log {
     ) -> Result<()> {
         let outcomes: Vec<&str> = report.outcomes.iter().map(|(status, _)| status.as_str()).collect();
         let residual = report.outcomes.iter().map(|(_, residual)| *residual).fold(0., f64::max);
-        let line = json!({
+        let mut line = json!({
             "step": step, "phase": phase, "learning_rate": rate, "tasks": report.tasks, "losses": report.losses,
-            "weights": report.weights, "gradient_norms": report.norms, "cosines": report.cosines,
-            "gradient_norm": report.gradient_norm, "outcomes": outcomes, "residual": residual,
+            "weights": report.weights, "gradient_norm": report.gradient_norm, "outcomes": outcomes, "residual": residual,
             "warnings": report.warnings, "tokens": report.tokens, "seconds": seconds,
             "tokens_per_second": report.tokens as f64 / seconds,
         });
+        // Absent, not 0, in steps that kept no task's gradient on its own.
+        if !report.norms.is_empty() {
+            line["gradient_norms"] = json!(report.norms);
+            line["cosines"] = json!(report.cosines);
+        }
         writeln!(self.0, "{line}").context("cannot write metrics.jsonl")
     }
 

@@ -1,10 +1,11 @@
 //! The report at the end: the one place where the test split is opened.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 use mtl_data::{Dataset, TestKey};
 use mtl_eval::{Judged, Parameters, Report, Splits, TaskReport};
+use mtl_sharing::Role;
 use mtl_task::{Answer, Label, TaskId};
 
 use super::Run;
@@ -66,6 +67,7 @@ impl Run {
             seconds: self.state.seconds,
             tokens_per_second: self.state.tokens as f64 / self.state.seconds.max(1e-9),
             test_opened_at: self.test_opened_at(),
+            learning_rates: self.learning_rates()?,
             parameters: Parameters {
                 total: accounting.total,
                 trainable: accounting.trainable,
@@ -79,6 +81,15 @@ impl Run {
             tasks,
         };
         Ok((report, judged))
+    }
+
+    /// The learning rates of the kinds of parameter that are trained.
+    fn learning_rates(&self) -> Result<BTreeMap<String, f64>> {
+        let topology = &self.assembled.trainer.model.topology;
+        let trained = topology.iter().filter(|(name, _)| topology.trained_by(name).is_some());
+        let roles: BTreeSet<Role> = trained.map(|(name, _)| topology.role_of(name)).collect();
+        let rates = self.recipe.learning_rates()?.into_iter();
+        Ok(rates.filter(|(role, _)| roles.contains(role)).map(|(role, rate)| (role.to_string(), rate)).collect())
     }
 
     /// The key of the test splits, where the recipe opens them.

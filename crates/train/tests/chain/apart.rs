@@ -8,7 +8,8 @@ use mtl_train::{Recipe, Silent, Trained};
 
 use crate::tiny::{assembled, hash, new, recipe, run, run_with_a_break};
 
-const APART: [&str; 6] = [
+const APART: [&str; 7] = [
+    "optimizer.groups.head.scale=1.0",
     "sharing.strategy=single",
     "train.precision=f64",
     "optimizer.name=sgd",

@@ -1,6 +1,7 @@
 //! The chain from a recipe to a run folder, on tiny encoders and generated text.
 
 mod apart;
+mod groups;
 mod optimizers;
 mod recipe;
 mod rules;
@@ -9,4 +10,5 @@ mod schedules;
 mod step;
 mod stored;
 mod strategies;
+mod summed;
 mod tiny;

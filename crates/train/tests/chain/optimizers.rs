@@ -5,7 +5,7 @@ use candle_core::{DType, Device, Tensor};
 use mtl_backbone::{Flat, GradientBlock, Param, Params, SparseRows};
 use mtl_sharing::Bits;
 use mtl_task::Registry;
-use mtl_train::optim::{Optimizer, OptimizerKind, WeightedSum};
+use mtl_train::optim::{Optimizer, OptimizerKind, Pace, WeightedSum};
 use serde_json::{Value, json};
 
 fn fixture() -> Value {
@@ -63,7 +63,7 @@ fn a_hundred_steps_are_pytorchs() {
             let quarter: Vec<f32> = numbers(gradient).iter().map(|value| value * 0.25).collect();
             let half: Vec<f32> = numbers(gradient).iter().map(|value| value * 0.5).collect();
             let (quarter, half) = (dense(&quarter), dense(&half));
-            optimizer.step(&param, &WeightedSum(vec![(2., &quarter), (1., &half)]), rate, None).expect("stepped");
+            optimizer.step(&param, &WeightedSum(vec![(2., &quarter), (1., &half)]), Pace::of(rate)).expect("stepped");
             let Some(expected) = case["after"].get((step + 1).to_string()) else { continue };
             compared += 1;
             for (found, expected) in values(&param).iter().zip(numbers(expected)) {
@@ -81,9 +81,9 @@ fn biases_and_layer_norms_do_not_decay() {
         let mut optimizer = built(entry.name, &json!({ "weight_decay": 0.5 }));
         let (weight, bias) = (parameter(&[1., 2.], true), parameter(&[1., 2.], false));
         let zero = dense(&[0., 0.]);
-        optimizer.step(&weight, &WeightedSum(vec![(1., &zero)]), 0.1, None).expect("stepped");
+        optimizer.step(&weight, &WeightedSum(vec![(1., &zero)]), Pace::of(0.1)).expect("stepped");
         built(entry.name, &json!({ "weight_decay": 0.5 }))
-            .step(&bias, &WeightedSum(vec![(1., &zero)]), 0.1, None)
+            .step(&bias, &WeightedSum(vec![(1., &zero)]), Pace::of(0.1))
             .expect("stepped");
         assert_eq!(values(&bias), [1., 2.], "{}", entry.name);
         assert_eq!(values(&weight), [0.95, 1.9], "{}", entry.name);
@@ -96,11 +96,13 @@ fn what_is_masked_feels_neither_gradient_nor_momentum_nor_decay() {
         let mut optimizer = built(entry.name, &json!({ "weight_decay": 0.1 }));
         let param = parameter(&[1., 2., 3.], true);
         let gradient = dense(&[1., 1., 1.]);
-        optimizer.step(&param, &WeightedSum(vec![(1., &gradient)]), 0.1, None).expect("stepped");
+        optimizer.step(&param, &WeightedSum(vec![(1., &gradient)]), Pace::of(0.1)).expect("stepped");
         let before = values(&param);
         let mask = Bits::from_fn(3, |at| at == 0);
         for _ in 0..3 {
-            optimizer.step(&param, &WeightedSum(vec![(1., &gradient)]), 0.1, Some(&mask)).expect("stepped");
+            optimizer
+                .step(&param, &WeightedSum(vec![(1., &gradient)]), Pace { mask: Some(&mask), ..Pace::of(0.1) })
+                .expect("stepped");
         }
         let after = values(&param);
         assert_ne!(after[0], before[0], "{}", entry.name);
@@ -116,7 +118,7 @@ fn touched_rows_are_a_dense_gradient_with_zeros() {
         let stepped = |gradients: [&GradientBlock; 3]| {
             let (mut optimizer, param) = (built(entry.name, &json!({})), parameter(&[1., 2., 3., 4., 5., 6.], true));
             for gradient in gradients {
-                optimizer.step(&param, &WeightedSum(vec![(0.5, gradient)]), 0.1, None).expect("stepped");
+                optimizer.step(&param, &WeightedSum(vec![(0.5, gradient)]), Pace::of(0.1)).expect("stepped");
             }
             values(&param)
         };
@@ -133,7 +135,7 @@ fn a_saved_state_goes_on_bit_for_bit_and_a_reset_forgets() {
         let start = numbers(&fixture["start"]);
         let step = |optimizer: &mut Box<dyn Optimizer>, param: &Param, from: usize, to: usize| {
             for gradient in &gradients[from..to] {
-                optimizer.step(param, &WeightedSum(vec![(1., gradient)]), 0.01, None).expect("stepped");
+                optimizer.step(param, &WeightedSum(vec![(1., gradient)]), Pace::of(0.01)).expect("stepped");
             }
         };
         let (mut whole, param) = (built(entry.name, &json!({})), parameter(&start, true));

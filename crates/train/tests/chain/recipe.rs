@@ -91,7 +91,8 @@ fn values_of_the_wrong_type_or_size_are_refused_with_their_place() {
         ("weighting.private=mine", "`private` cannot be"),
         ("sampler.name=3", "`name` must be a name"),
         ("train=3", "`train` must be a section"),
-        ("a.b.c=3", "neither a key nor section.key"),
+        ("a.b.c=3", "unknown key `a`"),
+        ("a..c=3", "neither a key nor section.key"),
         ("steps", "write it as section.key=value"),
     ] {
         refused(PLAIN, &[key], &[named, key.split('=').next().unwrap_or_default()]);

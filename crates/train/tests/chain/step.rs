@@ -11,7 +11,8 @@ use crate::tiny::{assembled, recipe};
 
 const RATE: f64 = 0.125;
 const EXACT: [&str; 4] = ["train.precision=f64", "train.dropout=0.0", "train.clip=0.0", "head.dropout=0.0"];
-const PLAIN: [&str; 3] = ["optimizer.name=sgd", "optimizer.momentum=0.0", "optimizer.weight_decay=0.0"];
+const PLAIN: [&str; 4] =
+    ["optimizer.groups.head.scale=1.0", "optimizer.name=sgd", "optimizer.momentum=0.0", "optimizer.weight_decay=0.0"];
 
 fn exact(more: &[&str]) -> Assembled {
     assembled(&recipe(&[&EXACT[..], &PLAIN[..], more].concat()))

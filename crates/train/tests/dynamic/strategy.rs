@@ -58,7 +58,7 @@ impl Splitting {
         let other = change.fork(&top, OTHER, rest.clone())?;
         change.assign(&top, first.clone())?;
         let share = |tasks: &TaskSet| -> f64 {
-            let Some(gram) = step.grams.get(top.name()) else { return 1. };
+            let gram = step.grams.get(top.name()).expect("it was asked for");
             let place = |task: TaskId| step.tasks.iter().position(|present| *present == task);
             let sum =
                 |rows: &[usize]| -> f64 { rows.iter().flat_map(|&i| rows.iter().map(move |&j| gram.at(i, j))).sum() };
@@ -93,6 +93,10 @@ impl Sharing for Splitting {
         };
         let view = |part: Part, pass: &mut Pass| pass.view(param(part));
         Ok(walk(&self.encoder, tokens, depth, pass, view, |_| Ports::default())?.swap_remove(depth))
+    }
+
+    fn reads_grams(&self) -> bool {
+        true
     }
 
     fn adapt(&mut self, change: &mut Change, step: &mut StepView) -> Result<()> {

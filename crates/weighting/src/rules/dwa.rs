@@ -99,6 +99,10 @@ impl WeightingRule for Dwa {
 }
 
 impl FromLosses for Dwa {
+    fn weights_precede_losses(&self) -> bool {
+        true
+    }
+
     fn balance(&mut self, seen: &StepInputs) -> Outcome {
         let tasks = self.sum.len();
         let weights = if self.windows.iter().any(|windows| *windows >= 2.0) {

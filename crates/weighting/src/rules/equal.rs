@@ -35,6 +35,10 @@ struct Equal {
 impl WeightingRule for Equal {}
 
 impl FromLosses for Equal {
+    fn weights_precede_losses(&self) -> bool {
+        true
+    }
+
     fn balance(&mut self, _seen: &StepInputs) -> Outcome {
         Outcome::exact(vec![1.0; self.tasks])
     }

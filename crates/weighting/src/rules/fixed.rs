@@ -61,6 +61,10 @@ struct Fixed {
 impl WeightingRule for Fixed {}
 
 impl FromLosses for Fixed {
+    fn weights_precede_losses(&self) -> bool {
+        true
+    }
+
     fn balance(&mut self, _seen: &StepInputs) -> Outcome {
         Outcome::exact(self.weights.clone())
     }

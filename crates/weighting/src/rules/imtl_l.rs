@@ -76,6 +76,10 @@ impl WeightingRule for ImtlL {
 }
 
 impl FromLosses for ImtlL {
+    fn weights_precede_losses(&self) -> bool {
+        true
+    }
+
     fn balance(&mut self, seen: &StepInputs) -> Outcome {
         let weights: Vec<f64> = self.scale.iter().map(|s| s.exp()).collect();
         let gradient: Vec<f64> = weights.iter().enumerate().map(|(task, w)| w * seen.loss(task) - 1.0).collect();

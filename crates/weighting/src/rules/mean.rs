@@ -35,6 +35,10 @@ struct Mean {
 impl WeightingRule for Mean {}
 
 impl FromLosses for Mean {
+    fn weights_precede_losses(&self) -> bool {
+        true
+    }
+
     fn balance(&mut self, _seen: &StepInputs) -> Outcome {
         Outcome::exact(vec![1.0 / self.tasks as f64; self.tasks])
     }

@@ -36,6 +36,10 @@ struct Random {
 impl WeightingRule for Random {}
 
 impl FromLosses for Random {
+    fn weights_precede_losses(&self) -> bool {
+        true
+    }
+
     fn balance(&mut self, seen: &StepInputs) -> Outcome {
         let mut stream = seen.key.named(RULE.name).stream();
         let mini_batches: Vec<f64> = (0..self.tasks).map(|_| stream.normal()).collect();

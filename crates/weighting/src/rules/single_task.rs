@@ -53,6 +53,10 @@ struct SingleTask {
 impl WeightingRule for SingleTask {}
 
 impl FromLosses for SingleTask {
+    fn weights_precede_losses(&self) -> bool {
+        true
+    }
+
     fn balance(&mut self, _seen: &StepInputs) -> Outcome {
         Outcome::exact((0..self.tasks).map(|task| if task == self.task { 1.0 } else { 0.0 }).collect())
     }

@@ -81,6 +81,10 @@ impl WeightingRule for Uncertainty {
 }
 
 impl FromLosses for Uncertainty {
+    fn weights_precede_losses(&self) -> bool {
+        true
+    }
+
     fn balance(&mut self, seen: &StepInputs) -> Outcome {
         let weights: Vec<f64> = (self.log_variance.iter().enumerate())
             .map(|(task, s)| match seen.likelihood(task) {

@@ -53,7 +53,7 @@ use self::factors::{Factors, Form};
 use self::schedule::{FactorSchedule, Stage};
 use crate::blocks::additions::merged;
 use crate::blocks::penalty::squared_norm;
-use crate::{Bits, BuildContext, DevScores, EncoderWeights, Phase, Scope, Sharing, Strategy, StrategySettings, walk};
+use crate::{Bits, BuildContext, DevScores, EncoderWeights, Phase, Scope, Sharing, Strategy, StrategySettings, walk, RateScales, Role};
 
 /// The entry of the registry.
 pub const STRATEGY: Strategy = Strategy::of::<TensorFactorisation>(
@@ -63,7 +63,8 @@ pub const STRATEGY: Strategy = Strategy::of::<TensorFactorisation>(
     "P + L·(r·(10·H + 2·I) + 6·K·r² + 6·K²), K ≤ r ≤ H, r the rank (8), I the feed-forward width",
     true,
 )
-.with_source(include_str!("mod.rs"));
+.with_source(include_str!("mod.rs"))
+.with_rates(RateScales::PLAIN.added(1.).mixing(1.));
 
 /// The `[sharing]` section of `strategy = "tensor"`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -175,7 +176,7 @@ impl Matrix {
 
 impl Layer {
     fn insert(settings: &TensorFactorisation, index: usize, base: &Param, context: &mut BuildContext) -> Result<Self> {
-        let everyone = context.shared();
+        let everyone = context.shared().with_role(Role::Added);
         let tasks = context.tasks.len();
         let (mut matrices, mut mixes) = (Vec::new(), Vec::new());
         for entry in base.layout().entries().iter().filter(|entry| entry.shape.len() == 2) {
@@ -191,7 +192,7 @@ impl Layer {
         let each = context.each();
         let mut mix = |(task, scope): (usize, &Scope)| {
             let own: Vec<Tensor> = mixes.iter().map(|mix| mix.narrow(0, task, 1)).collect::<Result<_>>()?;
-            context.insert_tensor(scope, &format!("layer.{index}.mix"), &Tensor::cat(&own, 0)?, true)
+            context.insert_tensor(&scope.with_role(Role::Mixing), &format!("layer.{index}.mix"), &Tensor::cat(&own, 0)?, true)
         };
         let mixes = each.iter().enumerate().map(&mut mix).collect::<Result<_>>()?;
         let ranges = matrices.iter().map(|matrix: &Matrix| matrix.range.clone()).collect();
