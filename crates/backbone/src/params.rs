@@ -40,6 +40,15 @@ impl Param {
         self.var.as_tensor()
     }
 
+    /// A copy of its values as they are now, on their device, which later steps do not change.
+    ///
+    /// # Errors
+    /// Those of candle.
+    pub fn snapshot(&self) -> Result<Tensor> {
+        // Not `Tensor::copy`, which on Metal is another name for the same memory.
+        Ok(Var::from_tensor(&self.tensor().detach())?.into_inner().detach())
+    }
+
     /// The tensors in it.
     pub fn layout(&self) -> &Arc<Layout> {
         &self.layout
@@ -83,7 +92,8 @@ impl Params {
         if values.len() != layout.len() {
             candle_core::bail!("parameter `{name}`: {} values for a layout of {}", values.len(), layout.len());
         }
-        let tensor = values.tensor(&self.device)?.to_dtype(self.dtype)?;
+        // Cast where the values are: Metal casts nothing from f64.
+        let tensor = values.tensor(&Device::Cpu)?.to_dtype(self.dtype)?.to_device(&self.device)?;
         self.insert_var(name, layout, Var::from_tensor(&tensor)?, trainable)
     }
 
@@ -95,7 +105,7 @@ impl Params {
     pub fn insert_tensor(&mut self, name: &str, values: &Tensor, decay: bool, trainable: bool) -> Result<Param> {
         let tensor_name = name.split_once('/').map_or(name, |(_, rest)| rest).to_string();
         let layout = Layout::new([(tensor_name, values.dims().to_vec(), decay)]);
-        let tensor = values.to_device(&self.device)?.to_dtype(self.dtype)?;
+        let tensor = values.to_dtype(self.dtype)?.to_device(&self.device)?;
         self.insert_var(name, &layout, Var::from_tensor(&tensor.detach())?, trainable)
     }
 
@@ -155,7 +165,7 @@ impl Params {
         let mut tensors = Vec::new();
         for param in params {
             // A copy: on the host the tensors would otherwise follow every later step.
-            let flat = param.tensor().detach().flatten_all()?.copy()?.to_device(&Device::Cpu)?;
+            let flat = param.snapshot()?.flatten_all()?.to_device(&Device::Cpu)?;
             for entry in param.layout.entries() {
                 let values = flat.narrow(0, entry.range.start, entry.range.len())?;
                 tensors.push((format!("{}/{}", param.prefix(), entry.name), values.reshape(entry.shape.as_slice())?));
@@ -175,7 +185,7 @@ impl Params {
             for entry in param.layout.entries() {
                 let name = format!("{}/{}", param.prefix(), entry.name);
                 let Some(tensor) = tensors.get(&name) else { candle_core::bail!("tensor `{name}` is missing") };
-                flat.push(tensor.to_device(&self.device)?.to_dtype(self.dtype)?.flatten_all()?);
+                flat.push(tensor.to_dtype(self.dtype)?.to_device(&self.device)?.flatten_all()?);
             }
             param.var.set(&Tensor::cat(&flat, 0)?.reshape(param.var.shape())?)?;
         }
@@ -228,7 +238,11 @@ mod tests {
         for param in params.iter() {
             param.var().set(&param.tensor().detach().zeros_like()?)?;
         }
+        let (first, all) = (params.get("shared/layer.0").expect("inserted"), [1f32, 2., 3., 4., 5.]);
+        let kept = first.snapshot()?;
         params.assign(&saved)?;
+        assert_eq!((kept.to_vec1::<f32>()?, first.snapshot()?.to_vec1::<f32>()?), (vec![0.; 5], all.to_vec()));
+        assert!(!kept.is_variable() && !kept.track_op());
         let restored = params.get("shared/layer.0").expect("inserted").tensor().to_vec1::<f32>()?;
         assert_eq!(restored, [1., 2., 3., 4., 5.]);
         assert!(params.insert_tensor("task.x/head.bias", &Tensor::new(0f32, &Device::Cpu)?, false, true).is_err());

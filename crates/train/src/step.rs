@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, bail};
-use mtl_backbone::{BufferPool, GradientBlock, Pass, TaskGradient, gather};
+use mtl_backbone::{BufferPool, GradientBlock, Pass, TaskGradient, gather, scalar};
 use mtl_nash::{Gram, Status};
 use mtl_sharing::Model;
 use mtl_task::rng::Key;
@@ -134,6 +134,14 @@ impl Trainer {
         rate: f64,
         dev: &DevSplits,
     ) -> Result<StepReport> {
+        let mini_batches = &*self.learnable(mini_batches);
+        if mini_batches.first().is_some_and(Vec::is_empty) {
+            bail!(
+                "step {}: no text of its batches has a word to learn from; raise train.batch, or remove the texts without \
+                 words",
+                progress.step
+            );
+        }
         let seen: Vec<Seen> = mini_batches
             .iter()
             .enumerate()
@@ -175,7 +183,7 @@ impl Trainer {
                 let share = *share;
                 let mut pass = self.pass(step, draw, batch.task, index);
                 let value = self.loss(piece, &mut pass)?;
-                loss += share * value.to_dtype(candle_core::DType::F64)?.to_scalar::<f64>()?;
+                loss += share * scalar(&value)?;
                 let scaled = if share == 1. { value } else { (value * share)? };
                 row.add(pass.backward(&scaled, &self.model.params)?);
             }
@@ -215,8 +223,7 @@ impl Trainer {
             .map(|batch| {
                 self.pieces(batch).iter().enumerate().try_fold(0., |sum, (index, (piece, share))| {
                     let mut pass = self.pass(step, 0, batch.task, index);
-                    let value = self.loss(piece, &mut pass)?.to_dtype(candle_core::DType::F64)?;
-                    Ok(sum + share * value.to_scalar::<f64>()?)
+                    Ok(sum + share * scalar(&self.loss(piece, &mut pass)?)?)
                 })
             })
             .collect()
@@ -231,12 +238,17 @@ impl Trainer {
         all
     }
 
-    /// The micro-batches of a window, each with its share of the window's mean loss.
+    /// The micro-batches of a window, each with its share of the window's mean loss; those that have none are left out.
     fn pieces(&self, batch: &TaskBatch) -> Vec<(TaskBatch, f64)> {
         let pieces = pieces(batch, self.accumulate);
         let whole: usize = pieces.iter().map(|piece| self.units(piece)).sum();
         let share = |piece: &TaskBatch| self.units(piece) as f64 / whole.max(1) as f64;
-        pieces.into_iter().map(|piece| (share(&piece), piece)).map(|(share, piece)| (piece, share)).collect()
+        pieces
+            .into_iter()
+            .map(|piece| (share(&piece), piece))
+            .map(|(share, piece)| (piece, share))
+            .filter(|(_, share)| *share > 0.)
+            .collect()
     }
 
     /// Weighs the gradients and takes the step.

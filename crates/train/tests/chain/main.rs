@@ -9,3 +9,5 @@ mod schedules;
 mod step;
 mod strategies;
 mod tiny;
+mod walk;
+mod wordless;
