@@ -1,6 +1,7 @@
 //! `cargo xtask`: every command of the product, and the developers' own.
 
 mod commands;
+pub mod documents;
 
 use std::process::ExitCode;
 

@@ -1,34 +1,28 @@
-//! Tables in the documents that repeat what the registries say are not stale.
+//! What the documents repeat of the registries is not stale.
 
 use std::path::Path;
 
-use mtl_task::Registry;
-
-fn document(name: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(name);
-    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
+use xtask::documents::{PARTS, documents};
 
 #[test]
-fn the_table_of_rules_is_what_the_registry_prints() {
-    let (text, table) = (document("rules.md"), mtl_weighting::matrix(&Registry::default()));
-    assert!(table.lines().count() > 30, "{table}");
-    for line in table.lines() {
+fn what_the_documents_repeat_is_what_the_registries_say() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let documents = documents(&root).expect("parts with known names");
+    for (path, text, right) in &documents {
+        let missing: Vec<&str> = right.lines().filter(|line| !text.lines().any(|known| known == *line)).collect();
         assert!(
-            text.lines().any(|known| known == line),
-            "docs/rules.md is stale: put there what `cargo xtask list rules --properties` prints; missing is\n{line}"
+            text == right,
+            "{} is stale: `cargo xtask check --docs` writes it; missing is\n{}",
+            path.display(),
+            missing.join("\n")
         );
     }
-}
-
-#[test]
-fn the_table_of_strategies_says_what_the_registry_says() {
-    let text = document("strategies.md");
-    for entry in mtl_sharing::STRATEGIES {
-        let start = format!("| `{}` | {} |", entry.name, entry.about);
-        let row = text.lines().find(|line| line.starts_with(&start));
-        let stale = "docs/strategies.md is stale: see `cargo xtask list strategies --tasks 4`";
-        let row = row.unwrap_or_else(|| panic!("{stale}; no row begins with\n{start}"));
-        assert!(row.contains(entry.paper) && row.contains(entry.cost), "{stale}:\n{row}");
+    for (name, _) in PARTS {
+        let stands = |(_, text, _): &(_, String, _)| text.contains(&format!("<!-- made: {name} -->"));
+        assert!(documents.iter().any(stands), "no document holds the part `{name}`");
     }
+    let rules = mtl_task::Registry::<mtl_weighting::Rule>::default();
+    let holds = |line: &str| documents.iter().any(|(_, text, _)| text.lines().any(|known| known.starts_with(line)));
+    assert!(rules.iter().all(|rule| holds(&format!("| `{}` | {} |", rule.name, rule.class.name()))));
+    assert!(mtl_sharing::STRATEGIES.iter().all(|entry| holds(&format!("| `{}` | {} |", entry.name, entry.about))));
 }

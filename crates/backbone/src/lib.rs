@@ -32,6 +32,7 @@
 mod buffer_pool;
 pub mod checkpoint;
 mod claims;
+mod device;
 mod encoder;
 mod family;
 mod flat;
@@ -52,6 +53,7 @@ mod electra;
 mod roberta;
 
 pub use buffer_pool::BufferPool;
+pub use device::{DeviceName, check_bf16, scalar};
 pub use encoder::{Encoder, Norm, Ports, Prefix, Transform};
 pub use family::{Activation, Family, Implementation, Shape};
 pub use flat::Flat;

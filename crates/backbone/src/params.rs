@@ -40,6 +40,15 @@ impl Param {
         self.var.as_tensor()
     }
 
+    /// A copy of its values as they are now, on their device, which later steps do not change.
+    ///
+    /// # Errors
+    /// Those of candle.
+    pub fn snapshot(&self) -> Result<Tensor> {
+        // Not `Tensor::copy`, which on Metal is another name for the same memory.
+        Ok(Var::from_tensor(&self.tensor().detach())?.into_inner().detach())
+    }
+
     /// The tensors in it.
     pub fn layout(&self) -> &Arc<Layout> {
         &self.layout
@@ -156,7 +165,7 @@ impl Params {
         let mut tensors = Vec::new();
         for param in params {
             // A copy: on the host the tensors would otherwise follow every later step.
-            let flat = param.tensor().detach().flatten_all()?.copy()?.to_device(&Device::Cpu)?;
+            let flat = param.snapshot()?.flatten_all()?.to_device(&Device::Cpu)?;
             for entry in param.layout.entries() {
                 let values = flat.narrow(0, entry.range.start, entry.range.len())?;
                 tensors.push((format!("{}/{}", param.prefix(), entry.name), values.reshape(entry.shape.as_slice())?));
@@ -229,7 +238,11 @@ mod tests {
         for param in params.iter() {
             param.var().set(&param.tensor().detach().zeros_like()?)?;
         }
+        let (first, all) = (params.get("shared/layer.0").expect("inserted"), [1f32, 2., 3., 4., 5.]);
+        let kept = first.snapshot()?;
         params.assign(&saved)?;
+        assert_eq!((kept.to_vec1::<f32>()?, first.snapshot()?.to_vec1::<f32>()?), (vec![0.; 5], all.to_vec()));
+        assert!(!kept.is_variable() && !kept.track_op());
         let restored = params.get("shared/layer.0").expect("inserted").tensor().to_vec1::<f32>()?;
         assert_eq!(restored, [1., 2., 3., 4., 5.]);
         assert!(params.insert_tensor("task.x/head.bias", &Tensor::new(0f32, &Device::Cpu)?, false, true).is_err());

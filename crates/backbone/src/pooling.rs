@@ -46,11 +46,15 @@ pub fn pool(states: &Tensor, tokens: &Packed, pooling: Pooling) -> Result<Tensor
     }
 }
 
-/// The states at the words' anchors, `[anchors, hidden]`.
+/// The states at the words' anchors, `[anchors, hidden]`: none of them where no word has one. A head has nothing to say
+/// then; a GPU refuses empty tensors, so nobody should ask it.
 ///
 /// # Errors
 /// Those of candle.
 pub fn anchors(states: &Tensor, tokens: &Packed) -> Result<Tensor> {
+    if tokens.anchors.is_empty() {
+        return states.narrow(0, 0, 0);
+    }
     states.index_select(&Tensor::new(tokens.anchors.as_slice(), states.device())?, 0)
 }
 

@@ -308,7 +308,9 @@ fn no_damage_panics_and_no_cut_goes_unseen() {
         refused(folder.path(), &["model.safetensors"]);
     }
     let mut stream = mtl_task::rng::Key::new(1).stream();
-    for _ in 0..600 {
+    // `.ci/full` has more patience.
+    let mutations = std::env::var("MTL_MUTATIONS").ok().and_then(|count| count.parse().ok()).unwrap_or(600);
+    for _ in 0..mutations {
         let mut damaged = sound.clone();
         for _ in 0..1 + stream.below(3) {
             let at = stream.below(damaged.len());

@@ -4,7 +4,8 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail};
 use candle_core::Device;
-use clap::ValueEnum;
+use clap::Args;
+use mtl_backbone::DeviceName;
 
 use crate::{Program, output};
 
@@ -22,48 +23,30 @@ pub fn set_threads(threads: usize) -> Result<()> {
 /// What a shell and a loader exit with when a program cannot be started.
 const NOT_STARTED: i32 = 127;
 
-/// A kind of device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Where {
-    /// The processor
-    Cpu,
-    /// The first NVIDIA GPU
-    Cuda,
-    /// The Apple GPU
-    Metal,
+/// Where a command computes.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct OnDevice {
+    /// Where to compute: cpu, cuda or metal; `cuda:1` is the second GPU
+    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
+    pub device: DeviceName,
 }
 
-impl Where {
-    /// As it is typed; a GPU's is its feature's too.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Cpu => "cpu",
-            Self::Cuda => "cuda",
-            Self::Metal => "metal",
-        }
-    }
-
-    fn built_in(self) -> bool {
-        match self {
-            Self::Cpu => true,
-            Self::Cuda => cfg!(feature = "cuda"),
-            Self::Metal => cfg!(feature = "metal"),
-        }
-    }
-
+impl OnDevice {
     /// The device itself.
     ///
     /// # Errors
     /// If this machine has none, or its driver does not fit.
     pub fn open(self) -> Result<Device> {
-        Ok(match self {
-            Self::Cpu => Device::Cpu,
-            Self::Cuda => Device::new_cuda(0).context(
-                "no CUDA device can be opened; `nvidia-smi` should list one, with a driver that supports the toolkit of \
-                 this build (docs/cuda.md); to compute on the processor leave --device out",
-            )?,
-            Self::Metal => Device::new_metal(0)
-                .context("no Metal device can be opened; to compute on the processor leave --device out")?,
+        let name = self.device;
+        name.open().with_context(|| match name {
+            DeviceName::Cpu => "the processor cannot be used".to_string(),
+            DeviceName::Cuda(_) => format!(
+                "no CUDA device `{name}` can be opened; `nvidia-smi` should list one of that number, with a driver that \
+                 supports the toolkit of this build (docs/cuda.md); to compute on the processor leave --device out"
+            ),
+            DeviceName::Metal(_) => format!(
+                "no Metal device `{name}` can be opened; to compute on the processor leave --device out"
+            ),
         })
     }
 
@@ -73,37 +56,36 @@ impl Where {
     /// # Errors
     /// If it may not, with the command that installs one; if it cannot be built, or not started.
     pub fn rerun(self, program: &Program) -> Result<Option<ExitCode>> {
-        if self.built_in() {
-            return Ok(None);
-        }
-        let name = self.name();
+        let Some(feature) = self.device.feature().filter(|_| !self.device.is_built_in()) else { return Ok(None) };
         let Some(package) = &program.package else {
             bail!(
-                "this {} was built without `{name}`; install it with that feature: cargo install mtl-cli --features {name} \
-                 (from a checkout: cargo install --path crates/cli --features {name}); to compute on the processor leave \
-                 --device out",
+                "this {} was built without `{feature}`; install it with that feature: cargo install mtl-cli --features \
+                 {feature} (from a checkout: cargo install --path crates/cli --features {feature}); to compute on the \
+                 processor leave --device out",
                 program.name
             )
         };
         let Some(cargo) = std::env::var_os("CARGO") else {
-            bail!("this binary was built without `{name}`; build it with --features {name}")
+            bail!("this binary was built without `{feature}`; build it with --features {feature}")
         };
         let command = |what: &str| {
             let mut command = Command::new(&cargo);
-            command.args([what, "--release", "--package", package, "--features", name]);
+            command.args([what, "--release", "--package", package, "--features", feature]);
             command
         };
-        output::note(&format!("building with the feature `{name}` …"));
+        output::note(&format!("building with the feature `{feature}` …"));
         if !command("build").status().context("cannot start cargo")?.success() {
-            let needs = match self {
-                Self::Cuda => "it needs the CUDA toolkit, `nvcc` on the path (docs/cuda.md)",
+            let needs = match self.device {
+                DeviceName::Cuda(_) => "it needs the CUDA toolkit, `nvcc` on the path (docs/cuda.md)",
                 _ => "it needs macOS on a machine with an Apple GPU",
             };
-            bail!("the feature `{name}` cannot be built here: {needs}; to compute on the processor leave --device out");
+            bail!(
+                "the feature `{feature}` cannot be built here: {needs}; to compute on the processor leave --device out"
+            );
         }
         let status = command("run").arg("--quiet").arg("--").args(std::env::args_os().skip(1)).status();
         let code = status.context("cannot start cargo")?.code().unwrap_or(1);
-        if code == NOT_STARTED && self == Self::Cuda {
+        if code == NOT_STARTED && matches!(self.device, DeviceName::Cuda(_)) {
             bail!(
                 "the binary with the feature `cuda` cannot be started: a library of NVIDIA's driver (libcuda.so.1) or \
                  of the CUDA toolkit is missing; a machine with an NVIDIA GPU has the driver's, and LD_LIBRARY_PATH \

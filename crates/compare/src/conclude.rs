@@ -1,5 +1,6 @@
 //! From the records of a finished plan to the comparison, and to the files that show it.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -63,7 +64,7 @@ pub(super) fn conclude(
     comparison.provenance = [
         ("commit", options.commit.clone().unwrap_or_else(|| "unknown".into())),
         ("command", format!("{} compare {}", options.program, experiment.name)),
-        ("device", "cpu".into()),
+        ("device", devices(plan, options)),
         ("version", env!("CARGO_PKG_VERSION").into()),
         ("system", format!("{} {}", std::env::consts::OS, std::env::consts::ARCH)),
         ("runs", plan.lines().len().to_string()),
@@ -72,6 +73,20 @@ pub(super) fn conclude(
     .into();
     publish(&comparison, &options.out)?;
     Ok(comparison)
+}
+
+/// The devices that the runs say they computed on.
+fn devices(plan: &Plan, options: &Options) -> String {
+    let said = |line: &Planned| {
+        let text = std::fs::read(plan.folder(line).join("report.json")).ok()?;
+        let report: serde_json::Value = serde_json::from_slice(&text).ok()?;
+        Some(report["device"].as_str()?.to_string())
+    };
+    let found: BTreeSet<String> = plan.lines().iter().filter_map(said).collect();
+    match found.is_empty() {
+        true => options.device.to_string(),
+        false => found.into_iter().collect::<Vec<_>>().join(" and "),
+    }
 }
 
 /// What a reader has to see of a leak.

@@ -160,6 +160,7 @@ fn child(line: &Planned, plan: &Plan, experiment: &Experiment, options: &Options
     if options.retry {
         command.arg("--retry");
     }
+    command.args(["--device", &options.device.to_string()]);
     command.env("RAYON_NUM_THREADS", (cores / count).max(1).to_string());
     command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
     match command.spawn() {

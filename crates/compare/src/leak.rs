@@ -53,10 +53,16 @@ pub struct Leak {
 }
 
 /// Scores every kept evaluation of a run on test; `looks.json` in its folder.
-pub(super) fn look_back(recipe: &Recipe, folder: &Path, finished: &Finished, located: &Located) -> Result<()> {
+pub(super) fn look_back(
+    recipe: &Recipe,
+    folder: &Path,
+    finished: &Finished,
+    located: &Located,
+    device: &Device,
+) -> Result<()> {
     let mut seen = Vec::new();
     for look in &finished.evaluations {
-        let trained = Trained::open_at(&recipe.registries, folder, &format!("step-{}", look.step), &Device::Cpu)?;
+        let trained = Trained::open_at(&recipe.registries, folder, &format!("step-{}", look.step), device)?;
         let scores = test_scores(&trained, located)?;
         let mean = |of: fn(&[f64; 3]) -> f64| scores.iter().map(of).sum::<f64>() / scores.len().max(1) as f64;
         seen.push(Seen {

@@ -31,6 +31,7 @@ use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use mtl_backbone::DeviceName;
 use mtl_eval::comparison::Comparison;
 
 use watch::TotalProgress;
@@ -42,6 +43,8 @@ pub struct Options {
     pub out: PathBuf,
     /// Who runs the runs.
     pub engine: Engine,
+    /// Where they compute.
+    pub device: DeviceName,
     /// Whether the runs may not use the network.
     pub offline: bool,
     /// Runs to finish before stopping, if not all.
@@ -105,7 +108,8 @@ impl Options {
     /// The command that runs `line` alone.
     fn command(&self, experiment: &Experiment, line: &Planned) -> String {
         let (program, offline) = (&self.program, if self.offline { " --offline" } else { "" });
-        format!("{program} compare {} --out {} --run {}{offline}", experiment.name, self.out.display(), line.id)
+        let device = if self.device == DeviceName::Cpu { String::new() } else { format!(" --device {}", self.device) };
+        format!("{program} compare {} --out {} --run {}{offline}{device}", experiment.name, self.out.display(), line.id)
     }
 }
 

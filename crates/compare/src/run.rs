@@ -130,14 +130,17 @@ fn finish(
 ) -> Result<bool, Failure> {
     let recipe = Recipe::parse_resolved(&library.registries(), &format!("run {}", line.id), &line.recipe)?;
     let located = library.locate(&paths::anchored_recipe(&recipe, folder))?;
-    let Some(finished) = opened(line, &recipe, &located, folder, options)?.execute_recorded(observer)? else {
+    // What another machine may have is no fault of the run.
+    let device = options.device.open().with_context(|| format!("the device `{}`", options.device));
+    let device = device.map_err(Failure::Passing)?;
+    let Some(finished) = opened(line, &recipe, &located, folder, options, &device)?.execute_recorded(observer)? else {
         return Ok(false);
     };
     if line.purpose == Purpose::Tune && finished.report.test_opened_at.is_some() {
         return Err(Failure::Lasting(anyhow!("a tuning run opened the test split")));
     }
     if recipe.evaluation.keep_evaluations {
-        leak::look_back(&recipe, folder, &finished, &located)?;
+        leak::look_back(&recipe, folder, &finished, &located, &device)?;
     }
     write(line, &recipe, &finished, folder, observer)?;
     Ok(true)
@@ -150,6 +153,7 @@ fn opened(
     located: &Located,
     folder: &Path,
     options: &Options,
+    device: &Device,
 ) -> Result<Run, Failure> {
     let run = |resume: bool| {
         let options = RunOptions {
@@ -158,9 +162,9 @@ fn opened(
             recipe_name: line.arm.clone(),
             fallback: false,
             commit: options.commit.clone(),
-            device_name: "cpu".into(),
+            device_name: options.device.to_string(),
         };
-        Run::new(recipe.clone(), located, options, &Device::Cpu)
+        Run::new(recipe.clone(), located, options, device)
     };
     let saved = folder.join("checkpoints");
     let resumed = || -> Result<Option<Run>> {

@@ -14,6 +14,7 @@ use mtl_task::rng::Key;
 use mtl_task::{Task, TaskSpec};
 use serde_json::Value;
 
+use crate::device::{check_precision, check_recompute};
 use crate::recipe::{EncoderPath as Route, Precision, Recipe};
 use crate::step::Trainer;
 use crate::trained_on::TrainedOn;
@@ -155,8 +156,9 @@ pub fn trainer(
         Precision::F32 | Precision::Bf16 => DType::F32,
         Precision::F64 => DType::F64,
     };
+    let strategy = recipe.registries.strategies.find(&recipe.sharing.name)?;
     let model = Model::build(
-        recipe.registries.strategies.find(&recipe.sharing.name)?,
+        strategy,
         &recipe.sharing.settings,
         &recipe.head,
         pretrained,
@@ -165,6 +167,12 @@ pub fn trainer(
         device,
         dtype,
     )?;
+    // Recipes and comparisons are checked before there is a model, by what the strategy says of its section.
+    if let Some(shared) = model.shared().first()
+        && !(strategy.shares_with)(&recipe.sharing.settings)?
+    {
+        bail!("strategy `{}` says that its tasks share nothing, but several train `{shared}`", recipe.sharing.name);
+    }
     Trainer::new(recipe, model, tasks)
 }
 
@@ -178,6 +186,7 @@ fn tokenizer(located: &Located) -> Result<Tokenizer> {
 }
 
 fn encoder(recipe: &Recipe, model: &LocatedModel, tokenizer: &Tokenizer, device: &Device) -> Result<Pretrained> {
+    check_recompute(recipe, device.location())?;
     let mut pretrained = match (&model.folder, &model.manifest.random) {
         (Some(folder), _) => from_folder(folder, &model.manifest.architecture)?,
         (None, Some(table)) => {
@@ -203,6 +212,7 @@ fn encoder(recipe: &Recipe, model: &LocatedModel, tokenizer: &Tokenizer, device:
 
 /// `encoder` as `recipe` lets it compute on `device`.
 pub(crate) fn computing(mut encoder: Family, recipe: &Recipe, device: &Device) -> Result<Family> {
+    check_precision(recipe, device)?;
     // Other devices have no kernel, whose needs of the processor would be asked for in vain.
     if recipe.train.path == Route::Reference || !device.is_cpu() {
         encoder = encoder.with_path(mtl_backbone::Implementation::Reference);

@@ -12,7 +12,12 @@ use mtl_task::TaskId;
 /// Names the parameters without a gradient, or with one that is not finite.
 pub fn audit(model: &Model, rows: &[TaskGradient]) -> Result<Vec<String>> {
     let all: Vec<TaskId> = (0..model.tasks.len()).map(TaskId).collect();
-    audit_present(model, &all, rows).map_err(|error| anyhow!("the audit before step 0 failed: {error}"))
+    audit_of(model, &all, rows)
+}
+
+/// As [`audit`], where only `tasks` have a gradient: a batch of the others had nothing to learn from.
+pub(crate) fn audit_of(model: &Model, tasks: &[TaskId], rows: &[TaskGradient]) -> Result<Vec<String>> {
+    audit_present(model, tasks, rows).map_err(|error| anyhow!("the audit before step 0 failed: {error}"))
 }
 
 /// As [`audit`], for the parameters that one of `tasks` trains, of which `rows` are the gradients.

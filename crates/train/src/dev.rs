@@ -1,13 +1,13 @@
 //! Scores and losses on dev, for evaluation during training and for strategies that choose between candidates.
 
 use anyhow::{Result, bail};
-use candle_core::{DType, Device, Error};
-use mtl_backbone::Pass;
+use candle_core::{Device, Error};
+use mtl_backbone::{Pass, scalar};
 use mtl_data::{Dataset, Example};
 use mtl_sharing::{DevScores, Heads, Sharing};
 use mtl_task::{Label, Packed, Reads, Task, TaskId};
 
-use crate::evaluate::{Forward, headline, judged_truths};
+use crate::evaluate::{Forward, headline, judged_truths, says_nothing};
 
 /// The data that a training is measured on while it goes on: never test.
 #[derive(Clone, Copy, Default)]
@@ -54,6 +54,10 @@ impl Dev<'_> {
         for chunk in examples.chunks(self.splits.batch.max(1)) {
             let texts = || chunk.iter().map(|example| &example.encoded);
             let tokens = if self.device.is_cpu() { Packed::new(texts()) } else { Packed::padded(texts(), 0) };
+            if says_nothing(kind, &tokens) {
+                losses.extend(chunk.iter().map(|_| 0.));
+                continue;
+            }
             let logits = self.heads.logits(sharing, task, &tokens, &mut Pass::evaluation())?;
             let mut at = 0;
             for (place, example) in chunk.iter().enumerate() {
@@ -69,7 +73,7 @@ impl Dev<'_> {
                     let labels: [Label; 1] = [example.label.clone()];
                     let truth = kind.collate(&labels, &one, self.device)?;
                     let own = logits.narrow(0, at, count)?;
-                    kind.loss(&own, &truth)?.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.to_scalar::<f64>()?
+                    scalar(&kind.loss(&own, &truth)?)?
                 };
                 at += count;
                 losses.push(loss);

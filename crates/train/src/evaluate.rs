@@ -1,13 +1,16 @@
 //! Predictions and scores of a model on a split.
 
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
 use anyhow::{Context, Result};
-use candle_core::Device;
+use candle_core::{DType, Device, Tensor};
 use mtl_backbone::Pass;
 use mtl_data::{Dataset, Example};
 use mtl_eval::Judged;
 use mtl_sharing::{Heads, Model, Sharing};
 use mtl_task::rng::Key;
-use mtl_task::{Answer, Label, Packed, Task, TaskId};
+use mtl_task::{Answer, Label, Packed, Reads, Task, TaskBatch, TaskId};
 
 use crate::step::Trainer;
 
@@ -49,16 +52,25 @@ impl<'a> Forward<'a> {
         batch: usize,
     ) -> Result<Vec<Vec<Answer>>> {
         let within = || {
-            let ids: Vec<TaskId> = tasks.iter().map(|(id, _)| *id).collect();
             let mut order: Vec<usize> = (0..examples.len()).collect();
             order.sort_by_key(|&index| examples[index].encoded.ids.len());
             let mut answers: Vec<Vec<Option<Answer>>> = vec![vec![None; examples.len()]; tasks.len()];
             for chunk in order.chunks(batch.max(1)) {
                 let texts = chunk.iter().map(|&index| &examples[index].encoded);
                 let tokens = if self.device.is_cpu() { Packed::new(texts) } else { Packed::padded(texts, 0) };
-                let logits = self.heads.logits_each(self.sharing, &ids, &tokens, &mut Pass::evaluation())?;
-                for ((answers, (_, task)), logits) in answers.iter_mut().zip(tasks).zip(&logits) {
-                    for (&index, answer) in chunk.iter().zip(task.decode(logits, &tokens)?) {
+                let asked: Vec<TaskId> =
+                    tasks.iter().filter(|(_, task)| !says_nothing(*task, &tokens)).map(|(id, _)| *id).collect();
+                let logits = match asked.is_empty() {
+                    true => Vec::new(),
+                    false => self.heads.logits_each(self.sharing, &asked, &tokens, &mut Pass::evaluation())?,
+                };
+                let mut logits = logits.into_iter();
+                for (answers, (_, task)) in answers.iter_mut().zip(tasks) {
+                    let logits = match says_nothing(*task, &tokens) {
+                        true => Tensor::zeros((0, task.outputs()), DType::F32, &Device::Cpu)?,
+                        false => logits.next().context("a task without logits")?,
+                    };
+                    for (&index, answer) in chunk.iter().zip(task.decode(&logits, &tokens)?) {
                         answers[index] = Some(answer);
                     }
                 }
@@ -71,10 +83,32 @@ impl<'a> Forward<'a> {
     }
 }
 
+/// Whether `task` has nothing to say of `tokens`: it tags words, and none of them has a token. Then its head is not
+/// asked, for GPUs refuse empty tensors and a mean over no word is no number.
+pub(crate) fn says_nothing(task: &dyn Task, tokens: &Packed) -> bool {
+    task.reads() == Reads::Tokens && tokens.anchors.is_empty()
+}
+
 impl Trainer {
     /// The predictions of the model as it is for `examples` of `task`, see [`Forward::answers`].
     pub(crate) fn answers(&self, task: TaskId, examples: &[Example], batch: usize) -> Result<Vec<Answer>> {
         Forward::of(&self.model).answers(self.tasks[task.0].as_ref(), task, examples, batch)
+    }
+
+    /// `mini_batches` without the tasks that one of these leaves without a word: they sit out.
+    pub(crate) fn learnable<'a>(&self, mini_batches: &'a [Vec<TaskBatch>]) -> Cow<'a, [Vec<TaskBatch>]> {
+        let all = || mini_batches.iter().flatten();
+        let out: BTreeSet<TaskId> = all().filter(|batch| !self.is_learnable(batch)).map(|batch| batch.task).collect();
+        if out.is_empty() {
+            return Cow::Borrowed(mini_batches);
+        }
+        let stays = |batch: &&TaskBatch| !out.contains(&batch.task);
+        mini_batches.iter().map(|batches| batches.iter().filter(stays).cloned().collect()).collect()
+    }
+
+    /// Whether there is anything in `batch` that its task learns from.
+    pub(crate) fn is_learnable(&self, batch: &TaskBatch) -> bool {
+        !says_nothing(self.tasks[batch.task.0].as_ref(), &batch.tokens)
     }
 }
 

@@ -8,6 +8,7 @@ mod assemble;
 mod audit;
 mod control;
 mod dev;
+mod device;
 pub mod diagnose;
 mod evaluate;
 mod gradients;

@@ -5,12 +5,13 @@ use mtl_task::{Reads, TaskBatch};
 use crate::step::Trainer;
 
 impl Trainer {
-    /// The micro-batches of a window, each with its share of the window's mean loss.
+    /// The micro-batches of a window, each with its share of the window's mean loss; those that have none are left out.
     pub(crate) fn pieces(&self, batch: &TaskBatch) -> Vec<(TaskBatch, f64)> {
         let pieces = pieces(batch, self.accumulate);
         let whole: usize = pieces.iter().map(|piece| self.units(piece)).sum();
         let share = |piece: &TaskBatch| self.units(piece) as f64 / whole.max(1) as f64;
-        pieces.into_iter().map(|piece| (share(&piece), piece)).map(|(share, piece)| (piece, share)).collect()
+        let pieces = pieces.into_iter().map(|piece| (share(&piece), piece)).map(|(share, piece)| (piece, share));
+        pieces.filter(|(_, share)| *share > 0.).collect()
     }
 
     /// What a task's loss is a mean over: sequences or words.

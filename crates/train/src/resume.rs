@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::run::EvaluationPoint;
 use crate::step::Trainer;
 use crate::store::{read_tensors, tensor_bytes};
-pub(crate) use folder::{find, settle, verify};
+pub(crate) use folder::{find, settle, sweep, verify};
 
 /// Where a run stands.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

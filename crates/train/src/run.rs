@@ -18,18 +18,19 @@ use candle_core::Device;
 use cpu_time::ProcessTime;
 use mtl_eval::Report;
 use mtl_sharing::Phase;
-use mtl_task::{Answer, Label, Progress};
+use mtl_task::{Answer, Label, Progress, TaskId};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::assemble::{Assembled, Located, assemble_as};
+use crate::audit::audit_of;
 use crate::dev::DevSplits;
 use crate::observer::{Observer, Plan};
 use crate::recipe::{Keep, Recipe};
 use crate::resume::{self, LAST, RunState};
+use crate::schedule;
 use crate::store::write_atomically;
 use crate::trained_on::TrainedOn;
-use crate::{audit, schedule};
 use loader::DataLoader;
 use lock::Lock;
 use stored::Stored;
@@ -134,6 +135,7 @@ impl Run {
         let loader = DataLoader::new(&recipe, &assembled, device)?;
         let phases = assembled.trainer.model.sharing.phases(recipe.train.steps);
         let checkpoints = options.out.join("checkpoints");
+        resume::sweep(&[&options.out, &options.out.join("encoder")])?;
         resume::settle(&checkpoints)?;
         let found = match options.resume {
             true => resume::restore_last(&checkpoints, &mut assembled.trainer)?,
@@ -297,8 +299,11 @@ impl Run {
 
     /// Every trainable parameter must have a gradient before the first step.
     fn audit(&self) -> Result<Vec<String>> {
-        let batches = self.loader.first(&self.assembled);
-        audit(&self.assembled.trainer.model, &self.assembled.trainer.gradients(&batches)?)
+        let trainer = &self.assembled.trainer;
+        let mut batches = self.loader.first(&self.assembled);
+        batches.retain(|batch| trainer.is_learnable(batch));
+        let tasks: Vec<TaskId> = batches.iter().map(|batch| batch.task).collect();
+        audit_of(&trainer.model, &tasks, &trainer.gradients(&batches)?)
     }
 
     /// Looks at dev where it is due; answers whether to stop.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, bail};
-use mtl_backbone::{BufferPool, GradientBlock, Pass, TaskGradient, gather};
+use mtl_backbone::{BufferPool, GradientBlock, Pass, TaskGradient, gather, scalar};
 use mtl_nash::{Gram, Status};
 use mtl_sharing::Model;
 use mtl_task::rng::Key;
@@ -135,6 +135,14 @@ impl Trainer {
         rate: f64,
         dev: &DevSplits,
     ) -> Result<StepReport> {
+        let mini_batches = &*self.learnable(mini_batches);
+        if mini_batches.first().is_some_and(Vec::is_empty) {
+            bail!(
+                "step {}: no text of its batches has a word to learn from; raise train.batch, or remove the texts without \
+                 words",
+                progress.step
+            );
+        }
         let learnt = mini_batches.first().context("a step without a batch")?;
         let (mut report, grams) = if self.keeps_each_gradient(progress.step) {
             let seen: Vec<Seen> = mini_batches
@@ -181,7 +189,7 @@ impl Trainer {
                 let share = *share;
                 let mut pass = self.pass(step, draw, batch.task, index);
                 let value = self.loss(piece, &mut pass)?;
-                loss += share * value.to_dtype(candle_core::DType::F64)?.to_scalar::<f64>()?;
+                loss += share * scalar(&value)?;
                 let scaled = if share == 1. { value } else { (value * share)? };
                 row.add(pass.backward(&scaled, &self.model.params)?);
             }
@@ -218,8 +226,7 @@ impl Trainer {
             .map(|batch| {
                 self.pieces(batch).iter().enumerate().try_fold(0., |sum, (index, (piece, share))| {
                     let mut pass = self.pass(step, 0, batch.task, index);
-                    let value = self.loss(piece, &mut pass)?.to_dtype(candle_core::DType::F64)?;
-                    Ok(sum + share * value.to_scalar::<f64>()?)
+                    Ok(sum + share * scalar(&self.loss(piece, &mut pass)?)?)
                 })
             })
             .collect()

@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail};
-use candle_core::{DType, Tensor};
-use mtl_backbone::{GradientSum, Pass};
+use candle_core::Tensor;
+use mtl_backbone::{GradientSum, Pass, scalar};
 use mtl_nash::Status;
 use mtl_task::{Progress, TaskBatch, TaskId};
 use mtl_weighting::{Class, Private, StepInputs};
@@ -58,7 +58,7 @@ impl Trainer {
             for (index, (piece, share)) in self.pieces(batch).into_iter().enumerate() {
                 let mut pass = self.pass(progress.step, 0, batch.task, index).summing(&sum);
                 let value = self.loss(&piece, &mut pass)?;
-                loss += share * value.to_dtype(DType::F64)?.to_scalar::<f64>()?;
+                loss += share * scalar(&value)?;
                 let one = Pending { place, pass, value, share };
                 match &foreseen {
                     Some(weights) => self.differentiate_pending(one, weights[place])?,

@@ -2,9 +2,9 @@
 //! places are numbered otherwise in padded batches.
 #![allow(clippy::print_stdout, reason = "what is skipped is said aloud")]
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use candle_core::Device;
-use mtl_backbone::{Implementation, ProductPrecision, random};
+use mtl_backbone::{DeviceName, Implementation, ProductPrecision, random};
 use mtl_task::rng::Key;
 use mtl_task::{Encoded, Label, Packed, Progress, TaskBatch, TaskId, TaskSpec};
 use mtl_train::{Recipe, trainer};
@@ -12,15 +12,6 @@ use serde_json::json;
 
 const RECIPE: &str = "tasks = [\"one\", \"two\"]\ncheckpoint = \"none\"\n[sharing]\nstrategy = \"hard\"\n\
                       [head]\ndropout = 0.0\n[weighting]\nrule = \"nash\"\n[optimizer]\nrate = 1e-3\n";
-
-fn device() -> Result<Option<Device>> {
-    Ok(match std::env::var("MTL_DEVICE").as_deref() {
-        Err(_) | Ok("cpu") => None,
-        Ok("cuda") => Some(Device::new_cuda(0)?),
-        Ok("metal") => Some(Device::new_metal(0)?),
-        Ok(other) => bail!("MTL_DEVICE={other}: there are cpu, cuda, metal"),
-    })
-}
 
 /// The losses of five steps. In bf16 they go by candle's operations on the processor too: the kernel needs a rare one.
 fn losses(device: &Device, precision: ProductPrecision) -> Result<Vec<Vec<f64>>> {
@@ -61,7 +52,7 @@ fn losses(device: &Device, precision: ProductPrecision) -> Result<Vec<Vec<f64>>>
 
 #[test]
 fn a_device_takes_the_same_steps_as_the_processor() -> Result<()> {
-    let device = device()?;
+    let device = DeviceName::under_test()?;
     if device.is_none() {
         println!("skipped: MTL_DEVICE names no GPU, so its steps are not compared with the processor's");
     }

@@ -15,10 +15,10 @@ use candle_core::{DType, Device, Tensor};
 use clap::Args;
 use mtl_backbone::checkpoint::Checkpoint;
 use mtl_backbone::kernel::ProductPrecision;
-use mtl_backbone::{Family, Implementation as Route, Pretrained, pretrained, random};
+use mtl_backbone::{DeviceName, Family, Implementation as Route, Pretrained, pretrained, random};
 use mtl_cli::Program;
 use mtl_cli::commands::minilm;
-use mtl_cli::device::{Where, set_threads};
+use mtl_cli::device::{OnDevice, set_threads};
 use mtl_task::rng::Key;
 use mtl_task::{Encoded, Label, Packed, Progress, TaskBatch, TaskId, TaskSpec};
 use mtl_train::{Recipe, Trainer, trainer};
@@ -64,9 +64,9 @@ pub(super) struct BenchStep {
     /// f32 or bf16
     #[arg(long, default_value = "f32")]
     precision: String,
-    /// Where to compute; on a GPU texts are padded to one length
-    #[arg(long, value_enum, default_value_t = Where::Cpu)]
-    device: Where,
+    // On a GPU texts are padded to one length.
+    #[command(flatten)]
+    on: OnDevice,
     /// A folder with config.json and model.safetensors; random weights of MiniLM's shape if left out
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
@@ -83,13 +83,13 @@ pub(super) struct BenchStep {
 
 impl BenchStep {
     pub(super) fn run(self, program: &Program) -> Result<ExitCode> {
-        if let Some(code) = self.device.rerun(program)? {
+        if let Some(code) = self.on.rerun(program)? {
             return Ok(code);
         }
         set_threads(self.threads)?;
         let mut bench = Bench {
             pretrained: self.encoder()?,
-            device: self.device.open()?,
+            device: self.on.open()?,
             batches: self.batches.as_deref().map(read).transpose()?,
             strategy: self.strategy.clone(),
             tasks: self.tasks,
@@ -134,7 +134,7 @@ impl BenchStep {
             }
         };
         let route = match self.path.as_str() {
-            "auto" if self.device == Where::Cpu => Route::Auto,
+            "auto" if self.on.device == DeviceName::Cpu => Route::Auto,
             "auto" | "reference" => Route::Reference,
             other => bail!("--path {other}: there are auto, reference"),
         };

@@ -7,13 +7,18 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
-/// Run the developers' checks, the cheapest first: shipped manifests, format, lints, documentation, and `cargo deny`
-/// where it is installed.
+use crate::documents;
+
+/// Run the developers' checks, the cheapest first: shipped manifests, tables of the documents, format, lints,
+/// documentation, and `cargo deny` where it is installed.
 #[derive(Debug, Args)]
 pub(crate) struct Check {
     /// Copy datasets/ and models/ to where the binary `mtl` takes what it ships, and do nothing else
     #[arg(long)]
     assets: bool,
+    /// Write the tables of the documents that repeat what the registries say, and do nothing else
+    #[arg(long, conflicts_with = "assets")]
+    docs: bool,
 }
 
 const CHECKS: &[&[&str]] = &[
@@ -29,9 +34,17 @@ impl Check {
             ship(&checkout)?;
             return Ok(ExitCode::SUCCESS);
         }
+        if self.docs {
+            documents::renew(&checkout)?;
+            return Ok(ExitCode::SUCCESS);
+        }
         let differing = mtl_cli::differing(&checkout)?;
         if !differing.is_empty() {
             bail!("not as shipped: {}; `cargo xtask check --assets` ships them", differing.join(", "));
+        }
+        let stale: Vec<String> = documents::stale(&checkout)?.iter().map(|path| path.display().to_string()).collect();
+        if !stale.is_empty() {
+            bail!("stale: {}; `cargo xtask check --docs` writes what the registries say", stale.join(", "));
         }
         for check in CHECKS {
             cargo(&checkout, check)?;

@@ -9,6 +9,7 @@ use mtl_compare::{Ended, Engine, Experiment, INTERRUPTED, Options, compare, run_
 use mtl_eval::comparison::Comparison;
 
 use super::train::commit;
+use crate::device::OnDevice;
 use crate::locate::{self, Files, Kind};
 use crate::output;
 use crate::watch::{Comparing, Training};
@@ -32,6 +33,8 @@ pub struct Compare {
     /// Who runs the runs: `local` (one after the other), `local:N` (N processes), or `print` (the commands, for others)
     #[arg(long, default_value = "local", value_name = "ENGINE")]
     engine: Engine,
+    #[command(flatten)]
+    on: OnDevice,
     /// Work offline: use only what is on this machine
     #[arg(long)]
     offline: bool,
@@ -51,10 +54,18 @@ pub struct Compare {
 
 impl Compare {
     pub(super) fn run(self, context: &Context) -> Result<ExitCode> {
+        // A device that is not there is said before anything is planned; printed commands are for other machines.
+        if self.engine != Engine::Print {
+            if let Some(code) = self.on.rerun(&context.program)? {
+                return Ok(code);
+            }
+            self.on.open()?;
+        }
         let stem = Path::new(&self.experiment).file_stem().and_then(|stem| stem.to_str()).unwrap_or("unnamed");
         let options = Options {
             out: self.out.clone().unwrap_or_else(|| Path::new("runs").join(format!("compare-{stem}"))),
             engine: self.engine,
+            device: self.on.device,
             offline: self.offline,
             at_most: self.at_most,
             retry: self.retry,

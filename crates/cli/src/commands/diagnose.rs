@@ -13,7 +13,7 @@ use mtl_train::{Ended, Run, RunOptions, write_atomically};
 use serde_json::json;
 
 use super::train::free_folder;
-use crate::device::{Where, set_threads};
+use crate::device::{OnDevice, set_threads};
 use crate::locate::{self, Files};
 use crate::output::{note, result};
 use crate::watch::Training;
@@ -52,9 +52,8 @@ pub struct Diagnose {
     /// Most groups that tasks are divided into by affinity
     #[arg(long, default_value_t = 3)]
     groups: usize,
-    /// Where to compute
-    #[arg(long, value_enum, default_value_t = Where::Cpu)]
-    device: Where,
+    #[command(flatten)]
+    on: OnDevice,
     /// The run folder, where diagnosis.json goes too [default: runs/diagnose-RECIPE, or with the next free number after it]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -68,10 +67,10 @@ pub struct Diagnose {
 
 impl Diagnose {
     pub(super) fn run(self, context: &Context) -> Result<ExitCode> {
-        if let Some(code) = self.device.rerun(&context.program)? {
+        if let Some(code) = self.on.rerun(&context.program)? {
             return Ok(code);
         }
-        let device = self.device.open()?;
+        let device = self.on.open()?;
         // Nothing is tuned and nothing is reported here, so that dev is looked at once and test stays sealed.
         let mut overrides = vec![
             format!("train.steps={}", self.steps),
@@ -101,7 +100,7 @@ impl Diagnose {
             recipe_name: name,
             fallback: false,
             commit: None,
-            device_name: self.device.name().to_string(),
+            device_name: self.on.device.to_string(),
         };
         let run = Run::new(paths::written_recipe(&recipe, &out), &located, options, &device)?;
         let mut progress = Training::new()?;

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use candle_core::Device;
 use clap::{Args, ValueEnum};
 use mtl_compare::{Library, paths};
 use mtl_data::{LoadOptions, TestKey};
@@ -13,6 +12,7 @@ use mtl_eval::Judged;
 use mtl_task::Label;
 use mtl_train::Trained;
 
+use crate::device::OnDevice;
 use crate::locate::Files;
 use crate::output::line;
 
@@ -27,6 +27,8 @@ pub struct Evaluate {
     /// Examples a task; 0 for all [default: the recipe's]
     #[arg(long)]
     limit: Option<usize>,
+    #[command(flatten)]
+    on: OnDevice,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -44,7 +46,10 @@ enum Split {
 
 impl Evaluate {
     pub(super) fn run(self, context: &crate::Context) -> Result<ExitCode> {
-        let trained = Trained::open(&context.registries, &self.run, &Device::Cpu)?;
+        if let Some(code) = self.on.rerun(&context.program)? {
+            return Ok(code);
+        }
+        let trained = Trained::open(&context.registries, &self.run, &self.on.open()?)?;
         let recipe = &trained.recipe;
         let located =
             Files::new(&context.registries, self.offline)?.locate(&paths::anchored_recipe(recipe, &self.run))?;

@@ -130,8 +130,12 @@ pub fn minilm() -> Value {
     })
 }
 
-/// Every strategy with what it costs `tasks` tasks on the default encoder, heads left out.
-fn strategies(registries: &Registries, tasks: usize) -> Result<Vec<Vec<String>>> {
+/// Every strategy with what it costs `tasks` tasks on the default encoder, heads left out; the first row says what the
+/// columns are.
+///
+/// # Errors
+/// If the encoder cannot be built.
+pub fn strategies(registries: &Registries, tasks: usize) -> Result<Vec<Vec<String>>> {
     let pretrained = random("bert", &minilm(), Key::new(0))?;
     let site = |task: usize| TaskShape { name: task.to_string(), outputs: 2, reads: Reads::Text };
     let header = ["strategy", "what it is", &format!("for {tasks} tasks"), "trained", "shared", "paper", "parameters"];

@@ -12,7 +12,7 @@ mod toy;
 mod train;
 mod weigh;
 
-pub use list::minilm;
+pub use list::{minilm, strategies};
 
 use std::process::ExitCode;
 

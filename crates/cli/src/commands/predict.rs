@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use candle_core::Device;
 use clap::Args;
 use mtl_data::{Texts, Tokenizer};
 use mtl_task::{Answer, Label, Reads, Task, TaskId};
 use mtl_train::Trained;
 use serde_json::{Map, Value, json};
 
+use crate::device::OnDevice;
 use crate::output;
 
 /// Lines that are answered together.
@@ -28,6 +28,8 @@ pub struct Predict {
     /// A file of texts; `-` is standard input
     #[arg(long, default_value = "-")]
     input: PathBuf,
+    #[command(flatten)]
+    on: OnDevice,
     /// Print one JSON object a line
     #[arg(long)]
     json: bool,
@@ -35,7 +37,10 @@ pub struct Predict {
 
 impl Predict {
     pub(super) fn run(self, context: &crate::Context) -> Result<ExitCode> {
-        let trained = Trained::open(&context.registries, &self.run, &Device::Cpu)?;
+        if let Some(code) = self.on.rerun(&context.program)? {
+            return Ok(code);
+        }
+        let trained = Trained::open(&context.registries, &self.run, &self.on.open()?)?;
         let asked: Vec<(&str, TaskId, &dyn Task)> = (trained.tasks.iter().map(|(name, _)| name.as_str()))
             .filter(|_| self.task.is_none())
             .chain(self.task.as_deref())

@@ -8,7 +8,7 @@ use clap::Args;
 use mtl_compare::{INTERRUPTED, Library, paths};
 use mtl_train::{Ended, Run, RunOptions};
 
-use crate::device::{Where, set_threads};
+use crate::device::{OnDevice, set_threads};
 use crate::locate::{self, Files};
 use crate::output::{note, result};
 use crate::watch::Training;
@@ -25,9 +25,8 @@ pub struct Train {
     recipe: Option<String>,
     #[command(flatten)]
     overrides: Overrides,
-    /// Where to compute
-    #[arg(long, value_enum, default_value_t = Where::Cpu)]
-    device: Where,
+    #[command(flatten)]
+    on: OnDevice,
     /// The run folder [default: runs/RECIPE, or with the next free number after it]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -41,10 +40,10 @@ pub struct Train {
 
 impl Train {
     pub(super) fn run(self, context: &Context) -> Result<ExitCode> {
-        if let Some(code) = self.device.rerun(&context.program)? {
+        if let Some(code) = self.on.rerun(&context.program)? {
             return Ok(code);
         }
-        let device = self.device.open()?;
+        let device = self.on.open()?;
         let files = Files::new(&context.registries, self.offline)?;
         let given =
             locate::recipe(&context.registries, self.recipe.as_deref().unwrap_or("default"), &self.overrides.set)?;
@@ -68,7 +67,7 @@ impl Train {
             recipe_name: given.name.clone(),
             fallback,
             commit: commit(),
-            device_name: self.device.name().to_string(),
+            device_name: self.on.device.to_string(),
         };
         let run = Run::new(paths::written_recipe(&given.recipe, &out), &located, options, &device)?;
         let mut progress = Training::new()?;

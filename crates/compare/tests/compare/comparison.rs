@@ -1,5 +1,6 @@
 //! Comparisons of a few steps on generated text: frozen plans, sealed tuning, the same end after any number of stops.
 
+use mtl_backbone::DeviceName;
 use mtl_compare::{Ended, Engine, Experiment, Leak, Options, Plan, Planned, Purpose, Silent, compare};
 use mtl_eval::comparison::Comparison;
 use std::path::Path;
@@ -26,6 +27,7 @@ pub(crate) fn options(out: &Path, engine: Engine, at_most: Option<usize>) -> Opt
     Options {
         out: out.to_path_buf(),
         engine,
+        device: Default::default(),
         offline: true,
         at_most,
         retry: false,
@@ -183,6 +185,11 @@ fn a_plan_is_frozen_and_tuning_never_opens_test() {
     ids.sort_unstable();
     ids.dedup();
     assert_eq!(ids.len(), 4);
+    let elsewhere = Options { device: DeviceName::Cuda(1), ..options(out, Engine::Print, None) };
+    let Ended::Printed(devices) = compare(&experiment, &elsewhere, &Shipped, &mut Silent).expect("printed") else {
+        panic!("commands were to be printed")
+    };
+    assert!(devices.iter().zip(&commands).all(|(there, here)| *there == format!("{here} --device cuda:1")));
     finished(&experiment, out);
     let (all, plan) = (lines(out), Plan::open(out).expect("a plan"));
     assert_eq!(all[..4], frozen[..]);

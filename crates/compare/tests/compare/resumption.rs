@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use mtl_backbone::DeviceName;
 use mtl_compare::{Ended, Options, Plan, Progress, Silent, Watch, compare};
 
 use crate::comparison::{SMALL, experiment, finished, lines, options, timeless};
@@ -144,4 +145,16 @@ fn a_checkpoint_of_another_recipe_breaks_the_run_and_stays() {
     assert!(reason.contains("recipe.toml") && reason.contains("of another recipe"), "{reason} {error:?}");
     assert!(folder.join("checkpoints/last/model.safetensors").exists());
     assert!(SMALL.contains("batch = 4"));
+}
+
+#[test]
+fn a_device_that_is_not_there_costs_no_run() {
+    let (folder, mut watch) = (tempfile::tempdir().expect("a folder"), Noting::default());
+    let elsewhere = Options { device: DeviceName::Cuda(9999), ..local(folder.path()) };
+    let ended = compare(&experiment(""), &elsewhere, &Shipped, &mut watch).expect("no error of the whole");
+    assert!(matches!(ended, Ended::Stopped { done: 0, .. }), "{ended:?}");
+    let told = watch.notes.join("\n");
+    assert!(told.contains("the device `cuda:9999`") && !told.contains("broken"), "{told}");
+    let comparison = finished(&experiment(""), folder.path());
+    assert_eq!(comparison.provenance["device"], "cpu");
 }

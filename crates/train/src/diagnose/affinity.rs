@@ -49,7 +49,7 @@ fn descend(model: &Model, row: &TaskGradient, names: &BTreeSet<String>, rate: f6
     let mut kept = Vec::new();
     for (name, segment) in row.0.iter().filter(|(name, _)| names.contains(*name)) {
         let param = model.params.get(name).with_context(|| format!("no parameter `{name}`"))?;
-        let old = param.tensor().detach().copy()?;
+        let old = param.snapshot()?;
         let gradient = segment.dense(param.layout().len())?.tensor(old.device())?.reshape(old.shape())?;
         param.var().set(&(&old - (gradient * rate)?)?)?;
         kept.push((name.clone(), old));

@@ -5,7 +5,7 @@
 //! upwards. Where a strategy has one encoder for all tasks the states are the same numbers, and it is 1 by construction.
 
 use anyhow::Result;
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Device, Tensor};
 use mtl_backbone::{Encoder, ParameterView, Part, Pass, Ports, Wants};
 use mtl_sharing::walk;
 use mtl_task::{Packed, TaskId};
@@ -19,7 +19,7 @@ use crate::Assembled;
 /// If they have not as many rows, or those of candle.
 pub fn linear_cka(x: &Tensor, y: &Tensor) -> Result<f64> {
     let centred = |x: &Tensor| -> candle_core::Result<Tensor> {
-        let x = x.to_dtype(DType::F64)?;
+        let x = x.to_device(&Device::Cpu)?.to_dtype(DType::F64)?;
         x.broadcast_sub(&x.mean_keepdim(0)?)
     };
     let (x, y) = (centred(x)?, centred(y)?);
@@ -86,7 +86,7 @@ fn states(assembled: &Assembled, task: TaskId, tokens: &[Packed]) -> Result<Vec<
                 walk(encoder, tokens, encoder.layers(), &mut pass, view, |_| Ports::default())?
             }
         };
-        let host = |state: &Tensor| state.detach().to_device(&candle_core::Device::Cpu)?.to_dtype(DType::F64);
+        let host = |state: &Tensor| state.detach().to_device(&Device::Cpu)?.to_dtype(DType::F64);
         pieces.push(states.iter().map(host).collect::<candle_core::Result<_>>()?);
     }
     let depth = pieces.first().map_or(0, Vec::len);
@@ -102,8 +102,6 @@ fn states(assembled: &Assembled, task: TaskId, tokens: &[Packed]) -> Result<Vec<
 
 #[cfg(test)]
 mod tests {
-    use candle_core::Device;
-
     use super::*;
 
     #[test]

@@ -89,6 +89,26 @@ pub(crate) fn settle(folder: &Path) -> Result<()> {
     settle_all(folder, &mut || Ok(())).with_context(|| format!("cannot clear up {}", folder.display()))
 }
 
+/// Removes what killed writes left in `folders`, which nobody else may be writing to; a folder that is not there is
+/// passed over.
+///
+/// # Errors
+/// If the disk refuses.
+pub(crate) fn sweep(folders: &[&Path]) -> Result<()> {
+    let swept = |folder: &Path| -> io::Result<()> {
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?;
+            let left_over = entry.file_name().to_str().is_some_and(|name| name.starts_with(TEMPORARY_PREFIX));
+            if left_over && entry.file_type()?.is_file() {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
+    };
+    let there = folders.iter().filter(|folder| folder.exists());
+    there.copied().try_for_each(|folder| swept(folder).with_context(|| format!("cannot clear up {}", folder.display())))
+}
+
 pub(super) fn settle_all(folder: &Path, gate: Gate) -> io::Result<()> {
     if !folder.exists() {
         return Ok(());
@@ -291,6 +311,20 @@ mod tests {
             }
         }
         assert!(pairs > 200, "only {pairs} pairs of kills were tried");
+    }
+
+    #[test]
+    fn a_sweep_takes_files_of_killed_writes_and_nothing_else() {
+        let place = tempfile::tempdir().expect("a folder");
+        let encoder = place.path().join("encoder");
+        fs::create_dir_all(encoder.join(".writing-folder")).expect("a folder");
+        for file in [".writing-7-0", "encoder/.writing-9-1", "report.json", "encoder/config.json"] {
+            fs::write(place.path().join(file), "").expect("written");
+        }
+        sweep(&[place.path(), &encoder, &place.path().join("none")]).expect("swept");
+        let left = |file: &str| place.path().join(file).exists();
+        assert!(!left(".writing-7-0") && !left("encoder/.writing-9-1"));
+        assert!(left("report.json") && left("encoder/config.json") && left("encoder/.writing-folder"));
     }
 
     #[test]

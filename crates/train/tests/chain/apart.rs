@@ -141,3 +141,19 @@ fn tasks_that_share_have_one_step() {
     assert_eq!(again, kept);
     run(&recipe(&["evaluation.keep=each", "tasks=[\"topic\"]"]), &folder.path().join("one"));
 }
+
+#[test]
+fn a_strategy_that_says_it_shares_nothing_is_held_to_it() {
+    let hard = mtl_sharing::STRATEGIES.iter().find(|entry| entry.name == "hard").expect("it is there");
+    let claiming =
+        mtl_sharing::Strategy { name: "claiming", shares: false, shares_with: |_| anyhow::Ok(false), ..*hard };
+    let mut registries = mtl_train::Registries::default();
+    registries.strategies = registries.strategies.with(claiming).expect("a new name");
+    let (text, overrides) =
+        (recipe(&[]).to_toml().expect("TOML"), ["sharing.strategy=claiming", "weighting.rule=equal"]);
+    let recipe = mtl_train::Recipe::parse(&registries.into(), "tiny.toml", &text, &overrides.map(String::from));
+    let recipe = recipe.expect("a recipe").0;
+    let error = mtl_train::assemble(&recipe, &crate::tiny::located(&recipe), &Device::Cpu).err().expect("refused");
+    let error = format!("{error:#}");
+    assert!(error.contains("`claiming` says that its tasks share nothing") && error.contains("`shared/"), "{error}");
+}

@@ -12,3 +12,5 @@ mod stored;
 mod strategies;
 mod summed;
 mod tiny;
+mod walk;
+mod wordless;

@@ -11,7 +11,7 @@ use crate::tiny::{assembled, hash, new, recipe, run, run_with_a_break, states};
 /// What a strategy needs to fit into an encoder that is smaller than any real one.
 const FITTED: &[(&str, &str)] = &[("single-small", "sharing.tolerance=0.5")];
 
-fn tiny(strategy: &str, more: &[&str]) -> Recipe {
+pub(crate) fn tiny(strategy: &str, more: &[&str]) -> Recipe {
     let name = format!("sharing.strategy={strategy}");
     let fitted = FITTED.iter().filter(|(name, _)| *name == strategy).map(|(_, setting)| *setting);
     let settings: Vec<&str> = [name.as_str()].into_iter().chain(fitted).chain(more.iter().copied()).collect();

@@ -63,15 +63,19 @@ pub(crate) fn assembled(recipe: &Recipe) -> Assembled {
 }
 
 pub(crate) fn new(recipe: &Recipe, out: &Path, resume: bool) -> anyhow::Result<Run> {
+    new_on(recipe, out, resume, &Device::Cpu)
+}
+
+pub(crate) fn new_on(recipe: &Recipe, out: &Path, resume: bool, device: &Device) -> anyhow::Result<Run> {
     let options = RunOptions {
         out: out.to_path_buf(),
         resume,
         recipe_name: "tiny".into(),
         fallback: false,
         commit: None,
-        device_name: "cpu".into(),
+        device_name: format!("{:?}", device.location()).to_lowercase(),
     };
-    Run::new(recipe.clone(), &located(recipe), options, &Device::Cpu)
+    Run::new(recipe.clone(), &located(recipe), options, device)
 }
 
 /// Trains `recipe` in `out` to its end.

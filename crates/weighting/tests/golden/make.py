@@ -1,7 +1,10 @@
 """Makes `definitions.json`: what each rule should answer, straight from its definition, by numpy and scipy.
 
 Independent of the Rust code in method as well as in language: quadratic programmes are solved by enumerating supports,
-equations by scipy's minimizer, CAGrad by SLSQP on its primal. Run: python make.py  (numpy 2, scipy 1.17)
+equations by scipy's minimizer, CAGrad by SLSQP on its primal.
+
+    pip install numpy scipy==1.17.1
+    python3 make.py
 """
 
 import itertools
