@@ -64,9 +64,10 @@ pub fn groups(files: &[PathBuf]) -> Result<Vec<Group>> {
         };
         let name = match base.is_empty() {
             false => plain(base),
-            true => {
-                std::path::absolute(&folder)?.file_name().and_then(|name| name.to_str()).map_or("data".into(), plain)
-            }
+            true => std::path::absolute(Path::new(".").join(&folder))?
+                .file_name()
+                .and_then(|name| name.to_str())
+                .map_or("data".into(), plain),
         };
         let key = folder.join(base);
         let place = groups.iter().position(|(known, _)| known.as_ref() == Some(&key)).unwrap_or_else(|| {
