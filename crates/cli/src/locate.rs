@@ -81,6 +81,9 @@ pub fn find(kind: Kind, name: &str) -> Result<Found> {
         if path.exists() {
             return read(kind, path);
         }
+        if let Some(hint) = repository(kind, name) {
+            bail!("{noun} `{name}`: no such file; {hint}");
+        }
         let here = std::env::current_dir().map(|here| format!(" from {}", here.display())).unwrap_or_default();
         bail!(
             "{noun} `{name}`: no such file, seen{here}; a name without `.toml` and `/` is looked for in {folder}/ and among \
@@ -99,6 +102,24 @@ pub fn find(kind: Kind, name: &str) -> Result<Found> {
     let known = names(kind);
     let nearest = mtl_task::nearest(name, known.iter().map(String::as_str));
     bail!("unknown {noun} `{name}`{nearest}; there are {}", known.join(", "))
+}
+
+/// What somebody needs who wrote the name of a repository of the Hub.
+fn repository(kind: Kind, name: &str) -> Option<String> {
+    let (owner, title) = name.split_once('/')?;
+    let plain = |part: &str| !part.is_empty() && !part.starts_with('.') && !part.contains(['/', '\\']);
+    if !matches!(kind, Kind::Dataset | Kind::Model) || !plain(owner) || !plain(title) || title.ends_with(".toml") {
+        return None;
+    }
+    let known = names(kind);
+    let title = title.to_lowercase();
+    let near = known.iter().find(|known| **known == title).map(|known| format!("`{known}` is shipped; else "));
+    Some(format!(
+        "if it is a repository of the Hub, {}write a manifest that names it ([[source]] kind = \"hub\", repo = \"{name}\"), \
+         as those in {}/ do, and give its path here",
+        near.unwrap_or_default(),
+        kind.folder()
+    ))
 }
 
 fn read(kind: Kind, path: PathBuf) -> Result<Found> {

@@ -176,7 +176,9 @@ fn dataset(
         notes.push(format!("targets are standardised by the training split's: {scale}"));
     }
     let key = Key::new(options.seed).named("limit").named(name);
-    let mut fingerprint = Fingerprint { files: fingerprint::files(manifest, folder)?, ..Fingerprint::default() };
+    let pairs = rows.train.first().map(|row| matches!(row.texts, Texts::Pair(..)));
+    let files = fingerprint::files(manifest, folder)?;
+    let mut fingerprint = Fingerprint { files, pairs, ..Fingerprint::default() };
     let mut split = |rows: Vec<RawExample>, which: &str, limit: usize| -> Result<Split> {
         let rows = check::readable(rows, which, &mut notes);
         if rows.is_empty() {

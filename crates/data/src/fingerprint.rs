@@ -20,6 +20,9 @@ pub struct Fingerprint {
     pub files: BTreeMap<String, String>,
     /// Train, dev and test, whole, whatever a recipe's limits.
     pub splits: BTreeMap<String, SplitFingerprint>,
+    /// Whether its texts are pairs; nothing in a run of before, which does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pairs: Option<bool>,
 }
 
 /// A split in digits.

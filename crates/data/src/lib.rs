@@ -13,6 +13,7 @@ mod collate;
 mod dataset;
 mod fingerprint;
 pub mod generator;
+pub mod guess;
 pub mod mail;
 pub mod manifest;
 pub mod reader;

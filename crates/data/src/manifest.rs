@@ -18,8 +18,10 @@ pub use labels::{LabelColumn, labelled};
 #[serde(deny_unknown_fields)]
 pub struct DatasetManifest {
     /// One line for `list`.
+    #[serde(default)]
     pub about: String,
     /// The data's licence, as its source states it.
+    #[serde(default = "unknown")]
     pub licence: String,
     /// Where to read about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -45,6 +47,10 @@ pub struct DatasetManifest {
     /// For text that is generated, not fetched.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generator: Option<Generator>,
+}
+
+fn unknown() -> String {
+    "unknown".into()
 }
 
 /// The columns of a dataset. A pair task names two texts, a tagging task its tokens.
@@ -161,8 +167,10 @@ pub struct Generator {
 #[serde(deny_unknown_fields)]
 pub struct ModelManifest {
     /// One line for `list`.
+    #[serde(default)]
     pub about: String,
     /// The weights' licence, as their source states it.
+    #[serde(default = "unknown")]
     pub licence: String,
     /// A member of the architecture registry.
     pub architecture: String,

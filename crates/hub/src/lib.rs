@@ -139,7 +139,11 @@ impl Fetcher {
                 }
             }
         }
-        bail!("no source works; tried{}", attempts.concat())
+        bail!(
+            "no source works; tried{}\nWhere another host serves the Hub, set HF_ENDPOINT; where the files are here already, \
+             name their folder in the manifest: [[source]] kind = \"path\"",
+            attempts.concat()
+        )
     }
 
     fn fetch_from(&self, item: &Item, source: &Source) -> Result<PathBuf> {

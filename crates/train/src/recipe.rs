@@ -1,5 +1,6 @@
 //! The recipe: one TOML file that says what is trained, on what, and how.
 
+mod bounds;
 mod check;
 mod document;
 mod groups;
@@ -108,7 +109,7 @@ pub struct Train {
     pub max_tokens: usize,
     /// Seed of every random choice.
     pub seed: u64,
-    /// Seed of the mini_batches behind `limit`, `dev_limit` and `test_limit`; left out, `seed`. Runs that are to be compared
+    /// Seed of the draws behind `limit`, `dev_limit` and `test_limit`; left out, `seed`. Runs that are to be compared
     /// example by example over seeds need a common one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data_seed: Option<u64>,

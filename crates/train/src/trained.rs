@@ -123,6 +123,11 @@ impl Trained {
         Ok(datasets)
     }
 
+    /// Whether the task `id` reads pairs of texts; nothing in a run of before, which does not say.
+    pub fn reads_pairs(&self, id: TaskId) -> Option<bool> {
+        self.trained_on.reads_pairs(&self.tasks[id.0].0)
+    }
+
     /// The answers to `texts` by the task `id`.
     ///
     /// # Errors

@@ -69,6 +69,11 @@ impl TrainedOn {
         write_atomically(&folder.join(DATA), &serde_json::to_vec_pretty(&self.data)?)
     }
 
+    /// Whether the task called `name` reads pairs of texts, if the run says so.
+    pub(crate) fn reads_pairs(&self, name: &str) -> Option<bool> {
+        self.data.get(name).and_then(|data| data.pairs)
+    }
+
     fn task(&self, name: &str) -> Option<&TaskSpec> {
         self.tasks.iter().find(|(known, _)| known == name).map(|(_, spec)| spec)
     }

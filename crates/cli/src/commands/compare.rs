@@ -130,7 +130,8 @@ fn summary(comparison: &Comparison) -> String {
             "\n{:width$}  {:>4}  {:>6}  {interval:>17}  {:>5}  {:>5}",
             arm.arm.name,
             arm.finished,
-            number(arm.gains[0].percent, 2),
+            // The mean over seeds, which the interval is of.
+            number(arm.gain_percent()[0], 2),
             number(arm.mean_rank, 2),
             number(Some(arm.cpu_seconds), 0)
         );

@@ -11,6 +11,9 @@ use crate::locate::{self, Files};
 use crate::output::line;
 use crate::{Context, Overrides};
 
+/// So many labels are counted in a line.
+const NAMED: usize = 12;
+
 /// Check datasets before they are trusted.
 #[derive(Debug, Args)]
 pub struct Data {
@@ -82,8 +85,16 @@ fn described(split: &SplitAudit, limit: usize) -> String {
     let [shortest, median, most, longest] = split.tokens;
     let balance = match &split.balance {
         Balance::Counts(counts) => {
-            let counts: Vec<String> = counts.iter().map(|(name, count)| format!("{name} {count}")).collect();
-            counts.join(", ")
+            // The commonest say enough; JSON has them all.
+            let mut sorted: Vec<_> = counts.iter().collect();
+            if sorted.len() > NAMED {
+                sorted.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+            }
+            let shown: Vec<String> = sorted.iter().take(NAMED).map(|(name, count)| format!("{name} {count}")).collect();
+            match sorted.len() > NAMED {
+                true => format!("{}, … ({} in all)", shown.join(", "), sorted.len()),
+                false => shown.join(", "),
+            }
         }
         Balance::Numbers { least, mean, most, deviation } => {
             format!("from {least:.2} to {most:.2}, mean {mean:.2}, deviation {deviation:.2}")

@@ -6,6 +6,7 @@ mod diagnose;
 mod evaluate;
 mod explain;
 mod fetch;
+mod init;
 mod list;
 mod predict;
 mod toy;
@@ -35,6 +36,8 @@ pub enum Command {
     Explain(explain::Explain),
     /// Fetch the model and datasets of a recipe
     Fetch(fetch::Fetch),
+    /// Write manifests and a recipe for files of your own, and say what was guessed
+    Init(init::Init),
     /// List what there is: models, datasets, strategies, rules, …
     List(list::List),
     /// Predict labels of texts with a run's model
@@ -60,6 +63,7 @@ impl Command {
             Self::Evaluate(command) => command.run(context),
             Self::Explain(command) => command.run(context),
             Self::Fetch(command) => command.run(context),
+            Self::Init(command) => command.run(context),
             Self::List(command) => command.run(context),
             Self::Predict(command) => command.run(context),
             Self::Toy(command) => command.run(context),

@@ -17,7 +17,10 @@ use crate::output;
 /// Lines that are answered together.
 const CHUNK: usize = 256;
 
-/// Predict labels of texts with a run's model: one text a line, or one JSON object (`text`, or `text_a` and `text_b`, or `tokens`).
+/// Predict labels of texts with a run's model
+///
+/// A line is a text (two with a tab between them for a task of pairs), or a JSON object (`text`, or `text_a` and `text_b`,
+/// or `tokens`). Every line has its answer, in order; a blank one is a text without words.
 #[derive(Debug, Args)]
 pub struct Predict {
     /// The run folder
@@ -53,14 +56,21 @@ impl Predict {
                 std::fs::File::open(&self.input).with_context(|| format!("cannot read {name}"))?,
             )),
         };
+        let mut forms: Vec<Form> = asked.iter().map(|(_, id, task)| Form::of(&trained, *id, *task)).collect();
+        forms.sort_unstable();
+        forms.dedup();
+        let asked: Vec<Asked> = asked
+            .into_iter()
+            .map(|(name, id, task)| Asked { name, id, task, form: Form::of(&trained, id, task) })
+            .collect();
         let mut waiting: Vec<Line> = Vec::new();
         let mut lines = lines.lines().enumerate().peekable();
         while let Some((index, line)) = lines.next() {
             let line = line.with_context(|| format!("{name}:{}: not UTF-8", index + 1))?;
-            if !line.trim().is_empty() {
-                let read = Line::parse(&line, &asked).and_then(|line| line.checked(&trained.tokenizer));
-                waiting.push(read.with_context(|| format!("{name}:{}", index + 1))?);
-            }
+            let line = if index == 0 { line.trim_start_matches('\u{feff}') } else { &line };
+            // A blank line is a text without words: it has an answer like any other, so that answers keep step with lines.
+            let read = Line::parse(line, &forms).and_then(|line| line.checked(&trained.tokenizer));
+            waiting.push(read.with_context(|| format!("{name}:{}", index + 1))?);
             if waiting.len() == CHUNK || lines.peek().is_none() {
                 for answered in answers(&trained, &asked, &waiting)? {
                     match self.task {
@@ -78,55 +88,106 @@ impl Predict {
     }
 }
 
-/// A line as those read it who can.
-struct Line {
-    text: Option<Texts>,
-    tokens: Option<Texts>,
+/// A task that is asked.
+struct Asked<'a> {
+    name: &'a str,
+    id: TaskId,
+    task: &'a dyn Task,
+    form: Form,
 }
 
+/// What a task reads in a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Form {
+    /// One text.
+    One,
+    /// Two texts.
+    Pair,
+    /// One text or two: a run of before, which does not say.
+    Either,
+    /// Words.
+    Tokens,
+}
+
+impl Form {
+    fn of(trained: &Trained, id: TaskId, task: &dyn Task) -> Self {
+        match (task.reads(), trained.reads_pairs(id)) {
+            (Reads::Tokens, _) => Self::Tokens,
+            (Reads::Text, Some(true)) => Self::Pair,
+            (Reads::Text, Some(false)) => Self::One,
+            (Reads::Text, None) => Self::Either,
+        }
+    }
+
+    /// What a line has to be.
+    fn wanted(self) -> &'static str {
+        match self {
+            Self::One => "one text a line, or an object with `text`",
+            Self::Pair => "two texts a line with a tab between them, or an object with `text_a` and `text_b`",
+            Self::Either => "a text a line, or an object with `text`, or `text_a` and `text_b`",
+            Self::Tokens => "words between spaces, or an object with `tokens`, a list",
+        }
+    }
+
+    /// A line as this form: an object if it looks like one, else the text itself.
+    fn read(self, line: &str) -> Result<Texts> {
+        if !line.trim_start().starts_with('{') {
+            return match (self, line.split_once('\t')) {
+                (Self::Tokens, _) => Ok(Texts::Tokens(line.split_whitespace().map(String::from).collect())),
+                (Self::One | Self::Either, _) => Ok(Texts::One(line.to_string())),
+                (Self::Pair, Some((a, b))) if !b.contains('\t') => Ok(Texts::Pair(a.to_string(), b.to_string())),
+                (Self::Pair, _) => {
+                    bail!("{} fields between tabs, expected {}", line.split('\t').count(), self.wanted())
+                }
+            };
+        }
+        let value: Value = serde_json::from_str(line).context("no JSON object")?;
+        let text = |key: &str| value.get(key).and_then(Value::as_str).map(String::from);
+        if self == Self::Tokens {
+            let words =
+                value.get("tokens").and_then(Value::as_array).context("a tagging task needs `tokens`, a list")?;
+            let words = words.iter().map(|word| word.as_str().map(String::from)).collect::<Option<Vec<String>>>();
+            return Ok(Texts::Tokens(words.context("`tokens` must hold texts")?));
+        }
+        match (text("text"), text("text_a"), text("text_b")) {
+            (Some(text), None, None) if self != Self::Pair => Ok(Texts::One(text)),
+            (None, Some(a), Some(b)) if self != Self::One => Ok(Texts::Pair(a, b)),
+            _ => {
+                let keys: Vec<&str> = value.as_object().into_iter().flatten().map(|(key, _)| key.as_str()).collect();
+                bail!("an object with {}; expected {}", keys.join(", "), self.wanted())
+            }
+        }
+    }
+}
+
+/// A line as each of the forms reads it that can.
+struct Line(Vec<(Form, Texts)>);
+
 impl Line {
-    /// Refuses a line that none of the tasks `asked` can read.
-    fn parse(line: &str, asked: &[(&str, TaskId, &dyn Task)]) -> Result<Self> {
-        let read = |reads: Reads| asked.iter().any(|(.., task)| task.reads() == reads).then(|| parse(line, reads));
-        match (read(Reads::Text), read(Reads::Tokens)) {
-            (Some(Err(refusal)), None | Some(Err(_))) | (None, Some(Err(refusal))) => Err(refusal),
-            (text, tokens) => Ok(Self { text: text.and_then(Result::ok), tokens: tokens.and_then(Result::ok) }),
+    /// Refuses a line that none of `forms` can read.
+    fn parse(line: &str, forms: &[Form]) -> Result<Self> {
+        let mut refusal = None;
+        let mut read = Vec::new();
+        for &form in forms {
+            match form.read(line) {
+                Ok(texts) => read.push((form, texts)),
+                Err(error) => refusal = Some(refusal.unwrap_or(error)),
+            }
+        }
+        match refusal {
+            Some(refusal) if read.is_empty() => Err(refusal),
+            _ => Ok(Self(read)),
         }
     }
 
     /// Refuses a line of which the tokenizer leaves nothing to read.
     fn checked(self, tokenizer: &Tokenizer) -> Result<Self> {
-        [&self.text, &self.tokens].into_iter().flatten().try_for_each(|texts| tokenizer.check(texts))?;
+        self.0.iter().try_for_each(|(_, texts)| tokenizer.check(texts))?;
         Ok(self)
     }
 
-    fn read(&self, reads: Reads) -> Option<&Texts> {
-        match reads {
-            Reads::Text => self.text.as_ref(),
-            Reads::Tokens => self.tokens.as_ref(),
-        }
-    }
-}
-
-/// A line as a text: an object if it looks like one, else the text itself (split at spaces for tagging).
-fn parse(line: &str, reads: Reads) -> Result<Texts> {
-    if !line.trim_start().starts_with('{') {
-        return Ok(match reads {
-            Reads::Text => Texts::One(line.to_string()),
-            Reads::Tokens => Texts::Tokens(line.split_whitespace().map(String::from).collect()),
-        });
-    }
-    let value: Value = serde_json::from_str(line).context("no JSON object")?;
-    let text = |key: &str| value.get(key).and_then(Value::as_str).map(String::from);
-    if reads == Reads::Tokens {
-        let words = value.get("tokens").and_then(Value::as_array).context("a tagging task needs `tokens`, a list")?;
-        let words = words.iter().map(|word| word.as_str().map(String::from)).collect::<Option<Vec<String>>>();
-        return Ok(Texts::Tokens(words.context("`tokens` must hold texts")?));
-    }
-    match (text("text"), text("text_a"), text("text_b")) {
-        (Some(text), _, _) => Ok(Texts::One(text)),
-        (None, Some(a), Some(b)) => Ok(Texts::Pair(a, b)),
-        _ => bail!("an object needs `text`, or `text_a` and `text_b`"),
+    fn read(&self, form: Form) -> Option<&Texts> {
+        self.0.iter().find(|(known, _)| *known == form).map(|(_, texts)| texts)
     }
 }
 
@@ -139,21 +200,15 @@ struct Answered<'a> {
 }
 
 /// What the tasks `asked` say of each of `lines`, as far as they can read it.
-fn answers<'a>(
-    trained: &Trained,
-    asked: &[(&'a str, TaskId, &'a dyn Task)],
-    lines: &'a [Line],
-) -> Result<Vec<Vec<Answered<'a>>>> {
-    let readable = |reads: Reads| lines.iter().filter_map(|line| line.read(reads).cloned()).collect::<Vec<Texts>>();
-    let (texts, tokens) = (readable(Reads::Text), readable(Reads::Tokens));
-    let wanted = asked.iter().map(|(_, id, task)| match task.reads() {
-        Reads::Text => (*id, &texts[..]),
-        Reads::Tokens => (*id, &tokens[..]),
-    });
-    let answers = trained.answer_each(&wanted.collect::<Vec<_>>())?;
+fn answers<'a>(trained: &Trained, asked: &[Asked<'a>], lines: &'a [Line]) -> Result<Vec<Vec<Answered<'a>>>> {
+    let readable: Vec<Vec<Texts>> =
+        asked.iter().map(|asked| lines.iter().filter_map(|line| line.read(asked.form).cloned()).collect()).collect();
+    let wanted: Vec<(TaskId, &[Texts])> =
+        asked.iter().zip(&readable).map(|(asked, texts)| (asked.id, texts.as_slice())).collect();
+    let answers = trained.answer_each(&wanted)?;
     let mut all: Vec<Vec<Answered>> = lines.iter().map(|_| Vec::new()).collect();
-    for (&(name, _, task), answers) in asked.iter().zip(answers) {
-        let readers = all.iter_mut().zip(lines).filter_map(|(all, line)| Some((all, line.read(task.reads())?)));
+    for (&Asked { name, task, form, .. }, answers) in asked.iter().zip(answers) {
+        let readers = all.iter_mut().zip(lines).filter_map(|(all, line)| Some((all, line.read(form)?)));
         readers.zip(answers).for_each(|((all, text), answer)| all.push(Answered { name, task, text, answer }));
     }
     Ok(all)

@@ -5,6 +5,11 @@ use std::collections::BTreeMap;
 use anyhow::{Result, bail, ensure};
 use serde::Deserialize;
 
+/// The most seeds of an experiment, and combinations that are tried: more than anybody trains.
+const MOST_SEEDS: usize = 100_000;
+/// The most resamples of the bootstrap, which are kept.
+const MOST_RESAMPLES: usize = 10_000_000;
+
 /// All of the file.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -172,6 +177,10 @@ pub(crate) enum Keys {
 
 impl Table {
     pub(super) fn check(&self) -> Result<()> {
+        if let Seeds::Count(count) = self.seeds {
+            ensure!(count <= MOST_SEEDS, "seeds: at most {MOST_SEEDS}, found {count}");
+        }
+        ensure!(self.resamples <= MOST_RESAMPLES, "resamples: at most {MOST_RESAMPLES}, found {}", self.resamples);
         let seeds = self.seeds.list();
         ensure!(!seeds.is_empty(), "seeds: at least one is needed");
         let mut sorted = seeds.clone();
@@ -187,6 +196,7 @@ impl Table {
             );
             return Ok(());
         };
+        ensure!(tune.budget <= MOST_SEEDS, "[tune] budget: at most {MOST_SEEDS} combinations, found {}", tune.budget);
         ensure!(!tune.keys.is_empty(), "[tune] keys: nothing to tune");
         ensure!(!tune.seeds.is_empty(), "[tune] seeds: at least one is needed");
         if let Some(seed) = tune.seeds.iter().find(|seed| seeds.contains(seed)) {

@@ -75,6 +75,9 @@ impl Default for Settings {
     }
 }
 
+/// The most examples of a task: they are kept in memory.
+const MOST: usize = 10_000_000;
+
 /// Cue words a sentence.
 const CUES: usize = 4;
 
@@ -125,6 +128,9 @@ fn rows(settings: &Value) -> Result<Vec<RawExample>> {
         if !(0. ..=1.).contains(&value) {
             bail!("`{name}` must lie in [0, 1], found {value}");
         }
+    }
+    if settings.examples > MOST {
+        bail!("`examples` may be at most {MOST}, found {}", settings.examples);
     }
     if !FACTORS.iter().any(|(task, _)| *task == settings.task) {
         let names: Vec<&str> = FACTORS.iter().map(|(task, _)| *task).collect();

@@ -127,6 +127,11 @@ pub(super) fn width(words: &str, size: f64) -> i32 {
     (words.chars().map(em).sum::<f64>() * size).ceil() as i32
 }
 
+/// Room for text of a height in pixels, whatever font it is shown in: some are a quarter wider than others.
+pub(super) fn room(words: &str, size: f64) -> i32 {
+    width(words, size) * 5 / 4
+}
+
 /// The text, cut with an ellipsis to about so many pixels.
 pub(super) fn cut(words: &str, size: f64, pixels: i32) -> String {
     if width(words, size) <= pixels {

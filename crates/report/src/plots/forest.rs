@@ -7,11 +7,14 @@ use plotters::element::PathElement;
 use plotters::style::text_anchor::{HPos, VPos};
 use plotters::style::{Color, ShapeStyle};
 
-use super::canvas::{Figure, INK, TEXT, color_of, cut, draw, line, mark, text, width, write};
+use super::canvas::{Figure, INK, TEXT, color_of, cut, draw, line, mark, room, text, write};
 use super::chart::{Axis, Margins, axes, pixel};
 use crate::numbers::{ends, signed};
 
 const ROW: i32 = 24;
+
+/// The most that names take, in pixels.
+const NAMES: i32 = 520;
 
 struct Row<'a> {
     name: &'a str,
@@ -63,9 +66,11 @@ fn forest(title: &str, rows: &[Row], name: &str, digits: usize, across: i32) -> 
         return Ok(None);
     }
     let words = |row: &Row| format!("{} {}", signed(row.interval.estimate, digits), ends(row.interval, digits));
-    let widest = |texts: Vec<String>| texts.iter().map(|text| width(text, TEXT)).max().unwrap_or(0) + 12;
-    let left = widest(rows.iter().map(|row| format!("{}{}", row.name, row.convention)).collect()).min(across * 3 / 8);
+    let widest = |texts: Vec<String>| texts.iter().map(|text| room(text, TEXT)).max().unwrap_or(0) + 12;
+    let left = widest(rows.iter().map(|row| format!("{}{}", row.name, row.convention)).collect()).min(NAMES);
     let right = widest(rows.iter().map(words).collect());
+    // Long names make the plot wider, not its middle narrower.
+    let across = across.max(left + right + across / 3);
     let values = rows.iter().flat_map(|row| [row.interval.low, row.interval.high, row.interval.estimate]);
     let x = Axis::over(values.chain([0.]), name);
     let y = Axis { range: rows.len() as f64..0., name: String::new() };
@@ -84,7 +89,7 @@ fn forest(title: &str, rows: &[Row], name: &str, digits: usize, across: i32) -> 
                 root.draw(&PathElement::new([(x, y - 4), (x, y + 4)], style))?;
             }
             mark(root, at(row.interval.estimate), row.index, 4, row.hollow)?;
-            let label = cut(row.name, TEXT, left - 8 - width(row.convention, TEXT)) + row.convention;
+            let label = cut(row.name, TEXT, left - 8 - room(row.convention, TEXT)) + row.convention;
             write(root, &label, &text(TEXT, HPos::Right, VPos::Center), (left - 6, low.1))?;
             write(root, &words(row), &text(TEXT, HPos::Left, VPos::Center), (across - right + 8, low.1))?;
         }

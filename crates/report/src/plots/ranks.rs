@@ -8,10 +8,12 @@ use mtl_eval::comparison::Comparison;
 use plotters::style::Color;
 use plotters::style::text_anchor::{HPos, VPos};
 
-use super::canvas::{Figure, INK, Root, TEXT, color_of, cut, draw, line, text, width, write};
+use super::canvas::{Figure, INK, Root, TEXT, color_of, cut, draw, line, room, text, write};
 use crate::numbers;
 
-const WIDTH: i32 = 820;
+/// Width of the scale, and of names at most, in pixels.
+const SCALE: i32 = 400;
+const NAMES: i32 = 420;
 const STEP: i32 = 22;
 
 /// The diagram; `None` without Nemenyi's comparison, or if it is of fewer than three arms, which is no more than one test.
@@ -24,13 +26,14 @@ pub(crate) fn ranks(comparison: &Comparison) -> Result<Option<Figure>> {
     let mut order: Vec<usize> = (0..count).collect();
     order.sort_by(|&a, &b| nemenyi.mean_ranks[a].total_cmp(&nemenyi.mean_ranks[b]));
 
-    let side = names.iter().map(|(_, name)| width(name, TEXT)).max().unwrap_or(0).min(200) + 56;
-    let (first, last) = (side, WIDTH - side);
+    let side = names.iter().map(|(_, name)| room(name, TEXT)).max().unwrap_or(0).min(NAMES) + 64;
+    let (first, last) = (side, side + SCALE);
+    let across = SCALE + 2 * side;
     let at = |rank: f64| first + ((rank - 1.) / (count as f64 - 1.) * f64::from(last - first)).round() as i32;
     let (axis, bars) = (74, 12 * nemenyi.groups.len() as i32);
     let left = count.div_ceil(2);
     let height = axis + bars + 14 + STEP * left as i32 + 34;
-    let drawn = draw("Critical-difference diagram", (WIDTH as u32, height as u32), |root| {
+    let drawn = draw("Critical-difference diagram", (across as u32, height as u32), |root| {
         scale(root, axis, count, at)?;
         let reach = at(1. + nemenyi.critical_difference) - first;
         measure(root, nemenyi.critical_difference, (first, reach.min(last - first)), reach > last - first)?;
@@ -48,13 +51,13 @@ pub(crate) fn ranks(comparison: &Comparison) -> Result<Option<Figure>> {
             let end = if to_left { first - 14 } else { last + 14 };
             line(root, (x, axis), (x, y), style)?;
             line(root, (x, y), (end, y), style)?;
-            let words = format!("{} ({:.2})", cut(name, TEXT, side - 56), nemenyi.mean_ranks[arm]);
+            let words = format!("{} ({:.2})", cut(name, TEXT, side - 64), nemenyi.mean_ranks[arm]);
             let (anchor, beside) = if to_left { (HPos::Right, end - 5) } else { (HPos::Left, end + 5) };
             write(root, &words, &text(TEXT, anchor, VPos::Center), (beside, y))?;
         }
         let under =
             format!("mean rank over {} (lower is better)", numbers::counted(comparison.tasks.len(), "task", "tasks"));
-        write(root, &under, &text(TEXT, HPos::Center, VPos::Bottom), (WIDTH / 2, height - 4))
+        write(root, &under, &text(TEXT, HPos::Center, VPos::Bottom), (across / 2, height - 4))
     });
     drawn.map(Some)
 }

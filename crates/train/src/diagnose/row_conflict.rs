@@ -31,8 +31,8 @@ struct Kernel {
     values: Vec<f64>,
 }
 
-/// The row_statistics of every pair of tasks on the table `name`; nothing without four mini_batches, or where `name` is no table that
-/// both reach.
+/// The statistics of every pair of tasks on the table `name`; nothing without four mini-batches, or where `name` is no
+/// table that both reach.
 pub(super) fn row_statistics(
     mini_batches: &[Vec<TaskGradient>],
     name: &str,

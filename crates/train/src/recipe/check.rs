@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
+use super::bounds;
 use super::document::Document;
 use super::groups;
 use super::{DecisionScope, Evaluation, Keep, Member, Recipe, Schedule, ScopeName, StepKind, Train};
@@ -111,6 +112,7 @@ pub(super) fn recipe(document: &Document, registries: &Arc<Registries>) -> Resul
         groups,
         task_rates: field(document, &optimizer_fields, "optimizer", "task_rates")?.unwrap_or_default(),
     };
+    bounds::check(document, &recipe)?;
     ranges(document, &recipe)?;
     (rule.build)(recipe.tasks.len(), &recipe.weighting.settings)
         .map_err(|e| anyhow!("{}: {e}", document.place(&["weighting"])))?;
@@ -164,8 +166,8 @@ fn grid(document: &Document, recipe: &Recipe, class: Class, shares: bool) -> Res
     }
     if recipe.train.step == StepKind::One {
         bail!(
-            "{place}: rule `{rule}` needs the gradient of every task in every step, but `train.step = \"one\"` mini_batches \
-             one task a step; set train.step = \"joint\", or take a rule over losses (equal, uncertainty)"
+            "{place}: rule `{rule}` needs the gradient of every task in every step, but `train.step = \"one\"` draws one \
+             task a step; set train.step = \"joint\", or take a rule over losses (equal, uncertainty)"
         );
     }
     if class == Class::Jacobian && !whole(&recipe.over) {

@@ -89,7 +89,7 @@ impl DataLoader {
         })
     }
 
-    /// The mini_batches of step `step`, one batch per task of `phase` each.
+    /// The mini-batches of step `step`, one batch per task of `phase` each.
     pub(super) fn mini_batches(
         &self,
         assembled: &Assembled,

@@ -1,0 +1,86 @@
+//! `init`: from files to manifests and a recipe that trains.
+
+use std::path::Path;
+
+use crate::own;
+use crate::tool::{good, refused};
+
+const HERE: &str = env!("CARGO_MANIFEST_DIR");
+
+/// A folder with the tutorial's files, where the default encoder's name means a tiny one.
+pub(crate) fn folder() -> tempfile::TempDir {
+    let folder = own::folder();
+    for name in ["tickets.csv", "pairs.tsv", "ner.conll"] {
+        std::fs::copy(Path::new(HERE).join("../../docs/tutorial").join(name), folder.path().join(name))
+            .expect("copied");
+    }
+    std::fs::create_dir(folder.path().join("models")).expect("made");
+    let manifest = std::fs::read_to_string(folder.path().join("my-model.toml")).expect("a manifest");
+    let manifest = manifest.replace("folder = \"encoder\"", "folder = \"../encoder\"");
+    std::fs::write(folder.path().join("models/all-minilm-l6-v2.toml"), manifest).expect("written");
+    for name in ["my-model.toml", "my-recipe.toml", "my-task.toml"] {
+        std::fs::remove_file(folder.path().join(name)).expect("removed");
+    }
+    folder
+}
+
+#[test]
+fn what_is_written_trains() {
+    let folder = folder();
+    let here = folder.path();
+    let told = good(here, &["init", "tickets.csv", "pairs.tsv", "ner.conll"]);
+    for part in [
+        "reads text `body`",
+        "the pair `text_a` and `text_b`",
+        "words `0`; learns `1`: tagging",
+        "data check recipe.toml",
+    ] {
+        assert!(told.contains(part), "`{part}` is missing in: {told}");
+    }
+    good(here, &["data", "check", "recipe.toml", "--set", "train.max_tokens=16"]);
+    let small = [
+        "--set",
+        "train.steps=4",
+        "--set",
+        "train.batch=2",
+        "--set",
+        "train.max_tokens=16",
+        "--set",
+        "evaluation.every=0",
+    ];
+    good(here, &[&["train", "recipe.toml", "--out", "run"], &small[..]].concat());
+    // What is there is not replaced unasked.
+    refused(here, &["init", "pairs.tsv"], &["pairs.toml", "--force"]);
+    good(here, &["init", "pairs.tsv", "--force"]);
+}
+
+#[test]
+fn splits_by_name_and_other_folders_are_understood() {
+    let folder = folder();
+    let here = folder.path();
+    std::fs::create_dir(here.join("mood")).expect("made");
+    for (split, rows) in [("train", 40), ("dev", 10), ("test", 10)] {
+        let row = |row: usize| format!("a text about {split} number {row} of them,{}\n", row as f64 / 7.);
+        let text: String = (0..rows).map(row).collect();
+        std::fs::write(here.join(format!("mood/{split}.csv")), format!("text,score\n{text}")).expect("written");
+    }
+    let told =
+        good(here, &["init", "mood/train.csv", "mood/dev.csv", "mood/test.csv", "--out", "made", "--name", "mine"]);
+    assert!(told.contains("regression") && told.contains("60 rows"), "{told}");
+    let manifest = std::fs::read_to_string(here.join("made/mood.toml")).expect("a manifest");
+    assert!(manifest.contains("dev = [\"../mood/dev.csv\"]"), "{manifest}");
+    good(here, &["data", "check", "made/mine.toml", "--set", "train.max_tokens=16"]);
+}
+
+#[test]
+fn what_cannot_be_told_is_said() {
+    let folder = folder();
+    let here = folder.path();
+    std::fs::write(here.join("numbers.csv"), "a,b\n1,2\n3,4\n5,6\n").expect("written");
+    refused(here, &["init", "numbers.csv"], &["numbers.csv", "no column looks like a text", "`a`: 3 different values"]);
+    let prose: String = (0..30).map(|row| format!("a sentence of its own number {row},id{row}\n")).collect();
+    std::fs::write(here.join("prose.csv"), format!("text,code\n{prose}")).expect("written");
+    refused(here, &["init", "prose.csv"], &["no column looks like a label", "by hand"]);
+    refused(here, &["init", "nowhere.csv"], &["nowhere.csv"]);
+    assert!(!here.join("recipe.toml").exists(), "nothing is written before all is understood");
+}
