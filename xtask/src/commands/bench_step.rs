@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use candle_core::{DType, Device, Tensor};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use mtl_backbone::checkpoint::Checkpoint;
 use mtl_backbone::kernel::ProductPrecision;
 use mtl_backbone::{DeviceName, Family, Implementation as Route, Pretrained, pretrained, random};
@@ -43,6 +43,10 @@ pub(super) struct BenchStep {
     /// The sharing strategy
     #[arg(long, default_value = "hard")]
     strategy: String,
+    /// What a rule over losses keeps: each task's gradient, as the log's norms and cosines need; the gradient of their
+    /// weighted sum alone; or both in turns, with the ratio of their times
+    #[arg(long, value_enum, default_value_t = Gradients::Each)]
+    gradients: Gradients,
     /// Tasks
     #[arg(long, default_value_t = 3)]
     tasks: usize,
@@ -81,6 +85,14 @@ pub(super) struct BenchStep {
     json: bool,
 }
 
+/// Which gradients a step keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+enum Gradients {
+    Each,
+    Sum,
+    Turns,
+}
+
 impl BenchStep {
     pub(super) fn run(self, program: &Program) -> Result<ExitCode> {
         if let Some(code) = self.on.rerun(program)? {
@@ -99,8 +111,11 @@ impl BenchStep {
         if self.serve {
             return serve(&mut bench).map(|()| ExitCode::SUCCESS);
         }
-        bench.time(&self.case, &self.mode, 1)?;
-        let answer = bench.time(&self.case, &self.mode, self.steps)?;
+        if self.gradients == Gradients::Turns {
+            return self.turns(&mut bench).map(|()| ExitCode::SUCCESS);
+        }
+        bench.time(&self.case, &self.mode, self.gradients, 1)?;
+        let answer = bench.time(&self.case, &self.mode, self.gradients, self.steps)?;
         if self.json {
             println!("{answer}");
         } else {
@@ -119,6 +134,42 @@ impl BenchStep {
             );
         }
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// Times steps of both kinds in turns, on the same batches.
+    fn turns(&self, bench: &mut Bench) -> Result<()> {
+        let (mut times, mut ratios) = ([Vec::new(), Vec::new()], Vec::new());
+        for turn in 0..=self.steps {
+            let at = bench.steps;
+            let mut pair = [0.; 2];
+            // Whoever is second finds warm caches: they take turns at that too.
+            let order = if turn % 2 == 0 { [0, 1] } else { [1, 0] };
+            for which in order {
+                bench.steps = at;
+                let kept = [Gradients::Each, Gradients::Sum][which];
+                let answer = bench.time(&self.case, &self.mode, kept, 1)?;
+                pair[which] = answer["ms"][0].as_f64().context("a time")?;
+            }
+            if turn > 0 {
+                times.iter_mut().zip(pair).for_each(|(times, time)| times.push(time));
+                ratios.push(pair[1] / pair[0]);
+            }
+        }
+        let [each, sum, ratio] = [&mut times[0].clone(), &mut times[1].clone(), &mut ratios].map(|values| {
+            values.sort_by(f64::total_cmp);
+            values[values.len() / 2]
+        });
+        println!(
+            "{} {} {}: median {each:.0} ms a step with each task's gradient, {sum:.0} ms with their sum; ratio {ratio:.3} \
+             (median of {} turns, {:.3} to {:.3})",
+            self.case,
+            self.mode,
+            self.strategy,
+            ratios.len(),
+            ratios[0],
+            ratios[ratios.len() - 1],
+        );
+        Ok(())
     }
 
     fn encoder(&self) -> Result<Pretrained> {
@@ -155,28 +206,29 @@ struct Bench {
     batches: Option<BTreeMap<String, Tensor>>,
     strategy: String,
     tasks: usize,
-    /// By rule.
-    trainers: BTreeMap<String, Trainer>,
+    /// By rule and what is kept.
+    trainers: BTreeMap<(String, Gradients), Trainer>,
     /// Steps of the whole life.
     steps: usize,
 }
 
 impl Bench {
     /// Runs `count` steps; returns their times and the peak memory.
-    fn time(&mut self, case: &str, mode: &str, count: usize) -> Result<Value> {
+    fn time(&mut self, case: &str, mode: &str, kept: Gradients, count: usize) -> Result<Value> {
         let rule = match mode {
             "ew" | "ewacc" | "forward" => "equal",
             "nash" | "nash_flat" => "nash",
             other => other,
         };
-        if !self.trainers.contains_key(rule) {
-            let built = self.trainer(rule)?;
-            self.trainers.insert(rule.to_string(), built);
+        let key = (rule.to_string(), kept);
+        if !self.trainers.contains_key(&key) {
+            let built = self.trainer(rule, kept)?;
+            self.trainers.insert(key.clone(), built);
         }
         let mut times = Vec::with_capacity(count);
         for _ in 0..count {
             let batches = self.set(case, self.steps % SETS)?;
-            let trainer = self.trainers.get_mut(rule).context("a trainer")?;
+            let trainer = self.trainers.get_mut(&key).context("a trainer")?;
             let mini_batches = vec![batches; trainer.mini_batches()];
             let progress = Progress { step: self.steps, of: usize::MAX };
             let start = Instant::now();
@@ -195,11 +247,13 @@ impl Bench {
         Ok(json!({ "case": case, "mode": mode, "ms": times, "rss_mb": peak_memory() }))
     }
 
-    fn trainer(&self, rule: &str) -> Result<Trainer> {
+    fn trainer(&self, rule: &str, kept: Gradients) -> Result<Trainer> {
+        let logged = usize::from(kept != Gradients::Sum);
         let names: Vec<String> = (0..self.tasks).map(|task| format!("task{task}")).collect();
         let text = format!(
             "tasks = {names:?}\ncheckpoint = \"bench\"\n[sharing]\nstrategy = \"{}\"\n[weighting]\nrule = \"{rule}\"\n\
-             [train]\nclip = 0.0\n[optimizer]\nrate = {RATE}\n",
+             [train]\nclip = 0.0\nlog_gradients = {logged}\n[optimizer]\nrate = {RATE}\n\
+             groups.head.scale = 1.0\n",
             self.strategy
         );
         let (recipe, _) = Recipe::parse(&Default::default(), "bench", &text, &[])?;
@@ -298,7 +352,7 @@ fn serve(bench: &mut Bench) -> Result<()> {
             [case, mode, steps] => steps
                 .parse()
                 .context("STEPS must be a whole number")
-                .and_then(|steps| bench.time(case, mode, steps))
+                .and_then(|steps| bench.time(case, mode, Gradients::Each, steps))
                 .unwrap_or_else(|error| json!({ "error": format!("{error:#}") })),
             _ => json!({ "error": "a line is CASE MODE STEPS" }),
         };

@@ -132,6 +132,7 @@ fn pages(registries: &Registries) -> Vec<Page> {
         let page = Page::new("sharing strategy", "[sharing] strategy", entry.name, entry.about)
             .fact("paper", entry.paper)
             .fact("parameters", entry.cost)
+            .fact("learning rates", format!("{}, of `optimizer.rate`; see `[optimizer.groups]`", entry.rates))
             .fact(
                 "shares",
                 if entry.shares { "trained parameters that several tasks reach" } else { "none that is trained" },

@@ -91,7 +91,9 @@ fn rows(registries: &Registries, kind: Kind) -> Vec<Vec<String>> {
             .collect(),
         Kind::Samplers => mtl_data::sampler::SAMPLERS.iter().map(|s| row(&[s.name, s.about])).collect(),
         Kind::Schedules => mtl_train::schedule::SCHEDULES.iter().map(|(name, _)| row(&[name])).collect(),
-        Kind::Strategies => registries.strategies.iter().map(|s| row(&[s.name, s.about, s.cost, s.paper])).collect(),
+        Kind::Strategies => (registries.strategies.iter())
+            .map(|s| row(&[s.name, s.about, &s.rates.to_string(), s.cost, s.paper]))
+            .collect(),
         Kind::Tasks => mtl_task::KINDS.iter().map(|kind| row(&[kind.name, kind.about])).collect(),
         // A file that is no manifest is told, and hides no other.
         Kind::Datasets => (locate::names(File::Dataset).iter())
@@ -138,7 +140,16 @@ pub fn minilm() -> Value {
 pub fn strategies(registries: &Registries, tasks: usize) -> Result<Vec<Vec<String>>> {
     let pretrained = random("bert", &minilm(), Key::new(0))?;
     let site = |task: usize| TaskShape { name: task.to_string(), outputs: 2, reads: Reads::Text };
-    let header = ["strategy", "what it is", &format!("for {tasks} tasks"), "trained", "shared", "paper", "parameters"];
+    let header = [
+        "strategy",
+        "what it is",
+        &format!("for {tasks} tasks"),
+        "trained",
+        "shared",
+        "learning rates",
+        "paper",
+        "parameters",
+    ];
     let mut rows = vec![header.map(String::from).to_vec()];
     for entry in &registries.strategies {
         let section = (entry.defaults)();
@@ -154,7 +165,8 @@ pub fn strategies(registries: &Registries, tasks: usize) -> Result<Vec<Vec<Strin
             Ok([millions(accounting.total - heads), millions(accounting.trainable - heads), shared])
         });
         let [total, trained, shared] = counts.unwrap_or_else(|error| [format!("{error:#}"), "-".into(), "-".into()]);
-        let row = [entry.name, entry.about, &total, &trained, &shared, entry.paper, entry.cost];
+        let rates = entry.rates.to_string();
+        let row = [entry.name, entry.about, &total, &trained, &shared, &rates, entry.paper, entry.cost];
         rows.push(row.map(String::from).to_vec());
     }
     Ok(rows)
