@@ -1,6 +1,8 @@
 //! One dataset, from its manifest to tokenised splits.
 
 mod check;
+mod empty;
+mod labels;
 
 use std::path::Path;
 
@@ -86,19 +88,20 @@ pub fn load(
     tokenizer: &Tokenizer,
     options: &LoadOptions,
 ) -> Result<Dataset> {
-    let rows = rows(manifest, folder)?;
-    let mut notes = check::duplicates(&rows);
-    let spec = check::spec(&manifest.task, &rows, &mut notes)?;
+    let mut rows = rows(manifest, folder)?;
+    let mut notes = std::mem::take(&mut rows.notes);
+    notes.extend(check::duplicates(&rows));
+    let census = empty::Census::new(&rows, manifest);
+    let spec = check::spec(manifest, &rows, &mut notes)?;
     let task = mtl_task::build(&spec)?;
-    let column = manifest.columns.label(&manifest.task);
     let key = Key::new(options.seed).named("limit").named(name);
     let mut split = |rows: Vec<RawExample>, which: &str, limit: usize| -> Result<Split> {
         let rows = check::readable(rows, which, &mut notes);
         if rows.is_empty() {
-            bail!("the {which} split is empty");
+            bail!(census.why(which, manifest));
         }
         let rows = limited(rows, limit, key.named(which));
-        tokenised(rows, which, (task.as_ref(), column), tokenizer, options.max_tokens)
+        tokenised(rows, which, (task.as_ref(), manifest), tokenizer, options.max_tokens)
     };
     let train = split(rows.train, "train", options.limit_train)?;
     let dev = split(rows.dev, "dev", options.limit_dev)?;
@@ -112,11 +115,12 @@ pub fn load(
 /// # Errors
 /// As [`load`].
 pub fn survey(manifest: &DatasetManifest, folder: &Path) -> Result<Vec<String>> {
-    let rows = rows(manifest, folder)?;
+    let mut rows = rows(manifest, folder)?;
+    let notes = std::mem::take(&mut rows.notes);
     let sizes = format!("{} rows to train on, {} dev, {} test", rows.train.len(), rows.dev.len(), rows.test.len());
     let repeats = check::duplicates(&rows);
     let none = repeats.is_empty().then(|| "no text is listed twice".to_string());
-    Ok(std::iter::once(sizes).chain(repeats).chain(none).collect())
+    Ok(std::iter::once(sizes).chain(repeats).chain(none).chain(notes).collect())
 }
 
 /// The rows of every split.
@@ -129,27 +133,47 @@ fn rows(manifest: &DatasetManifest, folder: &Path) -> Result<Rows> {
         if splits.train.is_empty() && splits.all.is_empty() {
             bail!("[splits] names no file to train on: `train`, or `all`");
         }
-        let read = |files: &[String]| read(files, manifest, folder);
-        let parsed = |records: Vec<Record>| {
-            records.par_iter().map(|record| row(record, manifest)).collect::<Result<Vec<RawExample>>>()
+        let mut notes = Vec::new();
+        let mut read = |files: &[String]| read(files, manifest, folder, &mut notes);
+        let mut unlabelled = [0, 0];
+        let mut parsed = |records: Vec<Record>| -> Result<Vec<RawExample>> {
+            let rows = records.par_iter().map(|record| row(record, manifest)).collect::<Result<Vec<_>>>()?;
+            let kept: Vec<RawExample> = rows.into_iter().flatten().collect();
+            unlabelled = [unlabelled[0] + records.len() - kept.len(), unlabelled[1] + records.len()];
+            Ok(kept)
         };
         rows.train = parsed(read(&splits.train)?)?;
         rows.dev = parsed(read(&splits.dev)?)?;
         rows.test = parsed(read(&splits.test)?)?;
-        for record in read(&splits.all)? {
-            let row = row(&record, manifest)?;
-            match &splits.column {
-                None => rows.train.push(row),
-                Some(column) => match reader::text(record.field(column)?) {
-                    "train" => rows.train.push(row),
-                    "dev" | "validation" => rows.dev.push(row),
-                    "test" => rows.test.push(row),
-                    other => {
-                        bail!("{}: column `{column}`: train, dev or test was expected, found `{other}`", row.place)
+        let all = read(&splits.all)?;
+        match &splits.column {
+            None => rows.train.extend(parsed(all)?),
+            Some(column) => {
+                let mut parts: [Vec<Record>; 3] = Default::default();
+                for record in all {
+                    match reader::text(record.field(column)?) {
+                        "train" => parts[0].push(record),
+                        "dev" | "validation" => parts[1].push(record),
+                        "test" => parts[2].push(record),
+                        other => bail!(
+                            "{}: column `{column}`: train, dev or test was expected, found `{other}`",
+                            record.place
+                        ),
                     }
-                },
+                }
+                for (rows, part) in [&mut rows.train, &mut rows.dev, &mut rows.test].into_iter().zip(parts) {
+                    rows.extend(parsed(part)?);
+                }
             }
         }
+        if unlabelled[0] > 0 {
+            notes.push(format!(
+                "{} of {} rows have no label, as ignore in [columns] says, and are left out",
+                unlabelled[0], unlabelled[1]
+            ));
+        }
+        notes.extend(labels::settle(&mut rows, manifest)?);
+        rows.notes = notes;
     }
     fill(&mut rows, splits, manifest.task.kind == "classification")?;
     Ok(rows)
@@ -176,7 +200,7 @@ fn fill(rows: &mut Rows, splits: &Splits, stratified: bool) -> Result<()> {
     Ok(())
 }
 
-fn read(files: &[String], manifest: &DatasetManifest, folder: &Path) -> Result<Vec<Record>> {
+fn read(files: &[String], manifest: &DatasetManifest, folder: &Path, notes: &mut Vec<String>) -> Result<Vec<Record>> {
     let mut records = Vec::new();
     for file in files {
         let path = folder.join(file);
@@ -190,7 +214,9 @@ fn read(files: &[String], manifest: &DatasetManifest, folder: &Path) -> Result<V
             };
             bail!("{}: no such file; {hint}", path.display());
         }
-        records.extend(reader::read(&path, &manifest.reader)?);
+        let (found, said) = reader::read_noted(&path, &manifest.reader)?;
+        records.extend(found);
+        notes.extend(said);
     }
     Ok(records)
 }
@@ -198,19 +224,24 @@ fn read(files: &[String], manifest: &DatasetManifest, folder: &Path) -> Result<V
 fn tokenised(
     rows: Vec<RawExample>,
     which: &str,
-    (task, column): (&dyn Task, &str),
+    (task, manifest): (&dyn Task, &DatasetManifest),
     tokenizer: &Tokenizer,
     max_tokens: usize,
 ) -> Result<Split> {
+    let column = manifest.columns.label(&manifest.task);
     let examples = rows
         .par_iter()
         .enumerate()
         .map(|(index, row)| {
-            let label = task.parse(&row.label).with_context(|| format!("{}: column `{column}`", row.place))?;
-            let encoded = tokenizer.encode(&row.texts, max_tokens).with_context(|| row.place.to_string())?;
-            Ok(Example { encoded, label, row: index })
+            let mut encoded = tokenizer.encode(&row.texts, max_tokens).with_context(|| row.place.to_string())?;
+            let label = labels::counted(&row.label, &mut encoded, &manifest.columns);
+            let label = task.parse(&label).with_context(|| format!("{}: column `{column}`", row.place))?;
+            // A sentence none of whose tagged words is within the limit has nothing to learn.
+            let nothing = which == "train" && encoded.words > 0 && encoded.anchors.is_empty();
+            Ok((!nothing).then_some(Example { encoded, label, row: index }))
         })
-        .collect::<Result<Vec<Example>>>()
+        .collect::<Result<Vec<Option<Example>>>>()
         .with_context(|| format!("{which} split"))?;
+    let examples = examples.into_iter().flatten().collect();
     Ok(Split { examples, texts: rows.into_iter().map(|row| row.texts).collect() })
 }

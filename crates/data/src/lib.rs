@@ -11,6 +11,7 @@ mod audit;
 mod collate;
 mod dataset;
 pub mod generator;
+mod literal;
 pub mod mail;
 pub mod manifest;
 pub mod reader;

@@ -71,6 +71,15 @@ pub struct Columns {
     /// Replacements applied to the label cell before it is parsed, such as `"0" = "ham"`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub label_names: BTreeMap<String, String>,
+    /// What the label cell holds where there is no label, such as `["", "-"]`; `""` is an empty cell, and JSON's and
+    /// Parquet's null. Such rows are left out. In tagging it is a word's tag (`["-100"]`): the word is read, and counts
+    /// neither in the loss nor in a metric. Left out, cells that look like no label are refused.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ignore: Vec<String>,
+    /// Multi-label only, in the place of `label`: columns of 0 and 1, one a label, which bears its column's name or what
+    /// `label_names` makes of it. (A list of 0 and 1 in one column needs no key: `[task] labels` names its places.)
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub indicators: Vec<String>,
 }
 
 impl Columns {
@@ -99,6 +108,16 @@ pub struct ReaderSpec {
     /// mark counts more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encoding: Option<String>,
+    /// Delimited text only: the character between columns. Left out, it is the comma or the tab as the file's ending
+    /// says, or whichever of `,` `;` tab `|` fits where that one does not, which is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delimiter: Option<char>,
+    /// The decimal mark of regression targets: `.` (default) or `,`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decimal: Option<char>,
+    /// JSON arrays only: the key that they lie under, with dots between the keys of nested objects.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
     /// Delimited text only: quotes are ordinary characters.
     #[serde(default)]
     pub no_quotes: bool,

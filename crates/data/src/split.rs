@@ -16,6 +16,8 @@ pub(crate) struct Rows {
     pub(crate) train: Vec<RawExample>,
     pub(crate) dev: Vec<RawExample>,
     pub(crate) test: Vec<RawExample>,
+    /// What reading them found.
+    pub(crate) notes: Vec<String>,
 }
 
 /// Splits `rows` into what stays and a `share` that is drawn from them.
