@@ -1,6 +1,8 @@
 //! One dataset, from its manifest to tokenised splits.
 
 mod check;
+mod empty;
+mod labels;
 
 use std::path::Path;
 
@@ -130,6 +132,7 @@ pub fn load_all(sources: &[TaskSource], tokenizer: &Tokenizer, options: &LoadOpt
         .map(|((source, identity), parted)| Table { name: source.name, identity, parted })
         .collect();
     let shared = split::shared::settle(&mut tables);
+    let found: Vec<Vec<String>> = parted.iter_mut().map(|parted| std::mem::take(&mut parted.notes)).collect();
     let mut rows: Vec<Rows<Entry>> = parted.into_iter().map(Parted::into_rows).collect();
     let unlabelled: Vec<usize> = rows.iter_mut().map(Rows::keep_labelled).collect();
     let duplicates: Vec<Vec<String>> = rows.iter().map(check::duplicates).collect();
@@ -142,7 +145,8 @@ pub fn load_all(sources: &[TaskSource], tokenizer: &Tokenizer, options: &LoadOpt
             count(unlabelled[index], "rows have no label of this task and are left out of it"),
             count(shared[index], "texts are in other tasks too; each is in one split for all of them"),
         ];
-        let mut notes: Vec<String> = notes.into_iter().flatten().chain(duplicates[index].iter().cloned()).collect();
+        let notes = notes.into_iter().flatten().chain(duplicates[index].iter().cloned());
+        let mut notes: Vec<String> = found[index].iter().cloned().chain(notes).collect();
         notes.extend(overlaps[index].clone());
         let loaded =
             dataset(&sources[index], rows.into_examples(), notes, overlaps[index].as_deref(), tokenizer, options);
@@ -154,7 +158,7 @@ pub fn load_all(sources: &[TaskSource], tokenizer: &Tokenizer, options: &LoadOpt
 /// The dataset of `rows`, whose splits are settled.
 fn dataset(
     source: &TaskSource,
-    rows: Rows,
+    mut rows: Rows,
     mut notes: Vec<String>,
     overlap: Option<&str>,
     tokenizer: &Tokenizer,
@@ -164,7 +168,9 @@ fn dataset(
     if let (true, Some(reason)) = (rows.train.is_empty(), overlap) {
         bail!("the train split is empty: {reason}");
     }
-    let spec = check::spec(&manifest.task, &rows, &mut notes)?;
+    notes.extend(labels::settle(&mut rows, manifest)?);
+    let census = empty::Census::new(&rows, manifest);
+    let spec = check::spec(manifest, &rows, &mut notes)?;
     let column = manifest.columns.label(&manifest.task);
     let fitted = {
         let task = mtl_task::build(&spec)?;
@@ -182,11 +188,11 @@ fn dataset(
     let mut split = |rows: Vec<RawExample>, which: &str, limit: usize| -> Result<Split> {
         let rows = check::readable(rows, which, &mut notes);
         if rows.is_empty() {
-            bail!("the {which} split is empty");
+            bail!(census.why(which, manifest));
         }
         fingerprint.splits.insert(which.to_string(), fingerprint::split(&rows));
         let rows = limited(rows, limit, key.named(which));
-        tokenised(rows, which, (task.as_ref(), column), tokenizer, options.max_tokens)
+        tokenised(rows, which, (task.as_ref(), manifest), tokenizer, options.max_tokens)
     };
     let train = split(rows.train, "train", options.limit_train)?;
     let dev = split(rows.dev, "dev", options.limit_dev)?;
@@ -208,7 +214,9 @@ pub fn survey(manifest: &DatasetManifest, folder: &Path) -> Result<Vec<String>> 
         }
         return Ok(lines);
     }
-    let mut rows = table::parted(manifest, folder)?.into_rows();
+    let mut parted = table::parted(manifest, folder)?;
+    let notes = std::mem::take(&mut parted.notes);
+    let mut rows = parted.into_rows();
     let unlabelled = rows.keep_labelled();
     lines.push(format!("{} rows to train on, {} dev, {} test", rows.train.len(), rows.dev.len(), rows.test.len()));
     if unlabelled > 0 {
@@ -216,7 +224,7 @@ pub fn survey(manifest: &DatasetManifest, folder: &Path) -> Result<Vec<String>> 
     }
     let repeats = check::duplicates(&rows);
     let none = repeats.is_empty().then(|| "no text is listed twice".to_string());
-    lines.extend(repeats.into_iter().chain(none));
+    lines.extend(repeats.into_iter().chain(none).chain(notes));
     Ok(lines)
 }
 
@@ -227,19 +235,24 @@ fn parsed(task: &dyn Task, row: &RawExample, column: &str) -> Result<Label> {
 fn tokenised(
     rows: Vec<RawExample>,
     which: &str,
-    (task, column): (&dyn Task, &str),
+    (task, manifest): (&dyn Task, &DatasetManifest),
     tokenizer: &Tokenizer,
     max_tokens: usize,
 ) -> Result<Split> {
+    let column = manifest.columns.label(&manifest.task);
     let examples = rows
         .par_iter()
         .enumerate()
         .map(|(index, row)| {
-            let label = parsed(task, row, column)?;
-            let encoded = tokenizer.encode(&row.texts, max_tokens).with_context(|| row.place.to_string())?;
-            Ok(Example { encoded, label, row: index })
+            let mut encoded = tokenizer.encode(&row.texts, max_tokens).with_context(|| row.place.to_string())?;
+            let label = labels::counted(&row.label, &mut encoded, &manifest.columns);
+            let label = task.parse(&label).with_context(|| format!("{}: column `{column}`", row.place))?;
+            // A sentence none of whose tagged words is within the limit has nothing to learn.
+            let nothing = which == "train" && encoded.words > 0 && encoded.anchors.is_empty();
+            Ok((!nothing).then_some(Example { encoded, label, row: index }))
         })
-        .collect::<Result<Vec<Example>>>()
+        .collect::<Result<Vec<Option<Example>>>>()
         .with_context(|| format!("{which} split"))?;
+    let examples = examples.into_iter().flatten().collect();
     Ok(Split { examples, texts: rows.into_iter().map(|row| row.texts).collect() })
 }

@@ -14,6 +14,7 @@ mod dataset;
 mod fingerprint;
 pub mod generator;
 pub mod guess;
+mod literal;
 pub mod mail;
 pub mod manifest;
 pub mod reader;

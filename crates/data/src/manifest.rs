@@ -85,6 +85,15 @@ pub struct Columns {
     /// Several label columns of one table, each a task of its own; in place of `[task]` and the `label` keys above.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub labels: Vec<LabelColumn>,
+    /// What the label cell holds where there is no label, such as `["", "-"]`; `""` is an empty cell, and JSON's and
+    /// Parquet's null. Such rows are left out. In tagging it is a word's tag (`["-100"]`): the word is read, and counts
+    /// neither in the loss nor in a metric. Left out, cells that look like no label are refused.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ignore: Vec<String>,
+    /// Multi-label only, in the place of `label`: columns of 0 and 1, one a label, which bears its column's name or what
+    /// `label_names` makes of it. (A list of 0 and 1 in one column needs no key: `[task] labels` names its places.)
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub indicators: Vec<String>,
 }
 
 impl Columns {
@@ -113,6 +122,16 @@ pub struct ReaderSpec {
     /// mark counts more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encoding: Option<String>,
+    /// Delimited text only: the character between columns. Left out, it is the comma or the tab as the file's ending
+    /// says, or whichever of `,` `;` tab `|` fits where that one does not, which is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delimiter: Option<char>,
+    /// The decimal mark of regression targets: `.` (default) or `,`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decimal: Option<char>,
+    /// JSON arrays only: the key that they lie under, with dots between the keys of nested objects.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
     /// Delimited text only: quotes are ordinary characters.
     #[serde(default)]
     pub no_quotes: bool,

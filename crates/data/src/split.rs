@@ -74,6 +74,8 @@ pub(crate) struct Parted {
     pub(crate) shares: [f64; 2],
     /// Seed of the draw.
     pub(crate) seed: u64,
+    /// What reading the files found.
+    pub(crate) notes: Vec<String>,
 }
 
 impl Parted {
@@ -105,7 +107,7 @@ impl Parted {
         }
         let shares =
             [(draws_dev, shares[0]), (draws_test, shares[1])].map(|(drawn, share)| if drawn { share } else { 0. });
-        Ok(Self { pool, places, dev, test, shares, seed: splits.seed })
+        Ok(Self { pool, places, dev, test, shares, seed: splits.seed, notes: Vec::new() })
     }
 
     /// Whether `part` is drawn from the pool.

@@ -17,7 +17,7 @@ use crate::{RawExample, generator};
 pub(crate) fn parted(manifest: &DatasetManifest, folder: &Path) -> Result<Parted> {
     manifest.check_task()?;
     let splits = &manifest.splits;
-    let mut rows = Rows::<Entry>::default();
+    let (mut rows, mut notes) = (Rows::<Entry>::default(), Vec::new());
     if let Some(generator) = &manifest.generator {
         let plain = |example| plain(example, manifest);
         rows.train = generator::rows(generator)?.into_iter().map(plain).collect();
@@ -25,30 +25,46 @@ pub(crate) fn parted(manifest: &DatasetManifest, folder: &Path) -> Result<Parted
         if splits.train.is_empty() && splits.all.is_empty() {
             bail!("[splits] names no file to train on: `train`, or `all`");
         }
-        let read = |files: &[String]| read(files, manifest, folder);
+        let mut read = |files: &[String]| read(files, manifest, folder, &mut notes);
         let (train, dev, test, all) =
             (read(&splits.train)?, read(&splits.dev)?, read(&splits.test)?, read(&splits.all)?);
         has_column(manifest, train.iter().chain(&dev).chain(&test).chain(&all))?;
-        let parsed = |records: Vec<Record>| {
-            records.par_iter().map(|record| entry(record, manifest)).collect::<Result<Vec<Entry>>>()
+        let mut unlabelled = [0, 0];
+        let mut parsed = |records: Vec<Record>| -> Result<Vec<Entry>> {
+            let rows = records.par_iter().map(|record| entry(record, manifest)).collect::<Result<Vec<_>>>()?;
+            let kept: Vec<Entry> = rows.into_iter().flatten().collect();
+            unlabelled = [unlabelled[0] + records.len() - kept.len(), unlabelled[1] + records.len()];
+            Ok(kept)
         };
         (rows.train, rows.dev, rows.test) = (parsed(train)?, parsed(dev)?, parsed(test)?);
-        for record in all {
-            let row = entry(&record, manifest)?;
-            match &splits.column {
-                None => rows.train.push(row),
-                Some(column) => match reader::text(record.field(column)?) {
-                    "train" => rows.train.push(row),
-                    "dev" | "validation" => rows.dev.push(row),
-                    "test" => rows.test.push(row),
-                    other => {
-                        bail!("{}: column `{column}`: train, dev or test was expected, found `{other}`", record.place)
+        match &splits.column {
+            None => rows.train.extend(parsed(all)?),
+            Some(column) => {
+                let mut parts: [Vec<Record>; 3] = Default::default();
+                for record in all {
+                    match reader::text(record.field(column)?) {
+                        "train" => parts[0].push(record),
+                        "dev" | "validation" => parts[1].push(record),
+                        "test" => parts[2].push(record),
+                        other => bail!(
+                            "{}: column `{column}`: train, dev or test was expected, found `{other}`",
+                            record.place
+                        ),
                     }
-                },
+                }
+                for (rows, part) in [&mut rows.train, &mut rows.dev, &mut rows.test].into_iter().zip(parts) {
+                    rows.extend(parsed(part)?);
+                }
             }
         }
+        if unlabelled[0] > 0 {
+            notes.push(format!(
+                "{} of {} rows have no label, as ignore in [columns] says, and are left out",
+                unlabelled[0], unlabelled[1]
+            ));
+        }
     }
-    Parted::drawn(rows, splits)
+    Parted::drawn(rows, splits).map(|parted| Parted { notes, ..parted })
 }
 
 /// By which tasks over one table are told from tasks over others: the manifest without what is one task's alone.
@@ -61,10 +77,12 @@ pub(crate) fn identity(source: &TaskSource) -> Result<String> {
     manifest.columns.label = None;
     manifest.columns.label_separator = None;
     manifest.columns.label_names.clear();
+    manifest.columns.ignore.clear();
+    manifest.columns.indicators.clear();
     Ok(format!("{}\0{}", source.folder.display(), toml::to_string(&manifest)?))
 }
 
-fn read(files: &[String], manifest: &DatasetManifest, folder: &Path) -> Result<Vec<Record>> {
+fn read(files: &[String], manifest: &DatasetManifest, folder: &Path, notes: &mut Vec<String>) -> Result<Vec<Record>> {
     let mut records = Vec::new();
     for file in files {
         let path = folder.join(file);
@@ -78,7 +96,9 @@ fn read(files: &[String], manifest: &DatasetManifest, folder: &Path) -> Result<V
             };
             bail!("{}: no such file; {hint}", path.display());
         }
-        records.extend(reader::read(&path, &manifest.reader)?);
+        let (found, said) = reader::read_noted(&path, &manifest.reader)?;
+        records.extend(found);
+        notes.extend(said);
     }
     Ok(records)
 }
@@ -94,25 +114,27 @@ fn plain(example: RawExample, manifest: &DatasetManifest) -> Entry {
 
 /// The row of `record`. Where a table has several label columns, what tells rows apart and what the draw keeps the
 /// shares of is the same for each of them: the text (words if all of them tag), and the class of the first
-/// classification.
-fn entry(record: &Record, manifest: &DatasetManifest) -> Result<Entry> {
+/// classification; a row without the task's own label stays, for the others. Elsewhere it is none.
+fn entry(record: &Record, manifest: &DatasetManifest) -> Result<Option<Entry>> {
     let labels = &manifest.columns.labels;
     if labels.is_empty() {
-        return Ok(plain(row(record, manifest)?, manifest));
+        return Ok(row(record, manifest)?.map(|row| plain(row, manifest)));
     }
     let all_tag = labels.iter().all(|label| label.task.kind == "tagging");
-    let told = texts_of(record, &manifest.columns, all_tag)?;
+    let told = texts_of(record, manifest, all_tag)?;
     let classes = labels.iter().find(|label| label.task.kind == "classification");
     let stratum = match classes.and_then(|label| present(record, label.column())) {
         Some(Field::Cell(cell)) => reader::text(cell).to_string(),
         _ => String::new(),
     };
-    let labelled = present(record, manifest.columns.label(&manifest.task)).is_some();
-    let example = match labelled {
+    let indicated = !manifest.columns.indicators.is_empty();
+    let example = match indicated || present(record, manifest.columns.label(&manifest.task)).is_some() {
         true => row(record, manifest)?,
-        false => RawExample { texts: told.clone(), label: Cell::Text(String::new()), place: record.place.clone() },
+        false => None,
     };
-    Ok(Entry { key: told.normalised(), stratum, example, labelled })
+    let (key, labelled) = (told.normalised(), example.is_some());
+    let unlabelled = || RawExample { texts: told, label: Cell::Text(String::new()), place: record.place.clone() };
+    Ok(Some(Entry { key, stratum, example: example.unwrap_or_else(unlabelled), labelled }))
 }
 
 /// The field called `column`, unless the record has none, or an empty one.
@@ -128,7 +150,8 @@ fn present<'a>(record: &'a Record, column: &str) -> Option<&'a Field> {
 /// Refuses a label column that no record fills: an empty cell says that a row has no such label, not all of them.
 fn has_column<'a>(manifest: &DatasetManifest, mut records: impl Iterator<Item = &'a Record> + Clone) -> Result<()> {
     let column = manifest.columns.label(&manifest.task);
-    if manifest.columns.labels.is_empty() || records.clone().any(|record| present(record, column).is_some()) {
+    let single = manifest.columns.labels.is_empty() || !manifest.columns.indicators.is_empty();
+    if single || records.clone().any(|record| present(record, column).is_some()) {
         return Ok(());
     }
     let first = records.next().context("no record")?;

@@ -82,6 +82,47 @@ fn a_quote_that_swallows_rows_is_refused_where_it_was_opened() {
     assert_eq!(rows("rows.csv", &swallowing(30), &literal).len(), 33);
 }
 
+/// A quote that stands for inches, and the next one a few rows later: every line of the text is a row of the table.
+#[test]
+fn rows_within_a_quoted_text_are_noticed_however_few() {
+    let plain = ReaderSpec::default();
+    let text = "text,label\nfirst,tv\n\"5 inch,tv\nsecond,radio\nof 13\",tv\nlast,radio\n";
+    let error = read("rows.csv", text, &plain).expect_err("a swallowed row");
+    for part in ["rows.csv:3:", "closed 2 lines later", "rows of their own", "no_quotes = true", "quoted_lines = 3"] {
+        assert!(error.contains(part), "`{part}` is missing in: {error}");
+    }
+    let allowed = ReaderSpec { quoted_lines: Some(3), ..ReaderSpec::default() };
+    assert_eq!(rows("rows.csv", text, &allowed).len(), 3);
+    // The quote in the last column, and between others.
+    let text = "label,text\ntv,first\nradio,\"5 inch\ntv,13\"\nradio,last\n";
+    assert!(read("rows.csv", text, &plain).expect_err("a swallowed row").contains("rows.csv:3:"));
+    let text = "id,text,label\n1,first,tv\n2,\"5 inch,tv\n3,of 13\",radio\n4,last,radio\n";
+    assert!(read("rows.csv", text, &plain).expect_err("a swallowed row").contains("rows.csv:3:"));
+    // Letters have commas, too.
+    let letter = "text,label\n\"Dear all,\nI am well, really\nyours, a\",tv\nb,radio\n\"Dear, you\nbye\",radio\n";
+    assert_eq!(rows("rows.csv", letter, &plain).len(), 3);
+}
+
+#[test]
+fn delimiters_are_recognised_or_set() {
+    let expected = [row("rows.csv:2", &["a, b", "x"]), row("rows.csv:3", &["c", "y"])];
+    let text = "text;label\na, b;x\nc;y\n";
+    assert_eq!(rows("rows.csv", text, &ReaderSpec::default()), expected);
+    let set = |delimiter| ReaderSpec { delimiter: Some(delimiter), ..ReaderSpec::default() };
+    assert_eq!(rows("rows.csv", text, &set(';')), expected);
+    assert_eq!(rows("rows.csv", &text.replace(';', "\u{1}"), &set('\u{1}')), expected);
+    assert_eq!(rows("rows.csv", &text.replace('\n', "\r"), &ReaderSpec::default()), expected);
+    for wrong in ['"', '\n', 'é'] {
+        let error = read("rows.csv", text, &set(wrong)).expect_err("no delimiter");
+        assert!(error.contains("[reader] delimiter"), "{error}");
+    }
+    let error = read("rows.csv", "text#label\na#x\n", &ReaderSpec::default()).expect("one column");
+    let error = error[0].field("text").expect_err("no such column").to_string();
+    assert!(error.contains("no column `text`"), "{error}");
+    let error = read("rows.csv", "text;label,\na;x,\n", &ReaderSpec::default()).expect("two columns");
+    assert_eq!(*error[0].columns, ["text;label", ""]);
+}
+
 #[test]
 fn wide_files_take_time_by_their_size() {
     const COLUMNS: usize = 100_000;

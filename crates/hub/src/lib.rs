@@ -258,6 +258,12 @@ fn in_place(folder: &Path, files: &[WantedFile]) -> Result<PathBuf> {
         if file.optional && !path.exists() {
             continue;
         }
+        // To open a pipe or a device may wait without end.
+        ensure!(
+            !std::fs::metadata(&path).is_ok_and(|found| !found.is_file()),
+            "`{}` is a folder, a pipe or a device: a regular file was expected",
+            file.path
+        );
         let wanted = Some(file.sha256.as_str()).filter(|wanted| !wanted.is_empty());
         match wanted {
             Some(_) => check::expect(&path, wanted).map(drop),

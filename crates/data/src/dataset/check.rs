@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use mtl_task::{Cell, KINDS, TaskSpec};
 
+use crate::manifest::DatasetManifest;
 use crate::split::{Entry, Rows};
 use crate::{RawExample, Texts};
 
@@ -40,22 +41,36 @@ pub(super) fn duplicates(rows: &Rows<Entry>) -> Vec<String> {
     notes
 }
 
-/// The task's table with its labels filled in from the training split if it names none.
-pub(super) fn spec(spec: &TaskSpec, rows: &Rows, notes: &mut Vec<String>) -> Result<TaskSpec> {
-    let mut spec = spec.clone();
+/// The task's table with its labels filled in, if it names none: those of the training split, then those that only dev
+/// or test have.
+pub(super) fn spec(manifest: &DatasetManifest, rows: &Rows, notes: &mut Vec<String>) -> Result<TaskSpec> {
+    let columns = &manifest.columns;
+    let mut spec = manifest.task.clone();
     let Some(kind) = KINDS.iter().find(|kind| kind.name == spec.kind) else {
         // The registry's own message names those there are.
         return mtl_task::build(&spec).map(|_| spec);
     };
-    let mentioned =
-        |rows: &[RawExample]| -> BTreeSet<String> { rows.iter().flat_map(|row| (kind.mentions)(&row.label)).collect() };
+    let mentions = |row: &RawExample| -> Vec<String> {
+        (kind.mentions)(&row.label).into_iter().filter(|name| !columns.is_ignored(name)).collect()
+    };
+    let mentioned = |rows: &[RawExample]| -> BTreeSet<String> { rows.iter().flat_map(mentions).collect() };
     let inferred = spec.labels.is_empty();
     if inferred {
         spec.labels = mentioned(&rows.train).into_iter().collect();
+        if !columns.indicators.is_empty() {
+            spec.labels = columns.indicators.iter().map(|column| columns.indicator_name(column)).collect();
+        }
     }
     if spec.kind != "regression" {
-        for (which, rows) in [("dev", &rows.dev), ("test", &rows.test)] {
-            unseen(&spec, which, rows, kind.mentions, inferred)?;
+        if inferred {
+            let seen = spec.labels.clone();
+            for (which, rows) in [("dev", &rows.dev), ("test", &rows.test)] {
+                for name in unseen(&seen, which, rows, &mentions, notes)? {
+                    if !spec.labels.contains(&name) {
+                        spec.labels.push(name);
+                    }
+                }
+            }
         }
         let present = mentioned(&rows.train);
         let absent: Vec<&str> = spec.labels.iter().map(String::as_str).filter(|l| !present.contains(*l)).collect();
@@ -77,30 +92,42 @@ pub(super) fn spec(spec: &TaskSpec, rows: &Rows, notes: &mut Vec<String>) -> Res
     Ok(spec)
 }
 
-/// Refuses a label that training never saw: with inferred labels the remedy is to name them.
+/// The labels of a split that training never saw, with a note: a model never predicts them, so each is a miss. Where most
+/// rows have such labels, the split's are others than train's.
 fn unseen(
-    spec: &TaskSpec,
+    seen: &[String],
     which: &str,
     rows: &[RawExample],
-    mentions: fn(&Cell) -> Vec<String>,
-    inferred: bool,
-) -> Result<()> {
-    let known: BTreeSet<&str> = spec.labels.iter().map(String::as_str).collect();
-    if !inferred {
-        return Ok(());
-    }
-    let strange = |row: &&RawExample| mentions(&row.label).into_iter().find(|name| !known.contains(name.as_str()));
-    let count = rows.iter().filter(|row| strange(row).is_some()).count();
-    if let Some(row) = rows.iter().find(|row| strange(row).is_some()) {
-        let name = strange(&row).context("a row without the label it was found by")?;
+    mentions: &dyn Fn(&RawExample) -> Vec<String>,
+    notes: &mut Vec<String>,
+) -> Result<BTreeSet<String>> {
+    let known: BTreeSet<&str> = seen.iter().map(String::as_str).collect();
+    let strange = |row: &RawExample| mentions(row).into_iter().find(|name| !known.contains(name.as_str()));
+    let found: Vec<(&RawExample, String)> = rows.iter().filter_map(|row| Some((row, strange(row)?))).collect();
+    let Some((row, name)) = found.first() else { return Ok(BTreeSet::new()) };
+    let all: BTreeSet<String> = rows.iter().flat_map(mentions).filter(|name| !known.contains(name.as_str())).collect();
+    let nearest = mtl_task::nearest(name, known.iter().copied());
+    if 2 * found.len() > rows.len() {
         bail!(
-            "{}: label `{name}` occurs in {which} ({count} rows with such labels) but never in train{}; if it is meant, \
-             name every label in the manifest's [task] labels",
+            "{}: label `{name}` occurs in {which} but never in train{nearest}, as do the labels of {} of its {} rows: both \
+             have to name labels alike ([columns.label_names]); if they do, name every label in [task] labels",
             row.place,
-            mtl_task::nearest(&name, known)
+            found.len(),
+            rows.len()
         );
     }
-    Ok(())
+    notes.push(format!(
+        "{}: label `{name}` occurs in {which} but never in train{nearest}{}: {} cannot be learnt, and {} counted as missed",
+        row.place,
+        match all.len() {
+            1 => String::new(),
+            2 => ", as does another".into(),
+            more => format!(", as do {} others", more - 1),
+        },
+        if all.len() > 1 { "they" } else { "it" },
+        if found.len() == 1 { "1 row is".into() } else { format!("{} rows are", found.len()) },
+    ));
+    Ok(all)
 }
 
 /// Rows that there is something to read in. A text without words is kept, and counted; a sentence without words has

@@ -65,7 +65,9 @@ impl LabelColumn {
             match key.as_str() {
                 "column" => of_columns.insert("label".into(), value),
                 "label" => bail!("[[columns.labels]] `{name}`: the column is named by `column`, not by `label`"),
-                _ if key.starts_with("label_") => of_columns.insert(key, value),
+                _ if key.starts_with("label_") || matches!(key.as_str(), "ignore" | "indicators") => {
+                    of_columns.insert(key, value)
+                }
                 _ => of_task.insert(key, value),
             };
         }
@@ -129,7 +131,8 @@ impl DatasetManifest {
         one.task = label.task.clone();
         let Columns { text, text_form, text_a, text_b, tokens, labels, .. } = one.columns;
         one.columns = Columns { text, text_form, text_a, text_b, tokens, labels, ..label.columns.clone() };
-        one.columns.label = Some(label.column().to_string());
+        // A set of indicators has no column of its own.
+        one.columns.label = one.columns.indicators.is_empty().then(|| label.column().to_string());
         Ok(one)
     }
 

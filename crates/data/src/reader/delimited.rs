@@ -1,8 +1,8 @@
 //! Comma- and tab-separated values (RFC 4180) by the crate `csv`, with or without a header line.
 //!
 //! A field in double quotes may hold delimiters, line breaks and doubled quotes. Blank lines are passed over. The crate
-//! takes any quotes as they come; here they have to be closed, at the end of their field and soon: a stray quote would
-//! swallow rows.
+//! takes any quotes as they come; here they have to be closed, at the end of their field and soon, and may not hold rows
+//! of the table: a stray quote would swallow them. A row that repeats the header is refused.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -11,7 +11,10 @@ use anyhow::{Context, Result, bail};
 use csv::{ReaderBuilder, StringRecord, Terminator};
 use mtl_task::Cell;
 
-use super::record::{Field, Record};
+use super::dialect::{delimiter, is_header};
+use super::record::{Field, Record, named};
+use super::source::MOST_CELLS;
+use super::swallowed::{self, Suspect};
 use super::{Reader, Source};
 use crate::manifest::ReaderSpec;
 
@@ -32,11 +35,9 @@ pub(super) const TSV: Reader = Reader {
 /// The most lines that a field in quotes may span where the manifest says nothing.
 const QUOTED_LINES: usize = 20;
 
-/// So many columns are named where a row has more or fewer.
-const NAMED: usize = 12;
-
-fn read(source: &Source, spec: &ReaderSpec, delimiter: char) -> Result<Vec<Record>> {
+fn read(source: &Source, spec: &ReaderSpec, usual: char) -> Result<Vec<Record>> {
     let text = source.text(spec)?;
+    let delimiter = delimiter(source, spec, &text, usual)?;
     let dialect = Dialect {
         source,
         delimiter,
@@ -54,23 +55,54 @@ fn read(source: &Source, spec: &ReaderSpec, delimiter: char) -> Result<Vec<Recor
         bail!("{}: two columns are called `{name}`; name them anew in [reader] header", source.line(1));
     }
     if spec.skip > 0 {
-        let rest = rows.rest.splitn(spec.skip + 1, '\n').nth(spec.skip).unwrap_or("");
-        rows = Rows::new(&dialect, rest, rows.line + spec.skip);
+        let rest = rows.rest.splitn(spec.skip.saturating_add(1), '\n').nth(spec.skip).unwrap_or("");
+        rows = Rows::new(&dialect, rest, rows.line.saturating_add(spec.skip));
     }
-    let mut records = Vec::new();
+    let mut records: Vec<Record> = Vec::new();
+    let mut suspects: Vec<Suspect> = Vec::new();
     while let Some((line, row)) = rows.next_row()? {
         if row.len() != columns.len() {
-            let more = if columns.len() > NAMED { ", …" } else { "" };
+            let found = if row.len() == 1 { "1 field".into() } else { format!("{} fields", row.len()) };
             bail!(
-                "{}: {} fields, expected {} ({}{more}); is a delimiter part of a text, or a text without its quotes?",
+                "{}: {found}, expected {} ({}); is a delimiter part of a text, a text without its quotes, or [reader] \
+                 delimiter another than {delimiter:?}?",
                 source.line(line),
-                row.len(),
                 columns.len(),
-                columns[..columns.len().min(NAMED)].join(", ")
+                named(&columns)
+            );
+        }
+        if row.get(0).is_some_and(|cell| cell.len() < 100)
+            && is_header(row.iter(), &columns, !spec.header.is_empty() && records.is_empty())
+        {
+            bail!(
+                "{}: the row names columns once more ({}), and is no example; {}",
+                source.line(line),
+                named(&row.iter().map(String::from).collect::<Vec<_>>()),
+                if records.is_empty() && !spec.header.is_empty() {
+                    "leave header out of the manifest's [reader], or set skip = 1 there"
+                } else {
+                    "delete it, or the example that reads like it"
+                }
+            );
+        }
+        if (records.len() + 1).saturating_mul(columns.len()) > MOST_CELLS {
+            bail!(
+                "{}: more than {MOST_CELLS} cells in {} columns; keep the columns that are needed, or split the file",
+                source.line(line),
+                columns.len()
             );
         }
         let fields = row.iter().map(|cell| Field::Cell(Cell::Text(cell.to_string()))).collect();
+        suspects.extend(rows.quoted.drain(..).map(|(opened, later, column)| Suspect {
+            line: opened,
+            later,
+            column,
+            record: records.len(),
+        }));
         records.push(Record { columns: columns.clone(), fields, place: source.line(line) });
+    }
+    if spec.quoted_lines.is_none() {
+        swallowed::refuse(source, &suspects, &records, delimiter)?;
     }
     Ok(records)
 }
@@ -92,6 +124,8 @@ struct Rows<'a> {
     rest: &'a str,
     line: usize,
     read: usize,
+    /// The fields of the row just read that go over lines: where each begins, how many lines later it ends, its column.
+    quoted: Vec<(usize, usize, usize)>,
 }
 
 impl<'a> Rows<'a> {
@@ -104,11 +138,12 @@ impl<'a> Rows<'a> {
             // A carriage return alone is part of a text.
             .terminator(Terminator::Any(b'\n'))
             .from_reader(text.as_bytes());
-        Self { dialect, reader, row: StringRecord::new(), rest: text, line, read: 0 }
+        Self { dialect, reader, row: StringRecord::new(), rest: text, line, read: 0, quoted: Vec::new() }
     }
 
     /// The next row that is not blank, and the line where it begins.
-    fn next_row(&mut self) -> Result<Option<(usize, &StringRecord)>> {
+    fn next_row(&mut self) -> Result<Option<(usize, StringRecord)>> {
+        self.quoted.clear();
         while self.reader.read_record(&mut self.row).with_context(|| self.dialect.source.name.to_string())? {
             let end = self.reader.position().byte() as usize;
             let (written, rest) = self.rest.split_at(end - self.read);
@@ -120,7 +155,7 @@ impl<'a> Rows<'a> {
                 continue;
             }
             if self.dialect.quotes && fields.contains('"') {
-                self.dialect.check_quotes(fields, line)?;
+                self.quoted = self.dialect.check_quotes(fields, line)?;
             }
             // The carriage return of a line that ends in CR LF was taken for the end of its last field.
             let last = self.row.len() - 1;
@@ -129,17 +164,19 @@ impl<'a> Rows<'a> {
                 self.row.truncate(last);
                 self.row.push_field(&field);
             }
-            return Ok(Some((line, &self.row)));
+            return Ok(Some((line, std::mem::take(&mut self.row))));
         }
         Ok(None)
     }
 }
 
 impl Dialect<'_> {
-    /// Refuses quotes that are not closed, or not where and when they should be, in a row that begins on `line`.
-    fn check_quotes(&self, row: &str, mut line: usize) -> Result<()> {
+    /// Refuses quotes that are not closed, or not where and when they should be, in a row that begins on `line`. Gives
+    /// the fields that go over lines, as [`Rows::quoted`].
+    fn check_quotes(&self, row: &str, mut line: usize) -> Result<Vec<(usize, usize, usize)>> {
         let mut rest = row;
-        loop {
+        let mut longer = Vec::new();
+        for column in 0.. {
             if let Some(quoted) = rest.strip_prefix('"') {
                 let opened = line;
                 let Some(end) = closing(quoted) else {
@@ -168,10 +205,14 @@ impl Dialect<'_> {
                         later + 1
                     );
                 }
+                if later > 0 {
+                    longer.push((opened, later, column));
+                }
             }
-            let Some(end) = rest.find(self.delimiter) else { return Ok(()) };
+            let Some(end) = rest.find(self.delimiter) else { break };
             rest = &rest[end + 1..];
         }
+        Ok(longer)
     }
 }
 

@@ -5,7 +5,8 @@
 
 use anyhow::{Result, anyhow, bail};
 use encoding_rs::{
-    Decoder, DecoderResult, EUC_KR, Encoding, GB18030, GBK, SHIFT_JIS, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252,
+    BIG5, Decoder, DecoderResult, EUC_KR, Encoding, GB18030, GBK, SHIFT_JIS, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1251,
+    WINDOWS_1252,
 };
 
 use super::Source;
@@ -123,16 +124,27 @@ fn refusal(
     )
 }
 
-/// What encodings that have all of the file's bytes read around the byte `at`.
+/// What encodings that have all of the file's bytes read around the byte `at`. In languages of the Latin script, letters
+/// beyond ASCII stand alone; where most have a neighbour of their kind, those encodings would read garbled words.
 fn readings(bytes: &[u8], at: usize, tried: &'static Encoding) -> Vec<String> {
     let start = bytes[..at].iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1).max(at.saturating_sub(24));
-    [WINDOWS_1252, EUC_KR, GB18030, SHIFT_JIS]
-        .into_iter()
-        .filter(|encoding| *encoding != tried)
+    let high = |at: usize| bytes.get(at).is_some_and(|byte| !byte.is_ascii());
+    let (all, beside) = (0..bytes.len()).filter(|&at| high(at)).fold((0, 0), |(all, beside), at| {
+        (all + 1, beside + usize::from(high(at + 1) || at.checked_sub(1).is_some_and(high)))
+    });
+    let plausible: &[&'static Encoding] = match 2 * beside > all {
+        true => &[EUC_KR, GB18030, SHIFT_JIS, BIG5, WINDOWS_1251],
+        false => &[WINDOWS_1252],
+    };
+    plausible
+        .iter()
+        .filter(|encoding| **encoding != tried)
         .filter_map(|encoding| {
             let text = strictly(bytes, encoding.new_decoder_without_bom_handling()).ok()?;
-            // Control characters in a text tell that it is another encoding's.
-            let odd = |letter: char| letter.is_control() && !"\t\n\r".contains(letter);
+            // Control characters in a text, and those that only a user defines, tell that it is another encoding's.
+            let odd = |letter: char| {
+                (letter.is_control() && !"\t\n\r".contains(letter)) || ('\u{e000}'..='\u{f8ff}').contains(&letter)
+            };
             let around = encoding.decode_without_bom_handling(&bytes[start..]).0;
             let around: String = around.chars().take_while(|letter| !"\r\n".contains(*letter)).take(40).collect();
             let label = encoding.name().to_lowercase();
@@ -208,8 +220,10 @@ mod tests {
             let error = read(bytes, label).expect_err("no text");
             named.iter().for_each(|part| assert!(error.contains(part), "`{part}` is missing in: {error}"));
         }
-        // Windows-1252 reads any bytes: it is shown where what it reads has no control characters.
-        let error = read(b"\xa4\xa4\x81\x40", None).expect_err("no UTF-8");
-        assert!(!error.contains("windows-1252"), "{error}");
+        // Windows-1252 reads any bytes: it is shown where letters beyond ASCII stand alone, as in Latin script.
+        for korean in [&b"\xa4\xa4\x81\x40"[..], b"text,team\n\xc7\xd1\xb1\xdb \xb8\xde\xc0\xcf,\xc0\xfc\xc8\xad\n"] {
+            let error = read(korean, None).expect_err("no UTF-8");
+            assert!(!error.contains("windows-1252") && error.contains("gb18030"), "{error}");
+        }
     }
 }

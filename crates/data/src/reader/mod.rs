@@ -1,13 +1,18 @@
 //! Readers: files to records of named fields, each knowing where it stands.
 
+pub(crate) mod border;
 mod conll;
 mod delimited;
+mod dialect;
 mod encoding;
 mod json;
+#[cfg(feature = "parquet")]
+mod pages;
 #[cfg(feature = "parquet")]
 mod parquet;
 mod record;
 mod source;
+mod swallowed;
 
 use std::path::Path;
 
@@ -48,6 +53,15 @@ pub const READERS: &[Reader] = &[
 /// If the file cannot be read, is malformed, or holds no record: with file, line, what was found and what would be
 /// right.
 pub fn read(path: &Path, spec: &ReaderSpec) -> Result<Vec<Record>> {
+    read_noted(path, spec).map(|(records, _)| records)
+}
+
+/// As [`read`], with what a person ought to know of the file though it is no error: a delimiter that was recognised,
+/// lines that were passed over.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_noted(path: &Path, spec: &ReaderSpec) -> Result<(Vec<Record>, Vec<String>)> {
     let reader = match &spec.name {
         Some(name) => mtl_task::member("reader", name, READERS, |reader| reader.name)?,
         None => {
@@ -63,11 +77,11 @@ pub fn read(path: &Path, spec: &ReaderSpec) -> Result<Vec<Record>> {
         }
     };
     let source = Source::new(path);
-    let records = (reader.read)(&source, spec)?;
+    let records = border::contained(|| (reader.read)(&source, spec)).with_context(|| source.name.to_string())??;
     if records.is_empty() {
         bail!("{}: it has no record, at most a header; a table with at least one example was expected", source.name);
     }
-    Ok(records)
+    Ok((records, source.notes()))
 }
 
 /// The text of a cell; nothing for a list.

@@ -1,4 +1,5 @@
-//! Parquet, as the Hugging Face Hub keeps datasets: flat columns of texts and numbers, or lists of them.
+//! Parquet, as the Hugging Face Hub keeps datasets: flat columns of texts and numbers, or lists of them, plain or packed
+//! by snappy, gzip, zstd, lz4 or brotli.
 
 use std::sync::Arc;
 
@@ -8,15 +9,12 @@ use mtl_task::Cell;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::Field as Value;
 
-use super::record::{Field, Record};
-use super::{Reader, Source};
+use super::record::{Field, NULL, Record};
+use super::{Reader, Source, pages};
 use crate::manifest::ReaderSpec;
 
 pub(super) const READER: Reader =
     Reader { name: "parquet", about: "Apache Parquet, flat columns and lists", endings: &["parquet"], read };
-
-/// A file that says it unfolds to more bytes than this is a mistake or an attack.
-const MOST_BYTES: i64 = 8 << 30;
 
 fn read(source: &Source, _spec: &ReaderSpec) -> Result<Vec<Record>> {
     let bytes = source.bytes()?;
@@ -27,22 +25,37 @@ fn read(source: &Source, _spec: &ReaderSpec) -> Result<Vec<Record>> {
             if bytes.starts_with(b"PAR1") { "it is cut off, fetch it again" } else { "is it the right reader?" }
         );
     }
-    let file = SerializedFileReader::new(Bytes::from(bytes)).with_context(|| format!("{}: its footer", source.name))?;
-    let unfolded: i64 = file.metadata().row_groups().iter().map(|group| group.total_byte_size().max(0)).sum();
-    if unfolded > MOST_BYTES {
-        bail!("{}: it says that it unfolds to {unfolded} bytes; at most {MOST_BYTES} are read", source.name);
-    }
+    let bytes = Bytes::from(bytes);
+    let file = SerializedFileReader::new(bytes.clone()).with_context(|| format!("{}: its footer", source.name))?;
+    pages::check(source, &bytes, file.metadata())?;
     let mut columns: Option<Arc<Vec<String>>> = None;
     let mut records = Vec::new();
+    let mut unfolded = 0;
     for (index, row) in file.get_row_iter(None).with_context(|| format!("{}: its schema", source.name))?.enumerate() {
         let place = source.record(index + 1);
-        let row = row.with_context(|| format!("{place}: a damaged page"))?;
+        let row = row.with_context(|| format!("{place}: a damaged page, or one packed in a way that is not read"))?;
         let (names, fields): (Vec<String>, Vec<Field>) =
             row.into_columns().into_iter().map(|(name, value)| (name, field(value))).unzip();
+        // A text that is kept once may be in every row.
+        unfolded += fields.iter().map(size).sum::<u64>();
+        if unfolded > pages::MOST_BYTES {
+            bail!("{place}: up to here it unfolds to more than {} bytes; split it", pages::MOST_BYTES);
+        }
         let columns = columns.get_or_insert_with(|| Arc::new(names)).clone();
         records.push(Record { columns, fields, place });
     }
     Ok(records)
+}
+
+/// Bytes of a field's texts, and of what holds each.
+fn size(field: &Field) -> u64 {
+    const EACH: usize = 32;
+    let bytes = match field {
+        Field::Cell(Cell::Text(text)) => text.len() + EACH,
+        Field::Cell(Cell::Many(list)) => list.iter().map(|text| text.len() + EACH).sum(),
+        Field::Other(_) => EACH,
+    };
+    bytes as u64
 }
 
 fn field(value: Value) -> Field {
@@ -71,7 +84,7 @@ fn text(value: Value) -> Result<String, &'static str> {
         Value::Float(value) => Ok(value.to_string()),
         Value::Double(value) => Ok(value.to_string()),
         Value::Bytes(bytes) => String::from_utf8(bytes.data().to_vec()).map_err(|_| "bytes that are no UTF-8 text"),
-        Value::Null => Err("null"),
+        Value::Null => Err(NULL),
         Value::Group(_) => Err("a group of fields"),
         Value::ListInternal(_) => Err("a list of lists"),
         Value::MapInternal(_) => Err("a map"),

@@ -42,6 +42,9 @@ pub enum Field {
     Other(&'static str),
 }
 
+/// What a field without a value is ([`Field::Other`]).
+pub(crate) const NULL: &str = "null";
+
 /// One record of a file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Record {
@@ -53,6 +56,28 @@ pub struct Record {
     pub place: Place,
 }
 
+/// So many columns are named in a message, and so many are looked through for a similar name.
+const NAMED: usize = 12;
+const MOST_COMPARED: usize = 1000;
+
+/// `columns` for a message: the first of them, and how many there are.
+pub(super) fn named(columns: &[String]) -> String {
+    let short = |name: &String| if name.chars().count() > 60 { name.chars().take(60).collect() } else { name.clone() };
+    let first = columns.iter().take(NAMED).map(short).collect::<Vec<String>>().join(", ");
+    if columns.len() > NAMED { format!("{first}, … ({} in all)", columns.len()) } else { first }
+}
+
+/// A single column whose name holds what delimits columns elsewhere.
+fn delimiter_hint(columns: &[String]) -> String {
+    let [only] = columns else { return String::new() };
+    [';', '\t', '|', ','].into_iter().find(|&mark| only.contains(mark)).map_or_else(String::new, |mark| {
+        format!(
+            "; if columns are delimited by {mark:?} in this file, set delimiter = {:?} in [reader]",
+            mark.to_string()
+        )
+    })
+}
+
 impl Record {
     /// The field called `column`.
     ///
@@ -61,10 +86,11 @@ impl Record {
     pub fn field(&self, column: &str) -> Result<&Cell> {
         let Some(at) = self.columns.iter().position(|known| known == column) else {
             bail!(
-                "{}: no column `{column}`{}; there are {}",
+                "{}: no column `{column}`{}; there are {}{}",
                 self.place,
-                mtl_task::nearest(column, self.columns.iter().map(String::as_str)),
-                self.columns.join(", ")
+                mtl_task::nearest(column, self.columns.iter().take(MOST_COMPARED).map(String::as_str)),
+                named(&self.columns),
+                delimiter_hint(&self.columns)
             )
         };
         match &self.fields[at] {
@@ -76,5 +102,14 @@ impl Record {
                 )
             }
         }
+    }
+
+    /// As [`Record::field`]; nothing where its value is null.
+    pub(crate) fn nullable(&self, column: &str) -> Result<Option<&Cell>> {
+        let null = |at: usize| self.fields[at] == Field::Other(NULL);
+        if self.columns.iter().position(|known| known == column).is_some_and(null) {
+            return Ok(None);
+        }
+        self.field(column).map(Some)
     }
 }

@@ -1,5 +1,8 @@
 //! A file that is being read, looked at with suspicion: downloads fail in ways that leave a file behind.
 
+use std::cell::RefCell;
+use std::fs::{File, FileType};
+use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -8,15 +11,23 @@ use anyhow::{Context, Result, bail};
 use super::record::{At, Place};
 use crate::manifest::ReaderSpec;
 
+/// A larger file is refused: it is read as a whole.
+const MOST_BYTES: u64 = 4 << 30;
+
+/// A table of more cells than this does not fit a usual machine's memory.
+pub(super) const MOST_CELLS: usize = 100_000_000;
+
 pub(super) struct Source<'a> {
     /// What it is called in messages.
     pub(super) name: Arc<str>,
     path: &'a Path,
+    notes: RefCell<Vec<String>>,
 }
 
 impl<'a> Source<'a> {
     pub(super) fn new(path: &'a Path) -> Self {
-        Self { name: path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into(), path }
+        let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into();
+        Self { name, path, notes: RefCell::default() }
     }
 
     pub(super) fn line(&self, line: usize) -> Place {
@@ -27,9 +38,18 @@ impl<'a> Source<'a> {
         Place { file: self.name.clone(), at: At::Record(record) }
     }
 
+    /// Says something of the file that a person ought to know and that is no error.
+    pub(super) fn note(&self, note: String) {
+        self.notes.borrow_mut().push(note);
+    }
+
+    pub(super) fn notes(&self) -> Vec<String> {
+        self.notes.take()
+    }
+
     /// The file's bytes, unless they are plainly no data.
     pub(super) fn bytes(&self) -> Result<Vec<u8>> {
-        let bytes = std::fs::read(self.path).with_context(|| format!("cannot read {}", self.path.display()))?;
+        let bytes = self.whole().with_context(|| format!("cannot read {}", self.path.display()))?;
         if bytes.iter().all(u8::is_ascii_whitespace) {
             bail!("{}: the file is empty; fetch it again", self.name);
         }
@@ -47,8 +67,49 @@ impl<'a> Source<'a> {
         Ok(bytes)
     }
 
-    /// The file as text, in the encoding that its byte order mark or the manifest names, without that mark.
-    pub(super) fn text(&self, spec: &ReaderSpec) -> Result<String> {
-        super::encoding::decode(self, self.bytes()?, spec.encoding.as_deref())
+    /// All bytes of a regular file: a pipe or a device is not opened, for that may wait or go on without end.
+    fn whole(&self) -> Result<Vec<u8>> {
+        let seen = std::fs::metadata(self.path)?;
+        if !seen.is_file() {
+            bail!("{}: it is {}, and data lies in regular files", self.name, kind(seen.file_type()));
+        }
+        let too_large = |length: u64| -> Result<()> {
+            if length > MOST_BYTES {
+                bail!("{}: it has {length} bytes; at most {MOST_BYTES} are read, so split it", self.name);
+            }
+            Ok(())
+        };
+        too_large(seen.len())?;
+        let mut bytes = Vec::new();
+        bytes.try_reserve_exact(seen.len() as usize)?;
+        // Files of some systems say that they have no bytes and give many.
+        File::open(self.path)?.take(MOST_BYTES + 1).read_to_end(&mut bytes)?;
+        too_large(bytes.len() as u64)?;
+        Ok(bytes)
     }
+
+    /// The file as text, in the encoding that its byte order mark or the manifest names, without that mark. Where lines
+    /// end in a carriage return alone, these become line feeds.
+    pub(super) fn text(&self, spec: &ReaderSpec) -> Result<String> {
+        let text = super::encoding::decode(self, self.bytes()?, spec.encoding.as_deref())?;
+        Ok(if text.contains('\r') && !text.contains('\n') { text.replace('\r', "\n") } else { text })
+    }
+}
+
+#[cfg(unix)]
+fn kind(found: FileType) -> &'static str {
+    use std::os::unix::fs::FileTypeExt;
+
+    match found {
+        found if found.is_dir() => "a folder",
+        found if found.is_fifo() => "a named pipe",
+        found if found.is_socket() => "a socket",
+        found if found.is_block_device() || found.is_char_device() => "a device",
+        _ => "no regular file",
+    }
+}
+
+#[cfg(not(unix))]
+fn kind(found: FileType) -> &'static str {
+    if found.is_dir() { "a folder" } else { "no regular file" }
 }
