@@ -132,6 +132,7 @@ fn regression_targets_are_finite_numbers_in_range() {
     };
     wrong("NaN", "a finite number was expected, found `NaN`");
     wrong("inf", "a finite number was expected");
+    wrong("1e300", "1e300 is beyond single precision");
     wrong("good", "a number was expected, found `good`");
     wrong("", "a number was expected");
     wrong("1.5", "1.5 lies outside the task's range [-1, 1]");
@@ -151,8 +152,13 @@ fn labels_are_known_and_of_two_kinds_at_least() {
     let splits = "[task]\nkind = \"classification\"\n[splits]\ntrain = [\"train.csv\"]\ndev = [\"dev.csv\"]\ntest = \
                   [\"test.csv\"]\n";
     let (seen, unseen) = (&b"text,label\na,x\nb,y\n"[..], &b"text,label\nc,x\nd,z\n"[..]);
+    let other = &b"text,label\ne,x\nf,y\n"[..];
     for (which, file) in [("dev", "dev.csv"), ("test", "test.csv")] {
-        let of = |name: &str| if name == file { unseen } else { seen };
+        let of = |name: &str| match name {
+            "train.csv" => seen,
+            name if name == file => unseen,
+            _ => other,
+        };
         let files = ["train.csv", "dev.csv", "test.csv"].map(|name| (name, of(name)));
         let error = refusal(splits, &files);
         for part in [&format!("{file}:3"), "label `z`", which, "never in train", "[task] labels"] {
