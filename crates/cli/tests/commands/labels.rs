@@ -29,8 +29,8 @@ all = ["tickets.csv"]
 fn tickets() -> tempfile::TempDir {
     let folder = folder();
     let row = |row: usize| {
-        let team = if row % 5 == 0 { "" } else { ["desk", "lines"][row % 2] };
-        let hours = if row % 4 == 0 { String::new() } else { (1000 + row).to_string() };
+        let team = if row.is_multiple_of(5) { "" } else { ["desk", "lines"][row % 2] };
+        let hours = if row.is_multiple_of(4) { String::new() } else { (1000 + row).to_string() };
         format!("{} printer {row},{team},{hours}\n", char::from(b'a' + (row % 26) as u8))
     };
     let rows: String = (0..100).map(row).collect();
