@@ -146,6 +146,7 @@ fn regression_targets_are_finite_numbers_in_range() {
     };
     wrong("NaN", "a finite number was expected, found `NaN`");
     wrong("inf", "a finite number was expected");
+    wrong("1e300", "1e300 is beyond single precision");
     wrong("good", "a number was expected, found `good`");
     wrong("", "a number was expected");
     wrong("1.5", "1.5 lies outside the task's range [-1, 1]");

@@ -69,8 +69,10 @@ impl Task for Regression {
         let Cell::Text(text) = cell else { bail!("a number was expected, found a list") };
         let Ok(value) = text.trim().parse::<f32>() else { bail!("a number was expected, found `{text}`") };
         if !value.is_finite() {
-            let most = f32::MAX;
-            bail!("a finite number was expected, of at most {most:e}, found `{text}`");
+            if text.trim().parse::<f64>().is_ok_and(f64::is_finite) {
+                bail!("{} is beyond single precision, whose largest number is {:e}", text.trim(), f32::MAX);
+            }
+            bail!("a finite number was expected, found `{text}`");
         }
         match self.range {
             Some([low, high]) if value < low || value > high => {

@@ -74,7 +74,7 @@ fn labels_files_and_splits_that_changed_are_refused_by_resuming_and_by_scoring()
     }
     // The same list, and the truths the other way round.
     let swapped = format!("{CLASSES}\n[columns.label_names]\nyes = \"no\"\nno = \"yes\"");
-    refused(&swapped, &["the train split is not that of the run", "fingerprint"]);
+    refused(&swapped, &["split is not that of the run", "fingerprint"]);
     refused(
         "[task]\nkind = \"multilabel\"\nlabels = [\"no\", \"yes\"]",
         &["of kind classification", "kind multilabel"],
