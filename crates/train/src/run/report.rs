@@ -70,6 +70,8 @@ impl Run {
                 stored_bytes: accounting.stored_bytes,
             },
             outcomes: self.state.outcomes.clone(),
+            findings: trainer.model.sharing.findings()?,
+            warnings: trainer.model.sharing.warnings()?,
             tasks,
         };
         Ok((report, judged))

@@ -8,4 +8,5 @@ mod runs;
 mod schedules;
 mod step;
 mod strategies;
+mod subnetworks;
 mod tiny;
