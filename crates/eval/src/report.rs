@@ -51,6 +51,12 @@ pub struct Report {
     /// What was found in the data, such as rows left out; each under its task's name.
     #[serde(default)]
     pub notes: Vec<String>,
+    /// What the sharing strategy found, as it says it; null if nothing.
+    #[serde(default)]
+    pub findings: serde_json::Value,
+    /// What a reader has to know of the strategy's result, as sentences.
+    #[serde(default)]
+    pub warnings: Vec<String>,
     /// The tasks by name.
     pub tasks: BTreeMap<String, TaskReport>,
 }
@@ -240,6 +246,8 @@ mod tests {
             test_opened_at: test.then(|| "2025-01-01T00:00:00Z".to_string()),
             tasks: BTreeMap::from([("spam|ham".to_string(), task)]),
             outcomes: BTreeMap::from([("agreed".to_string(), 9)]),
+            findings: serde_json::json!({ "gates": [[0.25, 0.123456], [1.0, 0.0]], "tasks": { "spam|ham": { "kept": 1e-7 } } }),
+            warnings: vec!["masks are\nalike".into()],
             parameters: Parameters { total: 60, trainable: 60, single_task_total: 100, ..Parameters::default() },
             ..Report::default()
         }
@@ -271,6 +279,21 @@ mod tests {
         assert!(serde_json::to_value(&sealed).expect("serialises")["tasks"]["spam|ham"]["test"].is_null());
         assert!(sealed.to_markdown().contains("sealed"));
         assert!(!report(true).to_markdown().contains("sealed"));
+    }
+
+    #[test]
+    fn what_the_strategy_found_stands_in_the_report() {
+        let markdown = report(true).to_markdown();
+        for line in
+            ["**Caution**: masks are alike", "- gates: [[0.25, 0.123], [1, 0]]", "  - spam|ham", "    - kept: 1e-7"]
+        {
+            assert!(markdown.lines().any(|found| found == line), "{line}\n{markdown}");
+        }
+        let nothing = Report { findings: serde_json::Value::Null, warnings: Vec::new(), ..report(true) };
+        assert!(!nothing.to_markdown().contains("found"), "{}", nothing.to_markdown());
+        let mut old = serde_json::to_value(report(true)).expect("serialises");
+        old.as_object_mut().expect("an object").retain(|key, _| key != "findings" && key != "warnings");
+        assert_eq!(serde_json::from_value::<Report>(old).expect("an older report"), nothing);
     }
 
     #[test]

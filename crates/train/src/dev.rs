@@ -4,6 +4,7 @@ use anyhow::{Result, bail};
 use candle_core::{Device, Error};
 use mtl_backbone::{Pass, scalar};
 use mtl_data::{Dataset, Example};
+use mtl_eval::baseline_predictions;
 use mtl_sharing::{DevScores, Heads, Sharing};
 use mtl_task::{Label, Packed, Reads, Task, TaskId};
 
@@ -92,5 +93,15 @@ impl DevScores for Dev<'_> {
     fn losses(&mut self, sharing: &dyn Sharing, task: TaskId) -> candle_core::Result<Vec<f64>> {
         let losses = self.splits.examples(task).and_then(|examples| self.losses_of(examples, sharing, task));
         losses.map_err(|error| Error::Msg(format!("{error:#}")))
+    }
+
+    fn baseline(&mut self, task: TaskId) -> candle_core::Result<Option<f64>> {
+        let score = |dataset: &Dataset| {
+            let (kind, truths) = (self.tasks[task.0].as_ref(), judged_truths(&dataset.dev.examples));
+            let constant = kind.baseline(&judged_truths(&dataset.train.examples));
+            headline(kind, &baseline_predictions(&constant, &truths), &truths)
+        };
+        let scored = self.splits.datasets.get(task.0).map(score).transpose();
+        scored.map_err(|error| Error::Msg(format!("{error:#}")))
     }
 }

@@ -9,7 +9,7 @@ mod log;
 mod report;
 mod stored;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -238,11 +238,12 @@ impl Run {
             }
         }
         // A run that was killed between its stop and its end stays stopped.
-        let mut stopped = self.out_of_patience();
+        let (mut stopped, mut told) = (self.out_of_patience(), BTreeSet::new());
         while self.state.phase < self.phases.len() && !stopped {
             let phase = self.phases[self.state.phase].clone();
             if self.state.phase_step == 0 {
                 self.enter(self.state.phase)?;
+                self.warn(&mut told, observer)?;
                 if phase.reset_optimizer {
                     self.assembled.trainer.optimizer.reset();
                 }
@@ -269,9 +270,21 @@ impl Run {
         }
         log.flush()?;
         self.enter(self.phases.len())?;
+        self.warn(&mut told, observer)?;
         observer.measure(self.state.step, steps, &self.assembled)?;
         self.save(LAST)?;
         Ok(None)
+    }
+
+    /// Tells the strategy's warnings that were not `told` yet.
+    fn warn(&self, told: &mut BTreeSet<String>, observer: &mut dyn Observer) -> Result<()> {
+        for warning in self.assembled.trainer.model.sharing.warnings()? {
+            if !told.contains(&warning) {
+                observer.note(&warning);
+                told.insert(warning);
+            }
+        }
+        Ok(())
     }
 
     /// One step of `phase`.

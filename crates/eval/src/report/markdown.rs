@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use serde_json::Value;
+
 use super::Report;
 
 /// The whole report.
@@ -13,6 +15,7 @@ pub(super) fn render(report: &Report) -> String {
     }
     page += &scores(report);
     page += &model(report);
+    page += &findings(report);
     page += &every_metric(report);
     page += &data(report);
     page += &run(report);
@@ -118,6 +121,60 @@ fn model(report: &Report) -> String {
         grouped(parameters.stored_bytes as usize)
     );
     text
+}
+
+/// The strategy's warnings, and what it found as a list.
+fn findings(report: &Report) -> String {
+    if report.findings.is_null() && report.warnings.is_empty() {
+        return String::new();
+    }
+    let mut text = format!("\n## What {} sharing found\n", report.strategy);
+    for warning in &report.warnings {
+        let _ = writeln!(text, "\n**Caution**: {}", warning.replace(['\n', '\r'], " "));
+    }
+    text.push('\n');
+    match &report.findings {
+        Value::Null => {}
+        Value::Object(_) => nested(&mut text, &report.findings, 0),
+        other => {
+            let _ = writeln!(text, "{}", inline(other));
+        }
+    }
+    text
+}
+
+/// The entries of an object, one a line, deeper ones further in.
+fn nested(text: &mut String, value: &Value, depth: usize) {
+    for (key, value) in value.as_object().into_iter().flatten() {
+        let (indent, key) = ("  ".repeat(depth), key.replace(['\n', '\r'], " "));
+        if value.is_object() {
+            let _ = writeln!(text, "{indent}- {key}");
+            nested(text, value, depth + 1);
+        } else {
+            let _ = writeln!(text, "{indent}- {key}: {}", inline(value));
+        }
+    }
+}
+
+/// A value on one line, numbers to three digits.
+fn inline(value: &Value) -> String {
+    match value {
+        Value::Null => "–".into(),
+        Value::Number(number) if number.is_f64() => significant(number.as_f64().unwrap_or(f64::NAN)),
+        Value::Number(number) => number.to_string(),
+        Value::Bool(holds) => holds.to_string(),
+        Value::String(said) => said.replace(['\n', '\r'], " "),
+        Value::Array(values) => format!("[{}]", values.iter().map(inline).collect::<Vec<_>>().join(", ")),
+        Value::Object(entries) => {
+            entries.iter().map(|(key, value)| format!("{key} {}", inline(value))).collect::<Vec<_>>().join(" · ")
+        }
+    }
+}
+
+/// To three significant digits.
+fn significant(value: f64) -> String {
+    let rounded: f64 = format!("{value:.2e}").parse().unwrap_or(value);
+    if rounded != 0. && rounded.abs() < 1e-4 { format!("{rounded:e}") } else { rounded.to_string() }
 }
 
 fn every_metric(report: &Report) -> String {

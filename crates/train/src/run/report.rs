@@ -78,6 +78,8 @@ impl Run {
             },
             outcomes: self.state.outcomes.clone(),
             notes: self.assembled.datasets.iter().flat_map(notes).collect(),
+            findings: trainer.model.sharing.findings()?,
+            warnings: trainer.model.sharing.warnings()?,
             tasks,
         };
         Ok((report, judged))

@@ -11,6 +11,7 @@ mod step;
 mod stored;
 mod strategies;
 mod summed;
+mod subnetworks;
 mod tiny;
 mod walk;
 mod wordless;

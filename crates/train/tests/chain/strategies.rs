@@ -27,6 +27,9 @@ fn every_strategy_trains_goes_on_bit_for_bit_and_opens_as_it_was() {
         let (whole, broken) = (folder.path().join("whole"), folder.path().join("broken"));
         let report = run(&recipe, &whole);
         assert_eq!(report.strategy, name);
+        let page = std::fs::read_to_string(whole.join("report.md")).expect("a report");
+        let found = !report.findings.is_null() || !report.warnings.is_empty();
+        assert_eq!(page.contains(&format!("## What {name} sharing found")), found, "{name}");
         let resumed = run_with_a_break(&recipe, &broken, 2);
         for file in ["model.safetensors", "optimizer.safetensors", "sharing.safetensors"] {
             assert_eq!(hash(&broken, file), hash(&whole, file), "{name}: {file}");
@@ -66,8 +69,10 @@ fn no_strategy_makes_the_pool_of_gradient_buffers_grow() {
         let (folder, mut kept) = (tempfile::tempdir().expect("a folder"), Kept::default());
         let recipe = tiny(strategy.name, &["train.steps=12", "evaluation.test=sealed"]);
         new(&recipe, folder.path(), false).expect("a run").execute(&mut kept).expect("trained");
-        let (fourth, twelfth) = (kept.0[4], kept.0[12]);
-        assert_eq!(fourth, twelfth, "{}: values kept, step by step: {:?}", strategy.name, kept.0);
+        // Fewer are kept while fewer tasks train.
+        let most = |values: &[usize]| values.iter().copied().max();
+        let grows = most(&kept.0[5..]) > most(&kept.0[..5]);
+        assert!(!grows, "{}: values kept, step by step: {:?}", strategy.name, kept.0);
     }
 }
 
