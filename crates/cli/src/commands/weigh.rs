@@ -1,13 +1,16 @@
-//! `weigh`: one step of a weighting rule on gradients from a file.
+//! `weigh`: a weighting rule on gradients from a file, for one step or for a sequence of steps.
+
+mod sequence;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, anyhow, bail};
-use clap::Args;
-use mtl_task::Progress;
+use clap::{Args, ValueEnum};
 use mtl_task::rng::Key;
+use mtl_task::{Likelihood, Progress};
 use mtl_weighting::{Dense, Gram, Jacobian, Outcome, Rule, StepInputs, Weighting};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::{Context as Given, output};
@@ -15,8 +18,21 @@ use crate::{Context as Given, output};
 /// Weigh tasks by a rule, from their gradients or the inner products of these.
 ///
 /// Prints the weights, the direction and its norm, each task's progress ⟨gᵢ, d⟩, the pairwise cosines, the certificate
-/// and the status. A rule that needs several independent mini-batches sees the same gradients in each.
+/// and the status. A rule that needs several independent mini-batches sees the same gradients in each, unless a sequence
+/// gives it others.
+///
+/// With --sequence the rule keeps its state from step to step. FILE is JSON Lines, an object a step, of which a rule needs
+/// what it looks at:
+///
+///   losses        one a task
+///   losses_after  of the same batches after the optimizer's step (famo)
+///   likelihood    "gaussian" or "categorical", one a task; gaussian if left out (uncertainty)
+///   jacobian      the task gradients, one row a task
+///   mini_batches  several Jacobians, where a rule asks for independent mini-batches (modo, sdmgrad, auto-lambda)
+///   gram          the gradients' inner products: K×K, or with losses nK×nK over n mini-batches
+///   tasks         which tasks take part, counted from 0; all if left out
 #[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
 pub struct Weigh {
     /// The rule; `list rules` names them
     #[arg(long)]
@@ -25,7 +41,7 @@ pub struct Weigh {
     #[arg(long = "set", value_name = "KEY=VALUE")]
     settings: Vec<String>,
     /// A JSON file of the task gradients, one row a task
-    #[arg(long, value_name = "FILE", required_unless_present = "gram", conflicts_with = "gram")]
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["gram", "sequence"], conflicts_with = "gram")]
     jacobian: Option<PathBuf>,
     /// A JSON file of the gradients' inner products
     #[arg(long, value_name = "FILE")]
@@ -33,14 +49,54 @@ pub struct Weigh {
     /// The tasks' losses, for rules that look at them; 1 if left out
     #[arg(long, value_delimiter = ',', value_name = "LOSS,…", allow_hyphen_values = true)]
     losses: Vec<f64>,
-    /// Print JSON
+    /// The noise model behind each loss, for rules that look at it; gaussian if left out
+    #[arg(long, value_delimiter = ',', value_name = "MODEL,…", value_enum)]
+    likelihood: Vec<Noise>,
+    /// A file of steps, JSON Lines as described above
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["jacobian", "gram", "losses", "likelihood"])]
+    sequence: Option<PathBuf>,
+    /// The length of the run that the sequence begins, for rules that look at it; the sequence's own if left out
+    #[arg(long, value_name = "STEPS", requires = "sequence")]
+    steps: Option<usize>,
+    /// Print JSON: an object, of a sequence one a line for each step
     #[arg(long)]
     json: bool,
+}
+
+/// A noise model as it is written.
+#[derive(Clone, Copy, Debug, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+enum Noise {
+    Gaussian,
+    Categorical,
+}
+
+impl From<Noise> for Likelihood {
+    fn from(noise: Noise) -> Self {
+        match noise {
+            Noise::Gaussian => Self::Gaussian,
+            Noise::Categorical => Self::Categorical,
+        }
+    }
+}
+
+/// What a rule is shown of a step.
+struct Shown {
+    losses: Vec<f64>,
+    likelihood: Vec<Likelihood>,
+    /// The task gradients of each mini-batch; of a single one all that a rule asks for are alike. Empty if only inner
+    /// products are known.
+    mini_batches: Vec<Dense>,
+    /// The inner products of the rows of all mini-batches, in order.
+    gram: Gram,
+    tasks: usize,
 }
 
 /// What came of it.
 struct Answer {
     outcome: Outcome,
+    /// Whether the weights are those of an earlier step.
+    cached: bool,
     direction: Option<Vec<f64>>,
     /// ‖d‖.
     norm: f64,
@@ -51,10 +107,22 @@ struct Answer {
 impl Weigh {
     pub(super) fn run(self, context: &Given) -> Result<ExitCode> {
         let entry = context.registries.rules.find(&self.rule)?;
-        let answer = self.weigh(entry)?;
-        if let Some(warning) = answer.outcome.warning {
-            output::note(&format!("warning: {warning}"));
+        if let Some(path) = &self.sequence {
+            let settings = self.settings(entry)?;
+            for (step, answer) in sequence::weigh(entry, &settings, path, self.steps)?.iter().enumerate() {
+                answer.warn(&format!("step {step}: "));
+                if self.json {
+                    let mut object = answer.json(entry);
+                    object["step"] = json!(step);
+                    output::line(&object.to_string())?;
+                } else {
+                    output::line(&format!("step {step}, {}", answer.text(entry).trim_end()))?;
+                }
+            }
+            return Ok(ExitCode::SUCCESS);
         }
+        let answer = self.weigh(entry)?;
+        answer.warn("");
         match self.json {
             true => output::line(&answer.json(entry).to_string())?,
             false => output::line(answer.text(entry).trim_end())?,
@@ -63,60 +131,31 @@ impl Weigh {
     }
 
     fn weigh(&self, entry: &Rule) -> Result<Answer> {
-        let (jacobian, gram) = match (&self.jacobian, &self.gram) {
+        let (mini_batches, gram) = match (&self.jacobian, &self.gram) {
             (Some(path), _) => {
                 let rows = matrix(path)?;
                 let jacobian = Dense::new(rows).map_err(|error| anyhow!("{}: {error}", path.display()))?;
                 let gram = jacobian.gram();
-                (Some(jacobian), gram)
+                (vec![jacobian], gram)
             }
-            (None, Some(path)) => (None, inner_products(path)?),
+            (None, Some(path)) => {
+                let rows = matrix(path)?;
+                (vec![], inner_products(&rows).with_context(|| path.display().to_string())?)
+            }
             (None, None) => bail!("give the gradients as --jacobian FILE or their inner products as --gram FILE"),
         };
         let tasks = gram.tasks();
-        if !self.losses.is_empty() && self.losses.len() != tasks {
-            bail!("--losses has {} values for {tasks} tasks", self.losses.len());
+        for (flag, values) in [("--losses", self.losses.len()), ("--likelihood", self.likelihood.len())] {
+            if values != 0 && values != tasks {
+                bail!("{flag} has {values} values for {tasks} tasks");
+            }
         }
         let mut rule = (entry.build)(tasks, &self.settings(entry)?).map_err(|error| anyhow!(error))?;
-        let seen = StepInputs {
-            losses: &self.losses,
-            likelihood: &[],
-            progress: Progress { step: 0, of: 1 },
-            key: Key::new(0),
-        };
-        let mini_batches = rule.needs().mini_batches;
-        let mut direction = None;
-        let outcome = match &mut rule {
-            Weighting::Losses(rule) if self.losses.is_empty() => {
-                let unit = vec![1.0; tasks];
-                rule.weights(&StepInputs { losses: &unit, ..seen })
-            }
-            Weighting::Losses(rule) => rule.weights(&seen),
-            Weighting::Gram(rule) => rule.weights(&repeated(&gram, mini_batches), &seen),
-            Weighting::Jacobian(rule) => {
-                let Some(jacobian) = &jacobian else {
-                    bail!("`{}` sees every coordinate of the gradients: give them as --jacobian", entry.name)
-                };
-                let mut written = Vec::with_capacity(jacobian.columns());
-                let outcome = rule.direction(&vec![jacobian as &dyn Jacobian; mini_batches], &seen, &mut |_, part| {
-                    written.extend(part)
-                });
-                direction = Some(written);
-                outcome
-            }
-        };
-        let (progress, norm) = match (&direction, &jacobian) {
-            (Some(direction), Some(jacobian)) => {
-                let along = |task: usize| dot(jacobian.row(task), direction);
-                ((0..tasks).map(along).collect(), dot(direction, direction).sqrt())
-            }
-            _ => {
-                direction = jacobian.as_ref().map(|jacobian| jacobian.combine(&outcome.weights));
-                (gram.times(&outcome.weights), gram.quadratic(&outcome.weights).max(0.0).sqrt())
-            }
-        };
-        let cosines = (0..tasks).map(|i| (0..tasks).map(|j| gram.cosine(i, j)).collect()).collect();
-        Ok(Answer { outcome, direction, norm, progress, cosines })
+        let by_losses = matches!(rule, Weighting::Losses(_)) && self.losses.is_empty();
+        let losses = if by_losses { vec![1.0; tasks] } else { self.losses.clone() };
+        let likelihood = self.likelihood.iter().map(|&noise| noise.into()).collect();
+        let shown = Shown { losses, likelihood, mini_batches, gram, tasks };
+        decide(entry, &mut rule, &shown, Progress { step: 0, of: 1 }, Key::new(0))
     }
 
     /// The settings given, an object. What is asked for is the rule's own direction: unclipped unless told otherwise.
@@ -134,7 +173,65 @@ impl Weigh {
     }
 }
 
+/// What the rule makes of a step.
+fn decide(entry: &Rule, rule: &mut Weighting, shown: &Shown, progress: Progress, key: Key) -> Result<Answer> {
+    let seen = StepInputs { losses: &shown.losses, likelihood: &shown.likelihood, progress, key };
+    let asked = rule.needs().mini_batches;
+    let mut direction = None;
+    let outcome = match rule {
+        Weighting::Losses(rule) => rule.weights(&seen),
+        Weighting::Gram(rule) if shown.gram.tasks() == asked * shown.tasks => rule.weights(&shown.gram, &seen),
+        Weighting::Gram(rule) => rule.weights(&repeated(&first_of(shown), asked), &seen),
+        Weighting::Jacobian(rule) => {
+            let Some(first) = shown.mini_batches.first() else {
+                bail!("`{}` sees every coordinate of the gradients: give them as a Jacobian (--jacobian)", entry.name)
+            };
+            let given = |index: usize| shown.mini_batches.get(index).unwrap_or(first) as &dyn Jacobian;
+            let mini_batches: Vec<&dyn Jacobian> = (0..asked).map(given).collect();
+            let mut written = Vec::with_capacity(first.columns());
+            let outcome = rule.direction(&mini_batches, &seen, &mut |_, part| written.extend(part));
+            direction = Some(written);
+            outcome
+        }
+    };
+    Ok(answer(outcome, direction, shown, false))
+}
+
+/// What the outcome comes to on the gradients of the first mini-batch.
+fn answer(outcome: Outcome, mut direction: Option<Vec<f64>>, shown: &Shown, cached: bool) -> Answer {
+    let (gram, tasks) = (first_of(shown), shown.tasks);
+    let jacobian = shown.mini_batches.first();
+    let (progress, norm) = match (&direction, jacobian) {
+        (Some(direction), Some(jacobian)) => {
+            let along = |task: usize| dot(jacobian.row(task), direction);
+            ((0..tasks).map(along).collect(), dot(direction, direction).sqrt())
+        }
+        _ => {
+            direction = jacobian.map(|jacobian| jacobian.combine(&outcome.weights));
+            (gram.times(&outcome.weights), gram.quadratic(&outcome.weights).max(0.0).sqrt())
+        }
+    };
+    let cosines = (0..tasks).map(|i| (0..tasks).map(|j| gram.cosine(i, j)).collect()).collect();
+    Answer { outcome, cached, direction, norm, progress, cosines }
+}
+
+/// The inner products of the first mini-batch's gradients.
+fn first_of(shown: &Shown) -> Gram {
+    shown.gram.subset(&(0..shown.tasks).collect::<Vec<_>>())
+}
+
 impl Answer {
+    /// "cached" where an earlier step decided.
+    fn status(&self) -> String {
+        if self.cached { "cached".into() } else { self.outcome.status.to_string() }
+    }
+
+    fn warn(&self, place: &str) {
+        if let Some(warning) = self.outcome.warning {
+            output::note(&format!("{place}warning: {warning}"));
+        }
+    }
+
     fn json(&self, entry: &Rule) -> Value {
         let weights = Some(&self.outcome.weights).filter(|weights| !weights.is_empty());
         json!({
@@ -144,12 +241,12 @@ impl Answer {
             "progress": self.progress,
             "cosines": self.cosines,
             "residual": self.outcome.residual,
-            "status": self.outcome.status.to_string(),
+            "status": self.status(),
         })
     }
 
     fn text(&self, entry: &Rule) -> String {
-        let mut text = format!("{}: {}, {}\n", entry.name, entry.about, self.outcome.status);
+        let mut text = format!("{}: {}, {}\n", entry.name, entry.about, self.status());
         text += "task        weight      progress  cosines\n";
         for (task, progress) in self.progress.iter().enumerate() {
             let weight = self.outcome.weights.get(task).map_or("–".into(), |weight| format!("{weight:.6e}"));
@@ -168,23 +265,22 @@ fn matrix(path: &Path) -> Result<Vec<Vec<f64>>> {
     serde_json::from_str(&text).with_context(|| format!("{}: expected rows of numbers, [[…], …]", path.display()))
 }
 
-fn inner_products(path: &Path) -> Result<Gram> {
-    let rows = matrix(path)?;
+fn inner_products(rows: &[Vec<f64>]) -> Result<Gram> {
     if rows.is_empty() {
-        bail!("{}: a Gram matrix needs at least one row, found none", path.display());
+        bail!("a Gram matrix needs at least one row, found none");
     }
     if let Some(odd) = rows.iter().position(|row| row.len() != rows.len()) {
-        bail!("{}: row {odd} has {} entries, a Gram matrix of {1} rows needs {1}", path.display(), rows[odd].len());
+        bail!("row {odd} has {} entries, a Gram matrix of {1} rows needs {1}", rows[odd].len(), rows.len());
     }
     for (i, row) in rows.iter().enumerate() {
         for (j, value) in row.iter().enumerate().take(i) {
             let size = (rows[i][i] * rows[j][j]).abs().sqrt();
             if (value - rows[j][i]).abs() > 1e-9 * size {
-                bail!("{}: entries ({i}, {j}) and ({j}, {i}) differ: inner products are symmetric", path.display());
+                bail!("entries ({i}, {j}) and ({j}, {i}) differ: inner products are symmetric");
             }
         }
     }
-    Ok(Gram::from_rows(&rows))
+    Ok(Gram::from_rows(rows))
 }
 
 /// The inner products of `mini_batches` mini-batches of the same gradients.
@@ -212,6 +308,9 @@ mod tests {
             jacobian: (file == "jacobian").then(|| path.clone()),
             gram: (file == "gram").then_some(path),
             losses: vec![],
+            likelihood: vec![],
+            sequence: None,
+            steps: None,
             json: true,
         };
         let registries = crate::Registries::default();
