@@ -11,7 +11,6 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use mtl_data::{LoadOptions, OverlapPolicy};
-use mtl_sharing::HeadSettings;
 use mtl_sharing::{HeadSettings, Role};
 use mtl_weighting::Private;
 use serde::{Deserialize, Serialize};

@@ -53,7 +53,7 @@ impl Recipe {
     /// # Errors
     /// Never for a checked recipe.
     pub(crate) fn has_default_groups(&self) -> Result<bool> {
-        Ok(self.groups == defaults(self.registries.strategies.find(&self.sharing.name)?))
+        Ok(self.groups == defaults(self.registries.strategies.find(&self.sharing.name)?, self.base_rate()?))
     }
 
     /// The learning rate of each kind of parameter before the schedule, task rates left aside.
@@ -74,8 +74,13 @@ impl Recipe {
     }
 }
 
-fn defaults(strategy: &Strategy) -> BTreeMap<Role, Group> {
-    strategy.rates.iter().map(|(role, scale)| (role, Group::scaled(scale))).collect()
+/// No default multiple lifts a learning rate above this: base rates for encoders of random weights are high already.
+const MOST: f64 = 0.02;
+
+/// The groups of `strategy` where the base rate is `base`.
+fn defaults(strategy: &Strategy, base: f64) -> BTreeMap<Role, Group> {
+    let scaled = |scale: f64| if base > 0. { scale.min((MOST / base).max(1.)) } else { scale };
+    strategy.rates.iter().map(|(role, scale)| (role, Group::scaled(scaled(scale)))).collect()
 }
 
 /// The groups of a recipe: those that its section `fields` states, and the rest of the roles that `strategy` knows.
@@ -85,7 +90,8 @@ pub(super) fn resolve(
     strategy: &Strategy,
     optimizer: &Member,
 ) -> Result<BTreeMap<Role, Group>> {
-    let mut groups = defaults(strategy);
+    let base = optimizer.settings["rate"].as_f64().unwrap_or(0.);
+    let mut groups = defaults(strategy, base);
     let stated = match fields.get("groups") {
         None => return Ok(groups),
         Some(Value::Object(stated)) => stated,
@@ -96,7 +102,7 @@ pub(super) fn resolve(
         let place = document.place(&["optimizer", "groups", name]);
         known(document, &["optimizer", "groups", name], &names)?;
         let Some(role) = Role::ALL.into_iter().find(|role| role.name() == name) else { continue };
-        let Some(default) = strategy.rates.of(role) else {
+        let Some(default) = groups.get(&role).and_then(|group| group.scale) else {
             let roles: Vec<&str> = groups.keys().map(|role| role.name()).collect();
             bail!(
                 "{place}: strategy `{}` has no parameters of the kind `{name}`, only {}; leave it out",
