@@ -3,11 +3,16 @@
 use anyhow::Result;
 use serde_json::Value;
 
+use crate::architecture::{Architecture, number, numbers_or};
 use crate::family::{Activation, Names, Shape};
-use crate::registry::{Architecture, number, numbers_or};
 
-pub(crate) const ARCHITECTURE: Architecture =
-    Architecture { name: "bert", about: "BERT, MiniLM and others with `model_type = \"bert\"`", shape, names: &NAMES };
+pub(crate) const ARCHITECTURE: Architecture = Architecture {
+    name: "bert",
+    aliases: &[],
+    about: "BERT, MiniLM and others with `model_type = \"bert\"`",
+    shape,
+    names: &NAMES,
+};
 
 pub(crate) const NAMES: Names = Names {
     embeddings: [

@@ -3,11 +3,11 @@
 use anyhow::Result;
 use serde_json::Value;
 
+use crate::architecture::{Architecture, number, numbers_or};
 use crate::family::{Activation, Names, Shape};
-use crate::registry::{Architecture, number, numbers_or};
 
 pub(crate) const ARCHITECTURE: Architecture =
-    Architecture { name: "distilbert", about: "DistilBERT", shape, names: &NAMES };
+    Architecture { name: "distilbert", aliases: &[], about: "DistilBERT", shape, names: &NAMES };
 
 const NAMES: Names = Names {
     embeddings: [

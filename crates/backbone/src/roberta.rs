@@ -3,12 +3,17 @@
 use anyhow::Result;
 use serde_json::Value;
 
+use crate::architecture::{Architecture, numbers_or};
 use crate::bert;
 use crate::family::Shape;
-use crate::registry::{Architecture, numbers_or};
 
-pub(crate) const ARCHITECTURE: Architecture =
-    Architecture { name: "roberta", about: "RoBERTa and XLM-RoBERTa", shape, names: &bert::NAMES };
+pub(crate) const ARCHITECTURE: Architecture = Architecture {
+    name: "roberta",
+    aliases: &["xlm-roberta"],
+    about: "RoBERTa and XLM-RoBERTa",
+    shape,
+    names: &bert::NAMES,
+};
 
 fn shape(config: &Value) -> Result<Shape> {
     let shape = bert::shape(config)?;

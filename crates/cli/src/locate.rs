@@ -11,7 +11,7 @@ use mtl_compare::paths::{anchored_overrides, anchored_recipe, is_path};
 use mtl_compare::{Document, Library, Unavailable};
 use mtl_data::manifest::{DatasetManifest, ModelManifest, Source};
 use mtl_hub::Fetcher;
-use mtl_train::{Located, LocatedDataset, LocatedModel, Recipe, Registries};
+use mtl_train::{Located, LocatedDataset, LocatedModel, Recipe, Registries, check_manifest};
 use sha2::{Digest, Sha256};
 
 use crate::checkout::cache;
@@ -220,6 +220,7 @@ impl Files {
     /// As [`Files::model`].
     pub fn dataset(&self, name: &str) -> Result<LocatedDataset> {
         let (manifest, found) = dataset(name)?;
+        check_manifest(&self.registries, &manifest).with_context(|| found.location().display().to_string())?;
         let name = found.document.name.clone();
         let cached = if self.own { name.clone() } else { found.cached(Kind::Dataset, &manifest.sources)? };
         let folder = self.fetcher.dataset(&cached, &manifest, found.location()).map_err(Unavailable)?;

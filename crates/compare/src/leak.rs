@@ -16,7 +16,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use candle_core::Device;
 use mtl_data::{Example, LoadOptions, TestKey};
-use mtl_train::{Finished, Located, Recipe, Trained, headline, judged_truths, write_atomically};
+use mtl_train::{Finished, Located, LocatedDataset, Recipe, Trained, headline, judged_truths, write_atomically};
 use serde::{Deserialize, Serialize};
 
 use super::{Arm, Plan, Planned, Purpose};
@@ -80,15 +80,18 @@ fn test_scores(trained: &Trained, located: &Located) -> Result<Vec<[f64; 3]>> {
         limit_test: recipe.evaluation.test_limit(),
         seed: recipe.train.data_seed(),
     };
-    let score = |dataset: &mtl_train::LocatedDataset| {
-        let loaded = mtl_data::load(&dataset.name, &dataset.manifest, &dataset.folder, &trained.tokenizer, &options)?;
+    let registries = &recipe.registries;
+    let score = |dataset: &LocatedDataset| {
+        let LocatedDataset { name, manifest, folder } = dataset;
+        let loaded = mtl_data::load(&registries.data, name, manifest, folder, &trained.tokenizer, &options)?;
         let (id, task) = trained.task(&dataset.name)?;
         let test: &[Example] = &loaded.test.open(&TestKey::final_evaluation()).examples;
         let (truths, answers) = (judged_truths(test), trained.answer_examples(id, test)?);
         let of = |start: usize, step: usize| {
             let truths: Vec<_> = truths.iter().skip(start).step_by(step).cloned().collect();
             let answers: Vec<_> = answers.iter().skip(start).step_by(step).cloned().collect();
-            headline(task, &answers, &truths).with_context(|| format!("dataset `{}`", dataset.name))
+            headline(&registries.metrics, task, &answers, &truths)
+                .with_context(|| format!("dataset `{}`", dataset.name))
         };
         Ok([of(0, 1)?, of(0, 2)?, of(1, 2)?])
     };

@@ -6,11 +6,12 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use mtl_task::rng::Key;
-use mtl_task::{Encoded, Label, Task, TaskSpec};
+use mtl_task::{Encoded, Kind, Label, Registry, Task, TaskSpec};
 use rayon::prelude::*;
 
 use crate::manifest::{DatasetManifest, Source, Splits};
-use crate::reader::{self, Record};
+use crate::reader::{self, Reader, Record};
+use crate::registries::DataRegistries;
 use crate::rows::row;
 use crate::split::{Rows, draw, limited};
 use crate::{RawExample, Sealed, Texts, Tokenizer, generator};
@@ -74,23 +75,25 @@ impl Default for LoadOptions {
     }
 }
 
-/// Loads the dataset that `manifest` describes, its files lying in `folder`.
+/// Loads the dataset that `manifest` describes by the members of `registries`, its files lying in `folder`.
 ///
 /// # Errors
 /// If a file is missing or malformed, a column is missing, a label unknown or a split empty: with file, line, what was
 /// found and what would be right.
 pub fn load(
+    registries: &DataRegistries,
     name: &str,
     manifest: &DatasetManifest,
     folder: &Path,
     tokenizer: &Tokenizer,
     options: &LoadOptions,
 ) -> Result<Dataset> {
-    let rows = rows(manifest, folder)?;
+    let kind = registries.kinds.find(&manifest.task.kind).context("[task] kind")?;
+    let rows = rows(registries, manifest, folder, kind)?;
     let mut notes = check::duplicates(&rows);
-    let spec = check::spec(&manifest.task, &rows, &mut notes)?;
-    let task = mtl_task::build(&spec)?;
-    let column = manifest.columns.label(&manifest.task);
+    let spec = check::spec(kind, &manifest.task, &rows, &mut notes)?;
+    let task = mtl_task::build(&registries.kinds, &spec)?;
+    let column = manifest.columns.label(kind.tags_words());
     let key = Key::new(options.seed).named("limit").named(name);
     let mut split = |rows: Vec<RawExample>, which: &str, limit: usize| -> Result<Split> {
         let rows = check::readable(rows, which, &mut notes);
@@ -111,33 +114,34 @@ pub fn load(
 ///
 /// # Errors
 /// As [`load`].
-pub fn survey(manifest: &DatasetManifest, folder: &Path) -> Result<Vec<String>> {
-    let rows = rows(manifest, folder)?;
+pub fn survey(registries: &DataRegistries, manifest: &DatasetManifest, folder: &Path) -> Result<Vec<String>> {
+    let kind = registries.kinds.find(&manifest.task.kind).context("[task] kind")?;
+    let rows = rows(registries, manifest, folder, kind)?;
     let sizes = format!("{} rows to train on, {} dev, {} test", rows.train.len(), rows.dev.len(), rows.test.len());
     let repeats = check::duplicates(&rows);
     let none = repeats.is_empty().then(|| "no text is listed twice".to_string());
     Ok(std::iter::once(sizes).chain(repeats).chain(none).collect())
 }
 
-/// The rows of every split.
-fn rows(manifest: &DatasetManifest, folder: &Path) -> Result<Rows> {
+/// The rows of every split of a task of `kind`.
+fn rows(registries: &DataRegistries, manifest: &DatasetManifest, folder: &Path, kind: &Kind) -> Result<Rows> {
     let splits = &manifest.splits;
     let mut rows = Rows::default();
     if let Some(generator) = &manifest.generator {
-        rows.train = generator::rows(generator)?;
+        rows.train = generator::rows(&registries.generators, generator)?;
     } else {
         if splits.train.is_empty() && splits.all.is_empty() {
             bail!("[splits] names no file to train on: `train`, or `all`");
         }
-        let read = |files: &[String]| read(files, manifest, folder);
+        let read = |files: &[String]| read(&registries.readers, files, manifest, folder);
         let parsed = |records: Vec<Record>| {
-            records.par_iter().map(|record| row(record, manifest)).collect::<Result<Vec<RawExample>>>()
+            records.par_iter().map(|record| row(record, manifest, kind)).collect::<Result<Vec<RawExample>>>()
         };
         rows.train = parsed(read(&splits.train)?)?;
         rows.dev = parsed(read(&splits.dev)?)?;
         rows.test = parsed(read(&splits.test)?)?;
         for record in read(&splits.all)? {
-            let row = row(&record, manifest)?;
+            let row = row(&record, manifest, kind)?;
             match &splits.column {
                 None => rows.train.push(row),
                 Some(column) => match reader::text(record.field(column)?) {
@@ -151,7 +155,7 @@ fn rows(manifest: &DatasetManifest, folder: &Path) -> Result<Rows> {
             }
         }
     }
-    fill(&mut rows, splits, manifest.task.kind == "classification")?;
+    fill(&mut rows, splits, matches!(kind.truth, Label::Class(_)))?;
     Ok(rows)
 }
 
@@ -176,7 +180,12 @@ fn fill(rows: &mut Rows, splits: &Splits, stratified: bool) -> Result<()> {
     Ok(())
 }
 
-fn read(files: &[String], manifest: &DatasetManifest, folder: &Path) -> Result<Vec<Record>> {
+fn read(
+    readers: &Registry<Reader>,
+    files: &[String],
+    manifest: &DatasetManifest,
+    folder: &Path,
+) -> Result<Vec<Record>> {
     let mut records = Vec::new();
     for file in files {
         let path = folder.join(file);
@@ -190,7 +199,7 @@ fn read(files: &[String], manifest: &DatasetManifest, folder: &Path) -> Result<V
             };
             bail!("{}: no such file; {hint}", path.display());
         }
-        records.extend(reader::read(&path, &manifest.reader)?);
+        records.extend(reader::read(readers, &path, &manifest.reader)?);
     }
     Ok(records)
 }

@@ -1,27 +1,27 @@
 //! Records to rows: the columns that the manifest names become texts and a truth.
 
 use anyhow::{Result, bail};
-use mtl_task::{Cell, TaskSpec};
+use mtl_task::{Cell, Kind};
 
 use crate::manifest::{Columns, DatasetManifest};
 use crate::reader::Record;
 use crate::{RawExample, Texts, mail};
 
-/// The row of `record`.
+/// The row of `record` for a task of `kind`.
 ///
 /// # Errors
 /// If a column is missing or does not hold what the task reads.
-pub(crate) fn row(record: &Record, manifest: &DatasetManifest) -> Result<RawExample> {
-    let tagging = manifest.task.kind == "tagging";
+pub(crate) fn row(record: &Record, manifest: &DatasetManifest, kind: &Kind) -> Result<RawExample> {
+    let tagging = kind.tags_words();
     let texts = if tagging { words(record, &manifest.columns)? } else { texts(record, &manifest.columns)? };
-    let label = label(record, &manifest.task, &manifest.columns)?;
+    let label = label(record, tagging, &manifest.columns)?;
     if let (Texts::Tokens(words), Cell::Many(tags)) = (&texts, &label)
         && words.len() != tags.len()
     {
         bail!(
             "{}: column `{}`: {} tags for {} words; every word needs one tag",
             record.place,
-            manifest.columns.label(&manifest.task),
+            manifest.columns.label(tagging),
             tags.len(),
             words.len()
         );
@@ -62,14 +62,14 @@ fn list(cell: &Cell) -> Vec<String> {
     }
 }
 
-fn label(record: &Record, task: &TaskSpec, columns: &Columns) -> Result<Cell> {
-    let cell = record.field(columns.label(task))?;
+fn label(record: &Record, tagging: bool, columns: &Columns) -> Result<Cell> {
+    let cell = record.field(columns.label(tagging))?;
     let renamed = |name: &str| columns.label_names.get(name.trim()).cloned().unwrap_or_else(|| name.trim().to_string());
     let parts: Vec<String> = match (cell, &columns.label_separator) {
         (Cell::Text(text), Some(separator)) => {
             text.split(separator.as_str()).map(renamed).filter(|name| !name.is_empty()).collect()
         }
-        (Cell::Text(text), None) if task.kind != "tagging" => return Ok(Cell::Text(renamed(text))),
+        (Cell::Text(text), None) if !tagging => return Ok(Cell::Text(renamed(text))),
         (cell, _) => list(cell).iter().map(|name| renamed(name)).collect(),
     };
     Ok(Cell::Many(parts))

@@ -4,8 +4,8 @@
 use std::path::Path;
 
 use mtl_data::manifest::{DatasetManifest, ReaderSpec};
-use mtl_data::reader::{self, READERS};
-use mtl_data::{LoadOptions, Tokenizer, load};
+use mtl_data::reader;
+use mtl_data::{DataRegistries, LoadOptions, Tokenizer, load};
 use mtl_task::rng::Key;
 
 fn tokenizer(folder: &Path) -> Tokenizer {
@@ -19,7 +19,14 @@ fn refusal(tables: &str, files: &[(&str, &[u8])]) -> String {
     files.iter().for_each(|(name, bytes)| std::fs::write(folder.path().join(name), bytes).expect("written"));
     let manifest: DatasetManifest =
         toml::from_str(&format!("about = \"a case\"\nlicence = \"none\"\n{tables}")).expect("a manifest");
-    let loaded = load("case", &manifest, folder.path(), &tokenizer(folder.path()), &LoadOptions::default());
+    let loaded = load(
+        &DataRegistries::default(),
+        "case",
+        &manifest,
+        folder.path(),
+        &tokenizer(folder.path()),
+        &LoadOptions::default(),
+    );
     let error = format!("{:#}", loaded.err().unwrap_or_else(|| panic!("{tables} was loaded")));
     assert!(!error.contains("panicked"), "{error}");
     error
@@ -194,7 +201,7 @@ fn no_damage_makes_a_reader_panic() {
         b"[{\"text\": \"a\", \"label\": \"x\"}, {\"text\": \"b\", \"label\": 2.5}]",
         "# text = 한국\n1-2\ta\tO\n1\ta\tB-x\n\n-DOCSTART- -X- O\nb\tO\tI-x\n".as_bytes(),
     ];
-    let mut refusals = 0;
+    let (mut refusals, readers) = (0, mtl_task::Registry::default());
     for case in 0..400 {
         let mut stream = Key::new(5).named("damage").with(case).stream();
         let mut bytes = whole[stream.below(whole.len())].to_vec();
@@ -209,9 +216,9 @@ fn no_damage_makes_a_reader_panic() {
         }
         let path = folder.path().join("rows");
         std::fs::write(&path, &bytes).expect("written");
-        for reader in READERS {
+        for reader in &readers {
             let spec = ReaderSpec { name: Some(reader.name.into()), ..ReaderSpec::default() };
-            if let Err(error) = reader::read(&path, &spec) {
+            if let Err(error) = reader::read(&readers, &path, &spec) {
                 refusals += 1;
                 assert!(format!("{error:#}").contains("rows"), "{error:#}");
             }

@@ -6,15 +6,17 @@ use anyhow::{Context, Result, bail};
 use candle_core::{DType, Device};
 use mtl_backbone::checkpoint::Checkpoint;
 use mtl_backbone::kernel::ProductPrecision as Rounding;
-use mtl_backbone::{Encoder, Family, Pretrained, pretrained, random};
+use mtl_backbone::{Architecture, Encoder, Family, Pretrained, pretrained, random};
 use mtl_data::manifest::{DatasetManifest, ModelManifest};
 use mtl_data::{Audit, Dataset, LoadOptions, Tokenizer};
 use mtl_sharing::{Model, TaskShape};
 use mtl_task::rng::Key;
-use mtl_task::{Task, TaskSpec};
+use mtl_task::{Registry, Task, TaskSpec};
 use serde_json::Value;
 
+use crate::manifest::{check_manifest, check_metrics};
 use crate::recipe::{EncoderPath as Route, Precision, Recipe};
+use crate::registries::Registries;
 use crate::step::Trainer;
 
 /// A dataset's manifest and files.
@@ -65,7 +67,7 @@ pub struct Assembled {
 /// # Errors
 /// If a file is missing or malformed, or the recipe does not fit encoder or tasks.
 pub fn assemble(recipe: &Recipe, located: &Located, device: &Device) -> Result<Assembled> {
-    let tokenizer = tokenizer(located)?;
+    let tokenizer = tokenizer(recipe, located)?;
     let pretrained = encoder(recipe, &located.model, &tokenizer, device)?;
     if tokenizer.vocabulary() > pretrained.encoder.vocabulary() {
         bail!(
@@ -90,7 +92,7 @@ pub fn assemble(recipe: &Recipe, located: &Located, device: &Device) -> Result<A
         limit_test: recipe.evaluation.test_limit(),
         seed: recipe.train.data_seed(),
     };
-    let mut datasets = datasets(located, &tokenizer, &options)?;
+    let mut datasets = datasets(recipe, located, &tokenizer, &options)?;
     recipe.control.apply(recipe.train.seed, &mut datasets)?;
     let specs: Vec<(String, TaskSpec)> = datasets.iter().map(|d| (d.name.clone(), d.spec.clone())).collect();
     let trainer = trainer(recipe, &pretrained, &specs, device)?;
@@ -102,14 +104,19 @@ pub fn assemble(recipe: &Recipe, located: &Located, device: &Device) -> Result<A
 /// # Errors
 /// If a file is missing or malformed.
 pub fn audit_data(recipe: &Recipe, located: &Located) -> Result<Audit> {
-    let tokenizer = tokenizer(located)?;
+    let tokenizer = tokenizer(recipe, located)?;
     let options = LoadOptions { max_tokens: recipe.train.max_tokens, ..LoadOptions::default() };
-    mtl_data::audit(&datasets(located, &tokenizer, &options)?, &tokenizer, recipe.train.max_tokens)
+    mtl_data::audit(&datasets(recipe, located, &tokenizer, &options)?, &tokenizer, recipe.train.max_tokens)
 }
 
-fn datasets(located: &Located, tokenizer: &Tokenizer, options: &LoadOptions) -> Result<Vec<Dataset>> {
+fn datasets(recipe: &Recipe, located: &Located, tokenizer: &Tokenizer, options: &LoadOptions) -> Result<Vec<Dataset>> {
+    let registries = &recipe.registries;
     let load = |dataset: &LocatedDataset| {
-        mtl_data::load(&dataset.name, &dataset.manifest, &dataset.folder, tokenizer, options)
+        check_manifest(registries, &dataset.manifest)
+            .and_then(|()| {
+                let LocatedDataset { name, manifest, folder } = dataset;
+                mtl_data::load(&registries.data, name, manifest, folder, tokenizer, options)
+            })
             .with_context(|| format!("dataset `{}`", dataset.name))
     };
     located.datasets.iter().map(load).collect()
@@ -125,9 +132,15 @@ pub fn trainer(
     specs: &[(String, TaskSpec)],
     device: &Device,
 ) -> Result<Trainer> {
+    let Registries { metrics, data, .. } = recipe.registries.as_ref();
+    let task = |spec: &TaskSpec| -> Result<Box<dyn Task>> {
+        let task = mtl_task::build(&data.kinds, spec)?;
+        check_metrics(metrics, data.kinds.find(&spec.kind)?, task.as_ref())?;
+        Ok(task)
+    };
     let tasks = specs
         .iter()
-        .map(|(name, spec)| mtl_task::build(spec).with_context(|| format!("task `{name}`")))
+        .map(|(name, spec)| task(spec).with_context(|| format!("task `{name}`")))
         .collect::<Result<Vec<Box<dyn Task>>>>()?;
     let sites = specs
         .iter()
@@ -151,23 +164,25 @@ pub fn trainer(
     Trainer::new(recipe, model, tasks)
 }
 
-fn tokenizer(located: &Located) -> Result<Tokenizer> {
+fn tokenizer(recipe: &Recipe, located: &Located) -> Result<Tokenizer> {
     if let Some(folder) = &located.model.folder {
         return Tokenizer::read(folder);
     }
     // An encoder of random weights reads the words that the generated tasks are made of.
     let generators = located.datasets.iter().filter_map(|dataset| dataset.manifest.generator.as_ref());
-    Tokenizer::generated(generators).context("a model of random weights needs tasks of generated text")
+    Tokenizer::generated(&recipe.registries.data.generators, generators)
+        .context("a model of random weights needs tasks of generated text")
 }
 
 fn encoder(recipe: &Recipe, model: &LocatedModel, tokenizer: &Tokenizer, device: &Device) -> Result<Pretrained> {
+    let architectures = &recipe.registries.architectures;
     let mut pretrained = match (&model.folder, &model.manifest.random) {
-        (Some(folder), _) => from_folder(folder, &model.manifest.architecture)?,
+        (Some(folder), _) => from_folder(architectures, folder, &model.manifest.architecture)?,
         (None, Some(table)) => {
             let mut config: Value = serde_json::to_value(table)?;
             config["vocab_size"] = tokenizer.vocabulary().into();
             config["model_type"] = model.manifest.architecture.clone().into();
-            random(&model.manifest.architecture, &config, Key::new(recipe.train.seed).named("encoder"))?
+            random(architectures, &model.manifest.architecture, &config, Key::new(recipe.train.seed).named("encoder"))?
         }
         (None, None) => bail!("model `{}` has neither files nor a [random] table", model.name),
     };
@@ -192,11 +207,11 @@ pub(crate) fn computing(mut encoder: Family, recipe: &Recipe, device: &Device) -
     Ok(encoder)
 }
 
-fn from_folder(folder: &Path, architecture: &str) -> Result<Pretrained> {
+fn from_folder(architectures: &Registry<Architecture>, folder: &Path, architecture: &str) -> Result<Pretrained> {
     let checkpoint = Checkpoint::read(folder)?;
     let found = checkpoint.config.get("model_type").and_then(Value::as_str).unwrap_or(architecture);
     if found != architecture {
         bail!("{}/config.json says `{found}`, the manifest says `{architecture}`", folder.display());
     }
-    pretrained(&checkpoint)
+    pretrained(architectures, &checkpoint)
 }

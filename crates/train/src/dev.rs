@@ -4,6 +4,7 @@ use anyhow::{Result, bail};
 use candle_core::{DType, Device, Error};
 use mtl_backbone::Pass;
 use mtl_data::{Dataset, Example};
+use mtl_eval::Metrics;
 use mtl_sharing::{DevScores, Heads, Sharing};
 use mtl_task::{Label, Packed, Reads, Task, TaskId};
 
@@ -37,6 +38,7 @@ pub(crate) struct Dev<'a> {
     pub(crate) splits: &'a DevSplits<'a>,
     pub(crate) heads: &'a Heads,
     pub(crate) tasks: &'a [Box<dyn Task>],
+    pub(crate) metrics: &'a Metrics,
     pub(crate) device: &'a Device,
 }
 
@@ -46,7 +48,7 @@ impl Dev<'_> {
         let kind = self.tasks[task.0].as_ref();
         let forward = Forward { heads: self.heads, sharing, device: self.device };
         let predictions = forward.answers(kind, task, examples, self.splits.batch)?;
-        headline(kind, &predictions, &judged_truths(examples))
+        headline(self.metrics, kind, &predictions, &judged_truths(examples))
     }
 
     fn losses_of(&self, examples: &[Example], sharing: &dyn Sharing, task: TaskId) -> Result<Vec<f64>> {

@@ -12,6 +12,7 @@ pub mod diagnose;
 mod evaluate;
 mod gradients;
 mod groups;
+mod manifest;
 mod observer;
 pub mod optim;
 mod recipe;
@@ -30,6 +31,7 @@ pub use control::Control;
 pub use dev::DevSplits;
 pub use evaluate::{Forward, headline, judged_truths, train_sample};
 pub use gradients::{GradientRows, grams, total};
+pub use manifest::check_manifest;
 pub use observer::{Observer, Plan, Silent};
 pub use recipe::{
     DecisionScope, Dropped, EncoderPath, Evaluation, Keep, Member, Precision, Recipe, Schedule, ScopeName, StepKind,

@@ -62,7 +62,7 @@ impl Trained {
         let architecture = config.get("model_type").and_then(Value::as_str).unwrap_or("bert").to_string();
         let tokenizer = Tokenizer::read(&folder.join("encoder"))?;
         // The weights come from the checkpoint; what the encoder starts from does not matter.
-        let mut pretrained = random(&architecture, &config, Key::new(0))?;
+        let mut pretrained = random(&registries.architectures, &architecture, &config, Key::new(0))?;
         let mut encoder = pretrained.encoder.with_dropout(0., 0.);
         // What was trained in bf16 where the kernel can do it answers alike where it cannot.
         if recipe.train.precision == Precision::Bf16 && !Rounding::Bf16.is_available() {

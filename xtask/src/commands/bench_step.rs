@@ -130,7 +130,7 @@ impl BenchStep {
                 shape["hidden_size"] = self.hidden.into();
                 shape["intermediate_size"] = (4 * self.hidden).into();
                 shape["num_attention_heads"] = (self.hidden / 32).into();
-                random("bert", &shape, Key::new(0))?
+                random(&Default::default(), "bert", &shape, Key::new(0))?
             }
         };
         let route = match self.path.as_str() {

@@ -11,7 +11,7 @@ use mtl_compare::{Library, paths};
 use mtl_data::{LoadOptions, TestKey};
 use mtl_eval::Judged;
 use mtl_task::Label;
-use mtl_train::Trained;
+use mtl_train::{LocatedDataset, Trained};
 
 use crate::locate::Files;
 use crate::output::line;
@@ -57,8 +57,8 @@ impl Evaluate {
         };
         let mut scores: BTreeMap<String, BTreeMap<String, f64>> = BTreeMap::new();
         for dataset in &located.datasets {
-            let loaded =
-                mtl_data::load(&dataset.name, &dataset.manifest, &dataset.folder, &trained.tokenizer, &options)?;
+            let LocatedDataset { name, manifest, folder } = dataset;
+            let loaded = mtl_data::load(&recipe.registries.data, name, manifest, folder, &trained.tokenizer, &options)?;
             let (id, task) = trained.task(&dataset.name)?;
             let examples = match self.split {
                 Split::Train => &loaded.train.examples,
@@ -71,7 +71,8 @@ impl Evaluate {
             let metrics = task.metrics();
             scores.insert(
                 dataset.name.clone(),
-                mtl_eval::scores(&metrics, judged).with_context(|| format!("dataset `{}`", dataset.name))?,
+                mtl_eval::scores(&recipe.registries.metrics, &metrics, judged)
+                    .with_context(|| format!("dataset `{}`", dataset.name))?,
             );
         }
         if self.json {

@@ -9,6 +9,7 @@ mod interrupted;
 mod malformed;
 mod names;
 mod own;
+mod own_data;
 mod own_method;
 mod paths;
 mod shipped;

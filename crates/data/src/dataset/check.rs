@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use anyhow::{Context, Result, bail};
-use mtl_task::{Cell, KINDS, Label, Task, TaskSpec};
+use mtl_task::{Cell, Kind, Label, Task, TaskSpec};
 
 use super::Split;
 use crate::split::Rows;
@@ -42,20 +42,16 @@ pub(super) fn duplicates(rows: &Rows) -> Vec<String> {
     notes
 }
 
-/// The task's table with its labels filled in from the training split if it names none.
-pub(super) fn spec(spec: &TaskSpec, rows: &Rows, notes: &mut Vec<String>) -> Result<TaskSpec> {
+/// The table of a task of `kind` with its labels filled in from the training split if it names none.
+pub(super) fn spec(kind: &Kind, spec: &TaskSpec, rows: &Rows, notes: &mut Vec<String>) -> Result<TaskSpec> {
     let mut spec = spec.clone();
-    let Some(kind) = KINDS.iter().find(|kind| kind.name == spec.kind) else {
-        // The registry's own message names those there are.
-        return mtl_task::build(&spec).map(|_| spec);
-    };
     let mentioned =
         |rows: &[RawExample]| -> BTreeSet<String> { rows.iter().flat_map(|row| (kind.mentions)(&row.label)).collect() };
     let inferred = spec.labels.is_empty();
     if inferred {
         spec.labels = mentioned(&rows.train).into_iter().collect();
     }
-    if spec.kind != "regression" {
+    if !matches!(kind.truth, Label::Value(_)) {
         for (which, rows) in [("dev", &rows.dev), ("test", &rows.test)] {
             unseen(&spec, which, rows, kind.mentions, inferred)?;
         }
@@ -64,7 +60,7 @@ pub(super) fn spec(spec: &TaskSpec, rows: &Rows, notes: &mut Vec<String>) -> Res
         if !absent.is_empty() {
             notes.push(format!("no training row has the label {}", absent.join(", ")));
         }
-        if let (true, Some(only)) = (spec.kind == "classification" && present.len() == 1, present.first()) {
+        if let (true, Some(only)) = (matches!(kind.truth, Label::Class(_)) && present.len() == 1, present.first()) {
             if inferred {
                 bail!(
                     "every training row is of the class `{only}`, and a classification needs two; name them in [task] labels"
@@ -73,7 +69,7 @@ pub(super) fn spec(spec: &TaskSpec, rows: &Rows, notes: &mut Vec<String>) -> Res
             notes.push(format!("every training row is of the class `{only}`: there is nothing to learn"));
         }
     }
-    if spec.kind == "tagging" {
+    if kind.tags_words() {
         notes.extend(orphans(&rows.train));
     }
     Ok(spec)

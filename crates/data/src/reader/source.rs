@@ -8,27 +8,34 @@ use anyhow::{Context, Result, bail};
 use super::record::{At, Place};
 use crate::manifest::ReaderSpec;
 
-pub(super) struct Source<'a> {
+/// A file to read.
+pub struct Source<'a> {
     /// What it is called in messages.
-    pub(super) name: Arc<str>,
+    pub name: Arc<str>,
     path: &'a Path,
 }
 
 impl<'a> Source<'a> {
-    pub(super) fn new(path: &'a Path) -> Self {
+    /// The file at `path`.
+    pub fn new(path: &'a Path) -> Self {
         Self { name: path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into(), path }
     }
 
-    pub(super) fn line(&self, line: usize) -> Place {
+    /// A record that begins at `line`, from 1.
+    pub fn line(&self, line: usize) -> Place {
         Place { file: self.name.clone(), at: At::Line(line) }
     }
 
-    pub(super) fn record(&self, record: usize) -> Place {
+    /// The `record`-th record, from 1, of a file without lines.
+    pub fn record(&self, record: usize) -> Place {
         Place { file: self.name.clone(), at: At::Record(record) }
     }
 
     /// The file's bytes, unless they are plainly no data.
-    pub(super) fn bytes(&self) -> Result<Vec<u8>> {
+    ///
+    /// # Errors
+    /// If it cannot be read, or is empty, a web page or a git-LFS pointer.
+    pub fn bytes(&self) -> Result<Vec<u8>> {
         let bytes = std::fs::read(self.path).with_context(|| format!("cannot read {}", self.path.display()))?;
         if bytes.iter().all(u8::is_ascii_whitespace) {
             bail!("{}: the file is empty; fetch it again", self.name);
@@ -48,7 +55,10 @@ impl<'a> Source<'a> {
     }
 
     /// The file as text, in the encoding that its byte order mark or the manifest names, without that mark.
-    pub(super) fn text(&self, spec: &ReaderSpec) -> Result<String> {
+    ///
+    /// # Errors
+    /// As [`Source::bytes`], or if the encoding is unknown or not the file's.
+    pub fn text(&self, spec: &ReaderSpec) -> Result<String> {
         super::encoding::decode(self, self.bytes()?, spec.encoding.as_deref())
     }
 }

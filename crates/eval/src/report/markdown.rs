@@ -3,9 +3,10 @@
 use std::fmt::Write;
 
 use super::Report;
+use crate::Metrics;
 
 /// The whole report.
-pub(super) fn render(report: &Report) -> String {
+pub(super) fn render(report: &Report, metrics: &Metrics) -> String {
     let mut page = format!("# {}: {} sharing, {} weighting\n\n", report.recipe, report.strategy, report.rule);
     if report.fallback {
         page +=
@@ -13,7 +14,7 @@ pub(super) fn render(report: &Report) -> String {
     }
     page += &scores(report);
     page += &model(report);
-    page += &every_metric(report);
+    page += &every_metric(report, metrics);
     page += &run(report);
     page
 }
@@ -88,12 +89,12 @@ fn model(report: &Report) -> String {
     text
 }
 
-fn every_metric(report: &Report) -> String {
+fn every_metric(report: &Report, metrics: &Metrics) -> String {
     let mut text = String::from("\n## Every metric\n\n| task | metric | train | dev | test | baseline |\n");
     text += "| --- | --- | ---: | ---: | ---: | ---: |\n";
     for (name, task) in &report.tasks {
         for (metric, scores) in &task.metrics {
-            let lower = crate::find(metric).is_ok_and(|metric| !metric.higher_is_better());
+            let lower = metrics.find(metric).is_ok_and(|metric| !metric.higher_is_better());
             text += &row([
                 escape(name),
                 format!("{metric}{}", if lower { " (lower is better)" } else { "" }),

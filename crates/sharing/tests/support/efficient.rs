@@ -20,7 +20,7 @@ pub(crate) fn tiny(dropout: f64) -> Pretrained {
         "max_position_embeddings": 16, "type_vocab_size": 2, "initializer_range": 0.3,
         "hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout,
     });
-    random("bert", &config, Key::new(5)).expect("a valid configuration")
+    random(&Default::default(), "bert", &config, Key::new(5)).expect("a valid configuration")
 }
 
 pub(crate) fn texts() -> Packed {

@@ -17,7 +17,7 @@ pub(crate) fn pretrained() -> Pretrained {
         "intermediate_size": 20, "max_position_embeddings": 16, "type_vocab_size": 2, "initializer_range": 0.3,
         "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0,
     });
-    random("bert", &config, Key::new(5)).expect("a valid configuration")
+    random(&Default::default(), "bert", &config, Key::new(5)).expect("a valid configuration")
 }
 
 /// `count` tasks, every other one reading tokens.
