@@ -214,13 +214,19 @@ impl Files {
         Ok(LocatedModel { name, manifest, folder })
     }
 
+    /// The manifest of the dataset that `name` means, whose members are known.
+    fn manifest(&self, name: &str) -> Result<(DatasetManifest, Found)> {
+        let (manifest, found) = dataset(name)?;
+        check_manifest(&self.registries, &manifest).with_context(|| found.location().display().to_string())?;
+        Ok((manifest, found))
+    }
+
     /// The dataset that `name` means, fetched.
     ///
     /// # Errors
     /// As [`Files::model`].
     pub fn dataset(&self, name: &str) -> Result<LocatedDataset> {
-        let (manifest, found) = dataset(name)?;
-        check_manifest(&self.registries, &manifest).with_context(|| found.location().display().to_string())?;
+        let (manifest, found) = self.manifest(name)?;
         let name = found.document.name.clone();
         let cached = if self.own { name.clone() } else { found.cached(Kind::Dataset, &manifest.sources)? };
         let folder = self.fetcher.dataset(&cached, &manifest, found.location()).map_err(Unavailable)?;
@@ -238,6 +244,8 @@ impl Library for Files {
     }
 
     fn locate(&self, recipe: &Recipe) -> Result<Located> {
+        // A manifest that cannot be meant is said before anything is fetched.
+        recipe.tasks.iter().try_for_each(|task| self.manifest(task).map(drop))?;
         let model = self.model(&recipe.checkpoint)?;
         let mut datasets: Vec<LocatedDataset> = Vec::new();
         for task in &recipe.tasks {
