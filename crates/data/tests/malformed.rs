@@ -201,7 +201,7 @@ fn no_damage_makes_a_reader_panic() {
         b"[{\"text\": \"a\", \"label\": \"x\"}, {\"text\": \"b\", \"label\": 2.5}]",
         "# text = 한국\n1-2\ta\tO\n1\ta\tB-x\n\n-DOCSTART- -X- O\nb\tO\tI-x\n".as_bytes(),
     ];
-    let (mut refusals, readers) = (0, mtl_task::Registry::default());
+    let (mut refusals, readers) = (0, mtl_task::Registry::<reader::Reader>::default());
     for case in 0..400 {
         let mut stream = Key::new(5).named("damage").with(case).stream();
         let mut bytes = whole[stream.below(whole.len())].to_vec();

@@ -123,7 +123,7 @@ impl BenchStep {
 
     fn encoder(&self) -> Result<Pretrained> {
         let mut pretrained = match &self.model {
-            Some(folder) => pretrained(&Checkpoint::read(folder)?)?,
+            Some(folder) => pretrained(&Default::default(), &Checkpoint::read(folder)?)?,
             None => {
                 let mut shape = minilm();
                 shape["num_hidden_layers"] = self.layers.into();
