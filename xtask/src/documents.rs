@@ -24,8 +24,8 @@ type Maker = fn(&Registries) -> Result<String>;
 /// What can be made, by name.
 pub const PARTS: &[(&str, Maker)] = &[
     ("table of strategies", table_of_strategies),
-    ("parameters of the default encoder", |_| {
-        Ok(millions(mtl_backbone::random("bert", &minilm(), Key::new(0))?.count()))
+    ("parameters of the default encoder", |registries| {
+        Ok(millions(mtl_backbone::random(&registries.architectures, "bert", &minilm(), Key::new(0))?.count()))
     }),
     ("number of strategies beside hard and single", |registries| in_words(registries.strategies.iter().count() - 2)),
     ("table of rules", |registries| Ok(mtl_weighting::matrix(&registries.rules))),

@@ -212,11 +212,10 @@ fn no_file_is_long() {
 #[test]
 fn the_trainer_asks_nobody_for_a_name() {
     let registry = mtl_task::Registry::<mtl_weighting::Rule>::default();
+    let kinds = mtl_task::Registry::<mtl_task::Kind>::default();
     let rules = registry.iter().flat_map(|rule| rule.aliases.iter().copied().chain([rule.name]));
-    let names: Vec<&str> = rules
-        .chain(mtl_sharing::STRATEGIES.iter().map(|entry| entry.name))
-        .chain(mtl_task::KINDS.iter().map(|kind| kind.name))
-        .collect();
+    let names: Vec<&str> =
+        rules.chain(mtl_sharing::STRATEGIES.iter().map(|entry| entry.name)).chain(kinds.names()).collect();
     assert!(names.contains(&"nash") && names.contains(&"hard") && names.contains(&"tagging"));
     for (file, text) in shipped().into_iter().filter(|(file, _)| file.starts_with("crates/train/src/")) {
         // Schedules and optimizers are members of tables of their own, and a rule may be called like one.

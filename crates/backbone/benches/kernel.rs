@@ -125,7 +125,7 @@ fn encoder(criterion: &mut Criterion) {
         "intermediate_size": INTERMEDIATE, "max_position_embeddings": POSITIONS,
         "hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1,
     });
-    let model = random("bert", &config, Key::new(1)).expect("a valid configuration");
+    let model = random(&Default::default(), "bert", &config, Key::new(1)).expect("a valid configuration");
     let mut params = Params::new(&candle_core::Device::Cpu, candle_core::DType::F32);
     model.insert("shared", &mut params).expect("names that are free");
     let mut stream = Key::new(2).stream();

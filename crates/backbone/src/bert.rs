@@ -3,13 +3,13 @@
 use anyhow::Result;
 use serde_json::Value;
 
+use crate::architecture::{Architecture, activation, number, numbers_or, unprojected};
 use crate::family::{Names, Shape};
-use crate::registry::{Architecture, activation, number, numbers_or, unprojected};
 
 pub(crate) const ARCHITECTURE: Architecture = Architecture {
     name: "bert",
-    about: "BERT, MiniLM and others with `model_type = \"bert\"`, and the encoders of DPR",
     aliases: &["dpr"],
+    about: "BERT, MiniLM and others with `model_type = \"bert\"`, and the encoders of DPR",
     shape,
     names: &NAMES,
 };

@@ -1,9 +1,10 @@
 //! What a configuration, its reader and the weights beside it say of one model, held against each other.
 
 use anyhow::{Context, Result, bail};
+use mtl_task::Registry;
 use serde_json::Value;
 
-use crate::registry::find;
+use crate::Architecture;
 
 /// Classes of transformers, by what their names begin with, and the architecture of each.
 const CLASSES: &[(&str, &str)] = &[
@@ -20,7 +21,12 @@ const CLASSES: &[(&str, &str)] = &[
 const ENDINGS: &[&str] = &["Model", "For", "LMHeadModel", "QuestionEncoder", "ContextEncoder", "Reader"];
 
 /// The architecture of `config`: its `model_type`, or the one that is `stated` elsewhere, or that of its class.
-pub(crate) fn architecture(config: &Value, stated: Option<&str>) -> Result<String> {
+pub(crate) fn architecture(
+    architectures: &Registry<Architecture>,
+    config: &Value,
+    stated: Option<&str>,
+) -> Result<String> {
+    let find = |name: &str| architectures.find(name);
     let class = config["architectures"][0].as_str().unwrap_or_default();
     let known = CLASSES.iter().find(|(begin, _)| {
         class.strip_prefix(begin).is_some_and(|rest| ENDINGS.iter().any(|ending| rest.starts_with(ending)))
@@ -72,7 +78,9 @@ mod tests {
 
     #[test]
     fn the_model_type_decides_then_the_manifest_then_the_class() {
-        let of = |config: Value, stated: Option<&str>| architecture(&config, stated).map_err(|error| error.to_string());
+        let of = |config: Value, stated: Option<&str>| {
+            architecture(&Registry::default(), &config, stated).map_err(|error| error.to_string())
+        };
         let class = |name: &str| json!({ "architectures": [name] });
         assert_eq!(of(json!({ "model_type": "roberta" }), None), Ok("roberta".into()));
         assert_eq!(of(json!({ "model_type": "xlm-roberta" }), Some("roberta")), Ok("xlm-roberta".into()));

@@ -3,11 +3,11 @@
 use anyhow::Result;
 use serde_json::Value;
 
+use crate::architecture::{Architecture, activation, number, numbers_or, unprojected};
 use crate::family::{Names, Shape};
-use crate::registry::{Architecture, activation, number, numbers_or, unprojected};
 
 pub(crate) const ARCHITECTURE: Architecture =
-    Architecture { name: "distilbert", about: "DistilBERT", aliases: &[], shape, names: &NAMES };
+    Architecture { name: "distilbert", aliases: &[], about: "DistilBERT", shape, names: &NAMES };
 
 const NAMES: Names = Names {
     embeddings: [

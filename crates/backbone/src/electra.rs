@@ -3,12 +3,12 @@
 use anyhow::Result;
 use serde_json::Value;
 
+use crate::architecture::{Architecture, numbers_or};
 use crate::bert;
 use crate::family::Shape;
-use crate::registry::{Architecture, numbers_or};
 
 pub(crate) const ARCHITECTURE: Architecture =
-    Architecture { name: "electra", about: "ELECTRA discriminators", aliases: &[], shape, names: &bert::NAMES };
+    Architecture { name: "electra", aliases: &[], about: "ELECTRA discriminators", shape, names: &bert::NAMES };
 
 fn shape(config: &Value) -> Result<Shape> {
     let shape = bert::sizes(config)?;

@@ -102,14 +102,18 @@ pub struct Shape {
     pub attention_dropout: f64,
 }
 
-/// How a checkpoint of some architecture names its tensors.
-pub(crate) struct Names {
-    /// Word, position and segment tables, LayerNorm scale and shift, projection weight and bias.
-    pub(crate) embeddings: [&'static str; 7],
+/// How a checkpoint of some architecture names its tensors, model prefixes left out. Matrices are `[outputs, inputs]`.
+#[derive(Clone, Copy, Debug)]
+pub struct Names {
+    /// Word, position and segment tables, LayerNorm scale and shift, projection weight and bias. What the shape does not
+    /// have, a segment table or a projection, is not looked for.
+    pub embeddings: [&'static str; 7],
     /// In front of a layer's tensors, `{}` being its number.
-    pub(crate) layer: &'static str,
-    /// A layer's tensors in the order of [`place`].
-    pub(crate) tensors: [&'static str; 16],
+    pub layer: &'static str,
+    /// A layer's tensors: weights of query, key and value, their biases, weight and bias of the attention's output, scale
+    /// and shift of the LayerNorm after it, weight and bias of the map to the intermediate width, weight and bias of the
+    /// map back, scale and shift of the last LayerNorm.
+    pub tensors: [&'static str; 16],
 }
 
 /// Which implementation of the ops runs.

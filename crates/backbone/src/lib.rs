@@ -6,15 +6,16 @@
 //! ```
 //! use candle_core::{DType, Device};
 //! use mtl_backbone::{Encoder, Params, Pass, Pooling, pool, random};
-//! use mtl_task::{Encoded, Packed, rng::Key};
+//! use mtl_task::{Encoded, Packed, Registry, rng::Key};
 //!
 //! # fn main() -> anyhow::Result<()> {
 //! let config = serde_json::json!({
 //!     "vocab_size": 100, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4,
 //!     "intermediate_size": 64, "max_position_embeddings": 40,
 //! });
-//! // Or the files of a hub model: `pretrained(&Checkpoint::read(folder)?)?`.
-//! let model = random("bert", &config, Key::new(1))?;
+//! // Or the files of a hub model: `pretrained(&architectures, &Checkpoint::read(folder)?)?`.
+//! let architectures = Registry::default();
+//! let model = random(&architectures, "bert", &config, Key::new(1))?;
 //! let mut params = Params::new(&Device::Cpu, DType::F32);
 //! model.insert("shared", &mut params)?;
 //!
@@ -29,6 +30,7 @@
 //! # }
 //! ```
 
+mod architecture;
 mod buffer_pool;
 pub mod checkpoint;
 mod claims;
@@ -52,10 +54,11 @@ mod distilbert;
 mod electra;
 mod roberta;
 
+pub use architecture::Architecture;
 pub use buffer_pool::BufferPool;
 pub use device::{DeviceName, check_bf16, scalar};
 pub use encoder::{Encoder, Norm, Ports, Prefix, Transform};
-pub use family::{Activation, Family, Implementation, Shape};
+pub use family::{Activation, Family, Implementation, Names, Shape};
 pub use flat::Flat;
 pub use gradient::{GradientAccumulator, GradientBlock, SparseRows, TaskGradient};
 pub use kernel::ProductPrecision;
@@ -63,4 +66,4 @@ pub use layout::{Entry, Layout, Part};
 pub use params::{Param, Params};
 pub use pass::{GradientSum, ParameterView, Pass, Wants, gather, values_of};
 pub use pooling::{Pooling, anchors, pool};
-pub use registry::{ARCHITECTURES, Architecture, Pretrained, pretrained, pretrained_as, random};
+pub use registry::{Pretrained, pretrained, pretrained_as, random};

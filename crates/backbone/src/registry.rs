@@ -5,29 +5,33 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context, Result, bail};
 use candle_core::DType;
 use mtl_task::rng::Key;
+use mtl_task::{Member, Registry};
 use serde_json::Value;
 
+use crate::architecture::{Architecture, numbers_or};
 use crate::checkpoint::{Checkpoint, check_config, elsewhere};
 use crate::claims;
-use crate::family::{Activation, Names};
-use crate::{Encoder, Family, Flat, Layout, Params, Part, Shape};
+use crate::{Encoder, Family, Flat, Layout, Params, Part};
 use crate::{bert, distilbert, electra, roberta};
 
-/// One entry of the registry.
-pub struct Architecture {
-    /// The hub's `model_type`.
-    pub name: &'static str,
-    /// One line for `list`.
-    pub about: &'static str,
-    /// Other `model_type`s of the same network.
-    pub aliases: &'static [&'static str],
-    pub(crate) shape: fn(&Value) -> Result<Shape>,
-    pub(crate) names: &'static Names,
-}
-
-/// Every architecture.
-pub const ARCHITECTURES: &[Architecture] =
+const BUILT_IN: &[Architecture] =
     &[bert::ARCHITECTURE, distilbert::ARCHITECTURE, electra::ARCHITECTURE, roberta::ARCHITECTURE];
+
+impl Member for Architecture {
+    const KIND: &'static str = "architecture";
+
+    fn built_in() -> Vec<Self> {
+        BUILT_IN.to_vec()
+    }
+
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn aliases(&self) -> &[&str] {
+        self.aliases
+    }
+}
 
 /// An encoder and the weights it starts from.
 #[derive(Clone)]
@@ -42,12 +46,12 @@ pub struct Pretrained {
     pub weights: BTreeMap<Part, Flat>,
 }
 
-/// The encoder that a checkpoint holds, of the architecture that its `config.json` names.
+/// The encoder that a checkpoint holds, of the one of `architectures` that its `config.json` names.
 ///
 /// # Errors
 /// As [`pretrained_as`], and if `config.json` names none.
-pub fn pretrained(checkpoint: &Checkpoint) -> Result<Pretrained> {
-    load(checkpoint, None)
+pub fn pretrained(architectures: &Registry<Architecture>, checkpoint: &Checkpoint) -> Result<Pretrained> {
+    load(architectures, checkpoint, None)
 }
 
 /// The encoder that a checkpoint holds, said to be of the architecture `stated`.
@@ -55,15 +59,19 @@ pub fn pretrained(checkpoint: &Checkpoint) -> Result<Pretrained> {
 /// # Errors
 /// If `config.json` names another architecture, or the architecture is unknown; if a tensor is missing or of another
 /// shape than the configuration says, or the files hold tensors of an encoder that nothing here computes.
-pub fn pretrained_as(checkpoint: &Checkpoint, stated: &str) -> Result<Pretrained> {
-    load(checkpoint, Some(stated))
+pub fn pretrained_as(
+    architectures: &Registry<Architecture>,
+    checkpoint: &Checkpoint,
+    stated: &str,
+) -> Result<Pretrained> {
+    load(architectures, checkpoint, Some(stated))
 }
 
-fn load(checkpoint: &Checkpoint, stated: Option<&str>) -> Result<Pretrained> {
+fn load(architectures: &Registry<Architecture>, checkpoint: &Checkpoint, stated: Option<&str>) -> Result<Pretrained> {
     let place = checkpoint.folder.display();
     let config_place = || format!("{place}/config.json");
-    let name = claims::architecture(&checkpoint.config, stated).with_context(config_place)?;
-    let encoder = build(&name, &checkpoint.config).with_context(config_place)?;
+    let name = claims::architecture(architectures, &checkpoint.config, stated).with_context(config_place)?;
+    let encoder = build(architectures, &name, &checkpoint.config).with_context(config_place)?;
     let mut taken = BTreeSet::new();
     let weights = weights_of(&encoder, |entry_name, shape| {
         let Some(tensor) = checkpoint.tensors.get(entry_name) else {
@@ -91,12 +99,18 @@ fn load(checkpoint: &Checkpoint, stated: Option<&str>) -> Result<Pretrained> {
     Ok(Pretrained { architecture: name, config, encoder, weights })
 }
 
-/// An encoder of random weights as BERT draws them: N(0, `initializer_range`²), biases 0, LayerNorm scales 1.
+/// An encoder of random weights, by one of `architectures`, as BERT draws them: N(0, `initializer_range`²), biases 0,
+/// LayerNorm scales 1.
 ///
 /// # Errors
 /// If the architecture is unknown or the configuration is not one of its.
-pub fn random(architecture: &str, config: &Value, key: Key) -> Result<Pretrained> {
-    let encoder = build(architecture, config)?;
+pub fn random(
+    architectures: &Registry<Architecture>,
+    architecture: &str,
+    config: &Value,
+    key: Key,
+) -> Result<Pretrained> {
+    let encoder = build(architectures, architecture, config)?;
     let deviation = numbers_or(config, "initializer_range", 0.02)?;
     let weights = weights_of(&encoder, |name, shape| {
         let count = shape.iter().product();
@@ -110,17 +124,8 @@ pub fn random(architecture: &str, config: &Value, key: Key) -> Result<Pretrained
     Ok(Pretrained { architecture: architecture.to_string(), config: config.clone(), encoder, weights })
 }
 
-/// The architecture of a `model_type`.
-pub(crate) fn find(name: &str) -> Result<&'static Architecture> {
-    let is_called = |architecture: &&Architecture| architecture.name == name || architecture.aliases.contains(&name);
-    ARCHITECTURES.iter().find(is_called).with_context(|| {
-        let known: Vec<&str> = ARCHITECTURES.iter().map(|architecture| architecture.name).collect();
-        format!("unknown architecture `{name}`; there are {}", known.join(", "))
-    })
-}
-
-fn build(name: &str, config: &Value) -> Result<Family> {
-    let architecture = find(name)?;
+fn build(architectures: &Registry<Architecture>, name: &str, config: &Value) -> Result<Family> {
+    let architecture = architectures.find(name)?;
     check_config(config)?;
     let shape = (architecture.shape)(config)?;
     if shape.heads == 0 || !shape.hidden.is_multiple_of(shape.heads) {
@@ -177,39 +182,33 @@ impl Pretrained {
     }
 }
 
-/// The whole number that `config` gives for `key`.
-pub(crate) fn number(config: &Value, key: &str) -> Result<usize> {
-    match config.get(key) {
-        Some(value) => value
-            .as_u64()
-            .map(|value| value as usize)
-            .with_context(|| format!("`{key}` must be a whole number, found {value}")),
-        None => bail!("`{key}` is missing"),
-    }
-}
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
 
-/// The number that `config` gives for `key`, or `default` if it gives none.
-pub(crate) fn numbers_or(config: &Value, key: &str, default: f64) -> Result<f64> {
-    match config.get(key) {
-        None | Some(Value::Null) => Ok(default),
-        Some(value) => value.as_f64().with_context(|| format!("`{key}` must be a number, found {value}")),
-    }
-}
+    use super::*;
 
-/// The activation that `config` gives for `key`, or `gelu` if it gives none.
-pub(crate) fn activation(config: &Value, key: &str) -> Result<Activation> {
-    let name = config.get(key).and_then(Value::as_str).unwrap_or("gelu");
-    Activation::named(name).with_context(|| format!("`{key}`"))
-}
-
-/// Refuses a word table that is not as wide as the states, whose width `key` gives.
-pub(crate) fn unprojected(config: &Value, key: &str) -> Result<()> {
-    let width = numbers_or(config, "embedding_size", number(config, key)? as f64)?;
-    if width != number(config, key)? as f64 {
-        bail!(
-            "`embedding_size` is {width}, `{key}` is {}; only electra projects a narrow word table",
-            number(config, key)?
-        );
+    #[test]
+    fn an_architecture_of_ones_own_is_built_with_its_shape_and_names() -> Result<()> {
+        fn shape(config: &Value) -> Result<crate::Shape> {
+            Ok(crate::Shape { types: 0, ..bert::sizes(config)? })
+        }
+        const NAMES: crate::Names = crate::Names { layer: "blocks.{}.", ..bert::NAMES };
+        let mine = Architecture { name: "mine", aliases: &["ours"], about: "", shape, names: &NAMES };
+        let config = json!({
+            "vocab_size": 10, "hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2,
+            "intermediate_size": 8, "max_position_embeddings": 8,
+        });
+        let architectures = Registry::default().with(mine)?;
+        let model = random(&architectures, "ours", &config, Key::new(1))?;
+        assert_eq!(model.architecture, "ours");
+        let names: Vec<&str> =
+            model.encoder.layout(Part::Layer(1)).entries().iter().map(|entry| entry.name.as_str()).collect();
+        assert_eq!(names[0], "blocks.1.attention.self.query.weight");
+        assert_eq!(model.encoder.shape().types, 0);
+        let error = random(&architectures, "mien", &config, Key::new(1)).err().expect("unknown").to_string();
+        assert!(error.contains("unknown architecture `mien` (did you mean `mine`?)"), "{error}");
+        assert!(architectures.find("xlm-roberta").is_ok_and(|known| known.name == "roberta"));
+        Ok(())
     }
-    Ok(())
 }

@@ -3,14 +3,14 @@
 use anyhow::{Result, bail};
 use serde_json::Value;
 
+use crate::architecture::{Architecture, numbers_or, unprojected};
 use crate::bert;
 use crate::family::Shape;
-use crate::registry::{Architecture, numbers_or, unprojected};
 
 pub(crate) const ARCHITECTURE: Architecture = Architecture {
     name: "roberta",
-    about: "RoBERTa, XLM-RoBERTa and CamemBERT",
     aliases: &["xlm-roberta", "camembert"],
+    about: "RoBERTa, XLM-RoBERTa and CamemBERT",
     shape,
     names: &bert::NAMES,
 };

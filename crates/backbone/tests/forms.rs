@@ -11,7 +11,7 @@ use candle_core::{DType, Device};
 use mtl_backbone::checkpoint::{Checkpoint, NamedTensor, read_safetensors, write_safetensors_atomic};
 use mtl_backbone::{Encoder, Params, Pass, Pretrained, pretrained, pretrained_as, random};
 use mtl_task::rng::Key;
-use mtl_task::{Encoded, Packed};
+use mtl_task::{Encoded, Packed, Registry};
 use serde_json::{Value, json};
 
 /// Every form, with the architecture that a manifest would state.
@@ -48,7 +48,7 @@ fn states(model: &Pretrained, expected: &Value) -> Result<Vec<f32>> {
 fn every_form_computes_what_transformers_does() -> Result<()> {
     for (form, architecture) in FORMS {
         let folder = forms().join(form);
-        let model = pretrained_as(&Checkpoint::read(&folder)?, architecture)?;
+        let model = pretrained_as(&Registry::default(), &Checkpoint::read(&folder)?, architecture)?;
         let expected = json(&folder.join("expected.json"));
         let wanted: Vec<f32> = serde_json::from_value(expected["states"].clone())?;
         let found = states(&model, &expected)?;
@@ -56,7 +56,10 @@ fn every_form_computes_what_transformers_does() -> Result<()> {
         let off = found.iter().zip(&wanted).map(|(a, b)| (a - b).abs()).fold(0., f32::max);
         assert!(off <= 1e-5, "{form}: off by {off:e}");
         // What a run keeps of the model opens again without its manifest.
-        assert_eq!(random(&model.architecture, &model.config, Key::new(0))?.encoder.shape(), model.encoder.shape());
+        assert_eq!(
+            random(&Registry::default(), &model.architecture, &model.config, Key::new(0))?.encoder.shape(),
+            model.encoder.shape()
+        );
         assert!(model.config["model_type"].is_string());
     }
     Ok(())
@@ -85,7 +88,8 @@ fn changed(form: &str, change: impl FnOnce(&mut Value, &mut Vec<(String, NamedTe
 
 #[track_caller]
 fn refused(folder: &Path, architecture: &str, parts: &[&str]) {
-    let error = Checkpoint::read(folder).and_then(|checkpoint| pretrained_as(&checkpoint, architecture).map(drop));
+    let error = Checkpoint::read(folder)
+        .and_then(|checkpoint| pretrained_as(&Registry::default(), &checkpoint, architecture).map(drop));
     let message = format!("{:#}", error.expect_err("refused"));
     for part in parts.iter().chain([&folder.display().to_string().as_str()]) {
         assert!(message.contains(part), "expected {part:?} in: {message}");
@@ -111,7 +115,7 @@ fn tensors_of_an_encoder_that_nothing_takes_are_named() {
     // Poolers, heads and constants are no part of an encoder.
     for name in ["pooler.more.weight", "embeddings.position_ids", "classifier.bias"] {
         let folder = with(name);
-        pretrained(&Checkpoint::read(folder.path()).expect(name)).expect(name);
+        pretrained(&Registry::default(), &Checkpoint::read(folder.path()).expect(name)).expect(name);
     }
 }
 
@@ -140,9 +144,16 @@ fn an_architecture_that_is_contradicted_is_refused() {
     refused(&forms().join("compiled"), "t5", &["unknown architecture `t5`"]);
     let nameless = changed("no-type", |config, _| config["architectures"] = Value::Null);
     let checkpoint = Checkpoint::read(nameless.path()).expect("sound");
-    let message = format!("{:#}", pretrained(&checkpoint).err().expect("nothing says which"));
+    let message = format!("{:#}", pretrained(&Registry::default(), &checkpoint).err().expect("nothing says which"));
     assert!(message.contains("`model_type` is missing"), "{message}");
-    assert_eq!(pretrained_as(&checkpoint, "roberta").expect("the manifest says it").encoder.shape().first_position, 2);
+    assert_eq!(
+        pretrained_as(&Registry::default(), &checkpoint, "roberta")
+            .expect("the manifest says it")
+            .encoder
+            .shape()
+            .first_position,
+        2
+    );
 }
 
 #[test]
@@ -173,7 +184,7 @@ fn random_encoders_are_held_to_the_same_limits() {
         "vocab_size": 40, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 24,
         "max_position_embeddings": 16, "layer_norm_eps": 1e-12,
     });
-    random("roberta", &plain, Key::new(1)).expect("a small one");
+    random(&Registry::default(), "roberta", &plain, Key::new(1)).expect("a small one");
     for (key, value) in [
         ("hidden_size", json!(0)),
         ("hidden_size", json!(1u64 << 40)),
@@ -190,12 +201,15 @@ fn random_encoders_are_held_to_the_same_limits() {
     ] {
         let mut config = plain.clone();
         config[key] = value;
-        let message = format!("{:#}", random("roberta", &config, Key::new(1)).err().expect(key));
+        let message = format!("{:#}", random(&Registry::default(), "roberta", &config, Key::new(1)).err().expect(key));
         assert!(message.contains(&format!("`{key}`")), "{message}");
     }
     let mut huge = plain;
     (huge["hidden_size"], huge["intermediate_size"], huge["num_hidden_layers"]) =
         (8192.into(), 32768.into(), 48.into());
-    let message = format!("{:#}", random("bert", &huge, Key::new(1)).err().expect("38 thousand million weights"));
+    let message = format!(
+        "{:#}",
+        random(&Registry::default(), "bert", &huge, Key::new(1)).err().expect("38 thousand million weights")
+    );
     assert!(message.contains("weights, where at most 2.0e9"), "{message}");
 }

@@ -12,9 +12,9 @@ use anyhow::Result;
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use candle_transformers::models::{bert, distilbert, xlm_roberta};
-use mtl_backbone::{ARCHITECTURES, Encoder, Implementation, Params, Pass, Pretrained, random};
+use mtl_backbone::{Architecture, Encoder, Implementation, Params, Pass, Pretrained, random};
 use mtl_task::rng::{Key, Stream};
-use mtl_task::{Encoded, Packed};
+use mtl_task::{Encoded, Packed, Registry};
 use serde_json::{Value, json};
 
 /// Largest difference between two states, which LayerNorm makes of the size of 1.
@@ -46,7 +46,7 @@ fn distilled(activation: &str) -> Value {
 
 /// Our encoder, its weights, and the oracle of the configuration `theirs` that has the same ones.
 fn pair(architecture: &str, ours: &Value, theirs: &Value) -> Result<(Pretrained, Params, Oracle)> {
-    let model = random(architecture, ours, Key::new(7))?;
+    let model = random(&Registry::default(), architecture, ours, Key::new(7))?;
     let mut params = Params::new(&Device::Cpu, DType::F32);
     model.insert("shared", &mut params)?;
     // Biases of 0 and scales of 1 would hide where they are added.
@@ -169,5 +169,5 @@ fn distilbert_is_candles() -> Result<()> {
 #[test]
 fn every_architecture_has_an_oracle() {
     let compared = ["bert", "distilbert", "electra", "roberta"];
-    assert!(ARCHITECTURES.iter().all(|architecture| compared.contains(&architecture.name)));
+    assert!(Registry::<Architecture>::default().iter().all(|architecture| compared.contains(&architecture.name)));
 }

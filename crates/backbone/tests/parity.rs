@@ -13,7 +13,7 @@ use candle_core::{DType, Device, Result, Tensor};
 use mtl_backbone::checkpoint::{Checkpoint, NamedTensor, read_safetensors};
 use mtl_backbone::kernel::ProductPrecision;
 use mtl_backbone::{
-    ARCHITECTURES, Encoder, Family, Flat, Implementation, Params, Pass, Pooling, Pretrained, TaskGradient, pool,
+    Architecture, Encoder, Family, Flat, Implementation, Params, Pass, Pooling, Pretrained, TaskGradient, pool,
     pretrained,
 };
 use mtl_task::rng::Key;
@@ -44,7 +44,7 @@ impl Fixture {
     fn read(name: &str, path: Implementation, device: &Device) -> Self {
         let folder = FilePath::new(FIXTURES).join(name);
         let checkpoint = Checkpoint::read(&folder).expect("a sound folder");
-        let model = pretrained(&checkpoint).expect("a known architecture");
+        let model = pretrained(&Default::default(), &checkpoint).expect("a known architecture");
         let (expected, tensors) = expectations(&folder);
         let mut params = params(&model, device).expect("a valid layout");
         let weight = Tensor::new(numbers::<Vec<f32>>(&expected["head"]["weight"]), &Device::Cpu).expect("a matrix");
@@ -132,7 +132,7 @@ fn everywhere(test: impl Fn(&str, Fixture) -> Result<()>) -> Result<()> {
 
 #[test]
 fn every_architecture_has_a_fixture() {
-    for architecture in ARCHITECTURES {
+    for architecture in &mtl_task::Registry::<Architecture>::default() {
         assert!(FOLDERS.contains(&architecture.name), "no fixture for {}", architecture.name);
     }
 }
@@ -235,7 +235,7 @@ fn ten_steps_of_training_stay_on_pytorchs_course() -> Result<()> {
 fn the_published_minilm_answers_as_in_pytorch() -> Result<()> {
     let (expected, tensors) = expectations(&FilePath::new(FIXTURES).join("minilm"));
     let folder = FilePath::new(env!("CARGO_MANIFEST_DIR")).join("../../models/cache/all-minilm-l6-v2");
-    let model = pretrained(&Checkpoint::read(&folder).expect("fetched")).expect("a BERT");
+    let model = pretrained(&Default::default(), &Checkpoint::read(&folder).expect("fetched")).expect("a BERT");
     let (params, tokens) = (params(&model, &Device::Cpu)?, tokens(&expected["batches"]["texts"]));
     for path in PATHS {
         let encoder = model.encoder.clone().with_path(path);

@@ -14,7 +14,7 @@ fn tiny(architecture: &str) -> Pretrained {
         "max_position_embeddings": 16, "type_vocab_size": 2, "embedding_size": 8, "initializer_range": 0.3,
         "dim": 12, "n_layers": 2, "n_heads": 3, "hidden_dim": 20, "pad_token_id": 0,
     });
-    random(architecture, &config, Key::new(5)).expect("a valid configuration")
+    random(&Default::default(), architecture, &config, Key::new(5)).expect("a valid configuration")
 }
 
 fn texts() -> Packed {

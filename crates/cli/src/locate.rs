@@ -11,7 +11,7 @@ use mtl_compare::paths::{anchored_overrides, anchored_recipe, is_path};
 use mtl_compare::{Document, Library, Unavailable};
 use mtl_data::manifest::{DatasetManifest, ModelManifest, Source, labelled};
 use mtl_hub::Fetcher;
-use mtl_train::{Located, LocatedDataset, LocatedModel, Recipe, Registries};
+use mtl_train::{Located, LocatedDataset, LocatedModel, Recipe, Registries, check_manifest};
 use sha2::{Digest, Sha256};
 
 use crate::checkout::cache;
@@ -239,12 +239,19 @@ impl Files {
         Ok(LocatedModel { name, manifest, folder })
     }
 
+    /// The manifest of the dataset that `given` means, whose members are known.
+    fn manifest(&self, given: &str) -> Result<(DatasetManifest, Found)> {
+        let (manifest, found) = dataset(given)?;
+        check_manifest(&self.registries, &manifest).with_context(|| found.location().display().to_string())?;
+        Ok((manifest, found))
+    }
+
     /// The dataset that `given` means, fetched.
     ///
     /// # Errors
     /// As [`Files::model`].
     pub fn dataset(&self, given: &str) -> Result<LocatedDataset> {
-        let (manifest, found) = dataset(given)?;
+        let (manifest, found) = self.manifest(given)?;
         let name = found.document.name.clone();
         let cached = if self.own { name.clone() } else { found.cached(Kind::Dataset, &manifest.sources)? };
         let folder = self.fetcher.dataset(&cached, &manifest, found.location()).map_err(Unavailable)?;
@@ -263,6 +270,8 @@ impl Library for Files {
     }
 
     fn locate(&self, recipe: &Recipe) -> Result<Located> {
+        // A manifest that cannot be meant is said before anything is fetched.
+        recipe.tasks.iter().try_for_each(|task| self.manifest(task).map(drop))?;
         let model = self.model(&recipe.checkpoint)?;
         let mut datasets: Vec<LocatedDataset> = Vec::new();
         for task in &recipe.tasks {

@@ -41,7 +41,7 @@ pub(super) fn conclude(
         resamples: table.resamples,
         key: Key::new(0).named("compare").named(&experiment.title),
     };
-    let mut comparison = Comparison::of(&question, &records)
+    let mut comparison = Comparison::of(&experiment.registries.metrics, &question, &records)
         .with_context(|| broken_baseline(lines(Purpose::Final), plan, &table.baseline))?;
     for arm in &mut comparison.arms {
         let own = |line: &&Planned| line.arm == arm.arm.name;

@@ -29,7 +29,7 @@ pub struct Experiment {
     /// Overrides of every run: the experiment's own, then those of the command line.
     set: Vec<String>,
     /// What names in recipes mean.
-    registries: Arc<Registries>,
+    pub(crate) registries: Arc<Registries>,
 }
 
 impl Experiment {

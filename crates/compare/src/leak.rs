@@ -86,7 +86,8 @@ fn test_scores(trained: &Trained, located: &Located) -> Result<Vec<[f64; 3]>> {
         let of = |start: usize, step: usize| {
             let truths: Vec<_> = truths.iter().skip(start).step_by(step).cloned().collect();
             let answers: Vec<_> = answers.iter().skip(start).step_by(step).cloned().collect();
-            headline(task, &answers, &truths).with_context(|| format!("dataset `{}`", dataset.name))
+            headline(&trained.recipe.registries.metrics, task, &answers, &truths)
+                .with_context(|| format!("dataset `{}`", dataset.name))
         };
         Ok([of(0, 1)?, of(0, 2)?, of(1, 2)?])
     };

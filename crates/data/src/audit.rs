@@ -170,7 +170,7 @@ fn balance(split: &Split, names: &[String]) -> Balance {
 mod tests {
     use super::*;
     use crate::manifest::{DatasetManifest, Generator};
-    use crate::{LoadOptions, load};
+    use crate::{DataRegistries, LoadOptions, load};
     use std::path::Path;
 
     fn dataset(name: &str, task: &str, seed: u64) -> Result<(Dataset, Generator)> {
@@ -179,17 +179,19 @@ mod tests {
              task = \"{task}\"\nexamples = 300\nseed = {seed}\n",
             if task == "mood" { "regression" } else { "classification" }
         ))?;
+        let registries = DataRegistries::default();
         let generator = manifest.generator.clone().expect("generated");
-        let tokenizer = Tokenizer::generated([&generator])?;
-        Ok((load(name, &manifest, Path::new("."), &tokenizer, &LoadOptions::default())?, generator))
+        let tokenizer = Tokenizer::generated(&registries.generators, [&generator])?;
+        Ok((load(&registries, name, &manifest, Path::new("."), &tokenizer, &LoadOptions::default())?, generator))
     }
 
     #[test]
     fn what_is_shared_by_two_tasks_is_found_and_test_labels_stay_sealed() -> Result<()> {
+        let registries = DataRegistries::default();
         let (one, generator) = dataset("one", "topic", 0)?;
         let (same, _) = dataset("same", "topic", 0)?;
         let (mood, _) = dataset("mood", "mood", 0)?;
-        let audit = audit(&[one, same, mood], &Tokenizer::generated([&generator])?, 8)?;
+        let audit = audit(&[one, same, mood], &Tokenizer::generated(&registries.generators, [&generator])?, 8)?;
         let train = &audit.tasks[0].splits[0].1;
         assert!(train.examples > 200 && train.truncated > 0 && train.tokens[0] <= train.tokens[3], "{train:?}");
         let Balance::Counts(counts) = &train.balance else { panic!("classes are counted") };

@@ -8,11 +8,12 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use mtl_task::rng::Key;
-use mtl_task::{Encoded, Label, Task, TaskSpec};
+use mtl_task::{Encoded, Kind, Label, Task, TaskSpec};
 use rayon::prelude::*;
 
 use crate::fingerprint::{self, Fingerprint};
 use crate::manifest::DatasetManifest;
+use crate::registries::DataRegistries;
 use crate::split::overlap::OverlapPolicy;
 use crate::split::shared::Table;
 use crate::split::{self, Entry, Parted, Rows, limited};
@@ -99,19 +100,20 @@ pub struct TaskSource<'a> {
     pub folder: &'a Path,
 }
 
-/// Loads the dataset that `manifest` describes, its files lying in `folder`.
+/// Loads the dataset that `manifest` describes by the members of `registries`, its files lying in `folder`.
 ///
 /// # Errors
 /// If a file is missing or malformed, a column is missing, a label unknown or a split empty: with file, line, what was
 /// found and what would be right.
 pub fn load(
+    registries: &DataRegistries,
     name: &str,
     manifest: &DatasetManifest,
     folder: &Path,
     tokenizer: &Tokenizer,
     options: &LoadOptions,
 ) -> Result<Dataset> {
-    let loaded = load_all(&[TaskSource { name, manifest, folder }], tokenizer, options)?;
+    let loaded = load_all(registries, &[TaskSource { name, manifest, folder }], tokenizer, options)?;
     loaded.into_iter().next().context("no dataset")
 }
 
@@ -121,11 +123,18 @@ pub fn load(
 ///
 /// # Errors
 /// As [`load`], with the dataset's name.
-pub fn load_all(sources: &[TaskSource], tokenizer: &Tokenizer, options: &LoadOptions) -> Result<Vec<Dataset>> {
-    let mut parted = Vec::with_capacity(sources.len());
+pub fn load_all(
+    registries: &DataRegistries,
+    sources: &[TaskSource],
+    tokenizer: &Tokenizer,
+    options: &LoadOptions,
+) -> Result<Vec<Dataset>> {
+    let (mut kinds, mut parted) = (Vec::with_capacity(sources.len()), Vec::with_capacity(sources.len()));
     for source in sources {
-        parted
-            .push(table::parted(source.manifest, source.folder).with_context(|| format!("dataset `{}`", source.name))?);
+        let context = || format!("dataset `{}`", source.name);
+        let kind = source.manifest.kind(&registries.kinds).with_context(context)?;
+        parted.push(table::parted(registries, source.manifest, kind, source.folder).with_context(context)?);
+        kinds.push(kind);
     }
     let identities: Vec<String> = sources.iter().map(table::identity).collect::<Result<_>>()?;
     let mut tables: Vec<Table> = (sources.iter().zip(&identities).zip(&mut parted))
@@ -148,8 +157,8 @@ pub fn load_all(sources: &[TaskSource], tokenizer: &Tokenizer, options: &LoadOpt
         let notes = notes.into_iter().flatten().chain(duplicates[index].iter().cloned());
         let mut notes: Vec<String> = found[index].iter().cloned().chain(notes).collect();
         notes.extend(overlaps[index].clone());
-        let loaded =
-            dataset(&sources[index], rows.into_examples(), notes, overlaps[index].as_deref(), tokenizer, options);
+        let reason = overlaps[index].as_deref();
+        let loaded = dataset(&sources[index], kinds[index], rows.into_examples(), notes, reason, tokenizer, options);
         datasets.push(loaded.with_context(|| format!("dataset `{}`", sources[index].name))?);
     }
     Ok(datasets)
@@ -158,6 +167,7 @@ pub fn load_all(sources: &[TaskSource], tokenizer: &Tokenizer, options: &LoadOpt
 /// The dataset of `rows`, whose splits are settled.
 fn dataset(
     source: &TaskSource,
+    kind: &Kind,
     mut rows: Rows,
     mut notes: Vec<String>,
     overlap: Option<&str>,
@@ -168,16 +178,16 @@ fn dataset(
     if let (true, Some(reason)) = (rows.train.is_empty(), overlap) {
         bail!("the train split is empty: {reason}");
     }
-    notes.extend(labels::settle(&mut rows, manifest)?);
-    let census = empty::Census::new(&rows, manifest);
-    let spec = check::spec(manifest, &rows, &mut notes)?;
-    let column = manifest.columns.label(&manifest.task);
+    notes.extend(labels::settle(&mut rows, manifest, kind)?);
+    let census = empty::Census::new(&rows, kind);
+    let spec = check::spec(kind, manifest, &rows, &mut notes)?;
+    let column = manifest.columns.label(kind.tags_words());
     let fitted = {
-        let task = mtl_task::build(&spec)?;
+        let task = (kind.build)(&spec)?;
         let mut truths = rows.train.iter().map(|row| parsed(task.as_ref(), row, column));
         task.fitted(&spec, &mut truths).context("train split")?
     };
-    let task = mtl_task::build(&fitted)?;
+    let task = (kind.build)(&fitted)?;
     if let (None, Some(scale)) = (spec.scale, fitted.scale) {
         notes.push(format!("targets are standardised by the training split's: {scale}"));
     }
@@ -192,7 +202,7 @@ fn dataset(
         }
         fingerprint.splits.insert(which.to_string(), fingerprint::split(&rows));
         let rows = limited(rows, limit, key.named(which));
-        tokenised(rows, which, (task.as_ref(), manifest), tokenizer, options.max_tokens)
+        tokenised(rows, which, (task.as_ref(), kind, manifest), tokenizer, options.max_tokens)
     };
     let train = split(rows.train, "train", options.limit_train)?;
     let dev = split(rows.dev, "dev", options.limit_dev)?;
@@ -205,16 +215,17 @@ fn dataset(
 ///
 /// # Errors
 /// As [`load`].
-pub fn survey(manifest: &DatasetManifest, folder: &Path) -> Result<Vec<String>> {
+pub fn survey(registries: &DataRegistries, manifest: &DatasetManifest, folder: &Path) -> Result<Vec<String>> {
     let mut lines = Vec::new();
     if manifest.is_of_several() {
         for label in manifest.labels() {
-            let of_label = survey(&manifest.of_label(label)?, folder).with_context(|| format!("label `{label}`"))?;
+            let of_label =
+                survey(registries, &manifest.of_label(label)?, folder).with_context(|| format!("label `{label}`"))?;
             lines.extend(of_label.into_iter().map(|line| format!("{label}: {line}")));
         }
         return Ok(lines);
     }
-    let mut parted = table::parted(manifest, folder)?;
+    let mut parted = table::parted(registries, manifest, manifest.kind(&registries.kinds)?, folder)?;
     let notes = std::mem::take(&mut parted.notes);
     let mut rows = parted.into_rows();
     let unlabelled = rows.keep_labelled();
@@ -235,11 +246,11 @@ fn parsed(task: &dyn Task, row: &RawExample, column: &str) -> Result<Label> {
 fn tokenised(
     rows: Vec<RawExample>,
     which: &str,
-    (task, manifest): (&dyn Task, &DatasetManifest),
+    (task, kind, manifest): (&dyn Task, &Kind, &DatasetManifest),
     tokenizer: &Tokenizer,
     max_tokens: usize,
 ) -> Result<Split> {
-    let column = manifest.columns.label(&manifest.task);
+    let column = manifest.columns.label(kind.tags_words());
     let examples = rows
         .par_iter()
         .enumerate()

@@ -97,9 +97,9 @@ pub struct Columns {
 }
 
 impl Columns {
-    /// The column that holds the truth of `task`.
-    pub(crate) fn label(&self, task: &TaskSpec) -> &str {
-        let usual = if task.kind == "tagging" { "tags" } else { "label" };
+    /// The column that holds the truth of a task, `tagging` words or not.
+    pub(crate) fn label(&self, tagging: bool) -> &str {
+        let usual = if tagging { "tags" } else { "label" };
         self.label.as_deref().unwrap_or(usual)
     }
 }

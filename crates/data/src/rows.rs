@@ -1,7 +1,7 @@
 //! Records to rows: the columns that the manifest names become texts and a truth.
 
 use anyhow::{Context, Result, bail};
-use mtl_task::{Cell, TaskSpec};
+use mtl_task::{Cell, Kind, Label};
 
 use crate::literal;
 use crate::manifest::{Columns, DatasetManifest};
@@ -9,22 +9,22 @@ use crate::reader::Record;
 use crate::reader::border::contained;
 use crate::{RawExample, Texts, mail};
 
-/// The row of `record`; none if it has no label, as [`Columns::ignore`] says. Tags that are to be ignored stay as they
-/// are ([`Columns::is_ignored`]).
+/// The row of `record` for a task of `kind`; none if it has no label, as [`Columns::ignore`] says. Tags that are to be
+/// ignored stay as they are ([`Columns::is_ignored`]).
 ///
 /// # Errors
 /// If a column is missing or does not hold what the task reads.
-pub(crate) fn row(record: &Record, manifest: &DatasetManifest) -> Result<Option<RawExample>> {
-    let (task, columns) = (&manifest.task, &manifest.columns);
-    let Some(label) = label(record, manifest)? else { return Ok(None) };
-    let texts = texts_of(record, manifest, task.kind == "tagging")?;
+pub(crate) fn row(record: &Record, manifest: &DatasetManifest, kind: &Kind) -> Result<Option<RawExample>> {
+    let (tagging, columns) = (kind.tags_words(), &manifest.columns);
+    let Some(label) = label(record, manifest, kind)? else { return Ok(None) };
+    let texts = texts_of(record, columns, tagging)?;
     if let (Texts::Tokens(words), Cell::Many(tags)) = (&texts, &label)
         && words.len() != tags.len()
     {
         bail!(
             "{}: column `{}`: {} tags for {} words; every word needs one tag",
             record.place,
-            columns.label(task),
+            columns.label(tagging),
             tags.len(),
             words.len()
         );
@@ -43,9 +43,8 @@ impl Columns {
 ///
 /// # Errors
 /// As [`row`].
-pub(crate) fn texts_of(record: &Record, manifest: &DatasetManifest, tagging: bool) -> Result<Texts> {
-    let (task, columns) = (&manifest.task, &manifest.columns);
-    if tagging { words(record, columns, task) } else { texts(record, columns) }
+pub(crate) fn texts_of(record: &Record, columns: &Columns, tagging: bool) -> Result<Texts> {
+    if tagging { words(record, columns) } else { texts(record, columns) }
 }
 
 fn texts(record: &Record, columns: &Columns) -> Result<Texts> {
@@ -71,9 +70,9 @@ fn texts(record: &Record, columns: &Columns) -> Result<Texts> {
 
 /// A list of words, or words between spaces. A sentence may well begin and end with a bracket, so that a cell is taken
 /// for a list that was printed only where its tags are one, too.
-fn words(record: &Record, columns: &Columns, task: &TaskSpec) -> Result<Texts> {
+fn words(record: &Record, columns: &Columns) -> Result<Texts> {
     let column = columns.tokens.as_deref().unwrap_or("tokens");
-    let printed = matches!(record.field(columns.label(task))?, Cell::Text(tags) if literal::looks_like_list(tags));
+    let printed = matches!(record.field(columns.label(true))?, Cell::Text(tags) if literal::looks_like_list(tags));
     Ok(Texts::Tokens(match record.field(column)? {
         Cell::Text(text) if printed => list(text, record, column)?,
         Cell::Text(text) => text.split_whitespace().map(String::from).collect(),
@@ -96,12 +95,12 @@ fn list(text: &str, record: &Record, column: &str) -> Result<Vec<String>> {
 }
 
 /// The truth of `record`, its names replaced; none if the row is to be left out.
-fn label(record: &Record, manifest: &DatasetManifest) -> Result<Option<Cell>> {
-    let (task, columns) = (&manifest.task, &manifest.columns);
+fn label(record: &Record, manifest: &DatasetManifest, kind: &Kind) -> Result<Option<Cell>> {
+    let columns = &manifest.columns;
     if !columns.indicators.is_empty() {
-        return indicated(record, task, columns);
+        return indicated(record, kind, columns);
     }
-    let column = columns.label(task);
+    let column = columns.label(kind.tags_words());
     let Some(cell) = record.nullable(column)? else {
         if columns.is_ignored("") {
             return Ok(None);
@@ -115,17 +114,17 @@ fn label(record: &Record, manifest: &DatasetManifest) -> Result<Option<Cell>> {
     let renamed = |name: &str| columns.label_names.get(name.trim()).cloned().unwrap_or_else(|| name.trim().to_string());
     let parts: Vec<String> = match cell {
         Cell::Text(text) if columns.is_ignored(text) => return Ok(None),
-        Cell::Text(text) if task.kind == "regression" => {
+        Cell::Text(text) if matches!(kind.truth, Label::Value(_)) => {
             return number(text, manifest.reader.decimal, &renamed).map(Some);
         }
-        Cell::Text(text) if task.kind == "classification" && columns.label_separator.is_none() => {
+        Cell::Text(text) if matches!(kind.truth, Label::Class(_)) && columns.label_separator.is_none() => {
             return Ok(Some(Cell::Text(renamed(text))));
         }
         Cell::Text(text) => match &columns.label_separator {
             Some(separator) if literal::list(text).is_none() => {
                 text.split(separator.as_str()).map(String::from).collect()
             }
-            None if task.kind == "multilabel" && !literal::looks_like_list(text) => {
+            None if matches!(kind.truth, Label::Set(_)) && !literal::looks_like_list(text) => {
                 return Ok(Some(Cell::Text(renamed(text))));
             }
             _ => list(text, record, column)?,
@@ -133,7 +132,7 @@ fn label(record: &Record, manifest: &DatasetManifest) -> Result<Option<Cell>> {
         Cell::Many(list) => list.clone(),
     };
     let ignored = parts.iter().filter(|part| columns.is_ignored(part)).count();
-    if ignored > 0 && (ignored == parts.len() || task.kind != "tagging") {
+    if ignored > 0 && (ignored == parts.len() || !kind.tags_words()) {
         return Ok(None);
     }
     let apart = columns.label_separator.is_some();
@@ -154,9 +153,9 @@ fn number(text: &str, decimal: Option<char>, renamed: &dyn Fn(&str) -> String) -
 }
 
 /// The labels whose columns hold 1.
-fn indicated(record: &Record, task: &TaskSpec, columns: &Columns) -> Result<Option<Cell>> {
-    if task.kind != "multilabel" {
-        bail!("[columns] indicators: only a task of kind multilabel has several labels, this one is `{}`", task.kind);
+fn indicated(record: &Record, kind: &Kind, columns: &Columns) -> Result<Option<Cell>> {
+    if !matches!(kind.truth, Label::Set(_)) {
+        bail!("[columns] indicators: only a task of kind multilabel has several labels, this one is `{}`", kind.name);
     }
     if columns.label.is_some() {
         bail!("[columns] names either `label`, or `indicators`: a column for each label");

@@ -3,120 +3,71 @@
 //! A sampler gives each task a share p_i of a step. In joint steps the batch × tasks examples of a step are divided by
 //! largest remainder, at least one for each task; in one-task steps the task is drawn. A task's examples are walked
 //! epoch after epoch, each in an order of its own; where in that walk a step begins follows from the shares alone.
+//!
+//! The shares are what a [`SamplerKind`] says, a member of a registry ([`crate::samplers`]).
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use mtl_task::TaskId;
 use mtl_task::rng::Key;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-/// One entry of the registry.
-#[derive(Clone, Copy)]
-pub struct Entry {
+/// A sampler, by its name.
+#[derive(Clone, Copy, Debug)]
+pub struct SamplerKind {
     /// The name a recipe uses.
     pub name: &'static str,
     /// One line for `list`.
     pub about: &'static str,
-    /// Its settings with every default written out.
+    /// Its settings with every default written out, an object. `steps`, if there is such a setting, is the number of
+    /// steps over which shares change.
     pub defaults: fn() -> Value,
-    /// The shares, unnormalised, of tasks of these sizes, `fraction` of the way through training.
-    weights: fn(&Value, &[usize], f64) -> Result<Vec<f64>>,
+    /// The shares, unnormalised and at least 0, of tasks of these sizes under these settings, a fraction in [0, 1] of
+    /// `steps` of the way through training. Says what is wrong with the settings, whatever the sizes.
+    pub weights: fn(&Value, &[usize], f64) -> Result<Vec<f64>>,
     /// Whether shares change on the way.
-    moves: bool,
-}
-
-/// Every sampler, sorted by name.
-pub const SAMPLERS: &[Entry] = &[
-    Entry {
-        name: "annealed",
-        about: "p ∝ n^(1 − 0.8·progress): from proportional towards uniform (Stickland & Murray 2019)",
-        defaults: || json!({ "floor": 0.2, "steps": 1000 }),
-        weights: |settings, sizes, fraction| {
-            let floor = number(settings, "floor", 0., 1.)?;
-            powers(sizes, 1. - (1. - floor) * fraction)
-        },
-        moves: true,
-    },
-    Entry {
-        name: "proportional",
-        about: "p ∝ n, the number of training examples (at most `cap` of them counted; 0 for no cap)",
-        defaults: || json!({ "cap": 0 }),
-        weights: |settings, sizes, _| powers(&capped(settings, sizes), 1.),
-        moves: false,
-    },
-    Entry {
-        name: "temperature",
-        about: "p ∝ min(n, cap)^(1/temperature)",
-        defaults: || json!({ "temperature": 2.0, "cap": 0 }),
-        weights: |settings, sizes, _| {
-            powers(&capped(settings, sizes), 1. / number(settings, "temperature", 1e-3, f64::INFINITY)?)
-        },
-        moves: false,
-    },
-    Entry {
-        name: "uniform",
-        about: "every task the same share",
-        defaults: || json!({}),
-        weights: |_, sizes, _| powers(sizes, 0.),
-        moves: false,
-    },
-];
-
-/// The sampler called `name`.
-///
-/// # Errors
-/// If there is none; names the nearest.
-pub fn find(name: &str) -> Result<&'static Entry> {
-    mtl_task::member("sampler", name, SAMPLERS, |entry| entry.name)
-}
-
-fn number(settings: &Value, key: &str, low: f64, high: f64) -> Result<f64> {
-    let value = settings.get(key).and_then(Value::as_f64).with_context(|| format!("`{key}` must be a number"))?;
-    if !(low..=high).contains(&value) {
-        bail!("`{key}` must lie in [{low}, {high}], found {value}");
-    }
-    Ok(value)
-}
-
-fn capped(settings: &Value, sizes: &[usize]) -> Vec<usize> {
-    let cap = settings.get("cap").and_then(Value::as_u64).filter(|&cap| cap > 0).map_or(usize::MAX, |cap| cap as usize);
-    sizes.iter().map(|&size| size.min(cap)).collect()
-}
-
-fn powers(sizes: &[usize], exponent: f64) -> Result<Vec<f64>> {
-    Ok(sizes.iter().map(|&size| (size as f64).powf(exponent)).collect())
+    pub moves: bool,
 }
 
 /// Decides which examples each step sees.
 #[derive(Clone, Debug)]
 pub struct Sampler {
-    entry: &'static str,
+    kind: SamplerKind,
     settings: Value,
     sizes: Vec<usize>,
     key: Key,
 }
 
 impl Sampler {
-    /// The sampler called `name` with `settings` over tasks of `sizes` training examples.
+    /// The sampler of `kind` with `settings` over tasks of `sizes` training examples.
     ///
     /// # Errors
-    /// If it is unknown, a setting is out of range, or a task has no example.
-    pub fn new(name: &str, settings: &Value, sizes: &[usize], seed: u64) -> Result<Self> {
-        let entry = find(name)?;
+    /// If a setting is out of range, a task has no example, or the shares are not one finite number of at least 0 a task
+    /// that do not all vanish.
+    pub fn new(kind: &SamplerKind, settings: &Value, sizes: &[usize], seed: u64) -> Result<Self> {
         if let Some(task) = sizes.iter().position(|&size| size == 0) {
             bail!("task {task} has no training example");
         }
-        (entry.weights)(settings, sizes, 0.)?;
+        for fraction in [0., 1.] {
+            let weights = (kind.weights)(settings, sizes, fraction)?;
+            let sound = weights.iter().all(|weight| weight.is_finite() && *weight >= 0.);
+            if weights.len() != sizes.len() || !sound || weights.iter().sum::<f64>() <= 0. {
+                bail!(
+                    "sampler `{}` gives tasks of {sizes:?} examples the shares {weights:?}; one finite number of at \
+                     least 0 for each was expected, not all of them 0",
+                    kind.name
+                );
+            }
+        }
         let key = Key::new(seed).named("sampler");
-        Ok(Self { entry: entry.name, settings: settings.clone(), sizes: sizes.to_vec(), key })
+        Ok(Self { kind: *kind, settings: settings.clone(), sizes: sizes.to_vec(), key })
     }
 
     /// The share of each task at `step`; they sum to 1.
     pub fn shares(&self, step: usize) -> Vec<f64> {
         let horizon = self.settings.get("steps").and_then(Value::as_u64).unwrap_or(1).max(1) as f64;
         let fraction = (step as f64 / horizon).min(1.);
-        let weights = find(self.entry)
-            .and_then(|entry| (entry.weights)(&self.settings, &self.sizes, fraction))
-            .unwrap_or_else(|_| vec![1.; self.sizes.len()]);
+        let weights =
+            (self.kind.weights)(&self.settings, &self.sizes, fraction).unwrap_or_else(|_| vec![1.; self.sizes.len()]);
         let sum: f64 = weights.iter().sum();
         weights.iter().map(|weight| weight / sum).collect()
     }
@@ -137,7 +88,7 @@ impl Sampler {
     /// Joint step `step`: the examples of every task.
     pub fn joint(&self, step: usize, batch: usize) -> Vec<(TaskId, Vec<usize>)> {
         let now = self.counts(step, batch);
-        let before: Vec<usize> = if find(self.entry).is_ok_and(|entry| entry.moves) {
+        let before: Vec<usize> = if self.kind.moves {
             (0..step).fold(vec![0; now.len()], |sum, step| {
                 sum.iter().zip(self.counts(step, batch)).map(|(sum, count)| sum + count).collect()
             })
@@ -191,10 +142,14 @@ impl Sampler {
 
 #[cfg(test)]
 mod tests {
+    use mtl_task::Registry;
+
     use super::*;
 
     fn sampler(name: &str, sizes: &[usize]) -> Sampler {
-        Sampler::new(name, &(find(name).expect("known").defaults)(), sizes, 3).expect("valid")
+        let samplers = Registry::<SamplerKind>::default();
+        let kind = samplers.find(name).expect("known");
+        Sampler::new(kind, &(kind.defaults)(), sizes, 3).expect("valid")
     }
 
     #[test]
@@ -215,12 +170,23 @@ mod tests {
         assert_eq!(sampler("proportional", &[10, 10_000]).counts(0, 8), [1, 15]);
         let annealed = sampler("annealed", &[100, 10_000]);
         assert!(annealed.shares(0)[0] < annealed.shares(500)[0] && annealed.shares(500)[0] < annealed.shares(1000)[0]);
-        for sampler in SAMPLERS.iter().map(|entry| sampler(entry.name, &[5, 50, 500])) {
+        for sampler in Registry::<SamplerKind>::default().iter().map(|kind| sampler(kind.name, &[5, 50, 500])) {
             for step in [0, 10, 2000] {
                 let counts = sampler.counts(step, 4);
                 assert_eq!(counts.iter().sum::<usize>(), 12, "{counts:?}");
                 assert!(counts.iter().all(|&count| count > 0));
             }
+        }
+    }
+
+    #[test]
+    fn shares_that_are_none_are_refused() {
+        let cases: [fn(&Value, &[usize], f64) -> Result<Vec<f64>>; 3] =
+            [|_, _, _| Ok(vec![1.]), |_, _, _| Ok(vec![0., 0.]), |_, _, _| Ok(vec![1., f64::NAN])];
+        for weights in cases {
+            let kind = SamplerKind { name: "mine", about: "", defaults: || Value::Null, weights, moves: false };
+            let error = Sampler::new(&kind, &Value::Null, &[3, 4], 0).expect_err("no shares").to_string();
+            assert!(error.contains("`mine`") && error.contains("[3, 4]"), "{error}");
         }
     }
 

@@ -3,35 +3,42 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use mtl_task::Cell;
+use mtl_task::{Cell, Kind, Label, Registry};
 use rayon::prelude::*;
 
 use crate::dataset::TaskSource;
 use crate::manifest::{DatasetManifest, Source};
-use crate::reader::{self, Field, Record};
+use crate::reader::{self, Field, Reader, Record};
+use crate::registries::DataRegistries;
 use crate::rows::{row, texts_of};
 use crate::split::{Entry, Parted, Rows};
 use crate::{RawExample, generator};
 
-/// The table of `manifest`, with the splits drawn that it does not give.
-pub(crate) fn parted(manifest: &DatasetManifest, folder: &Path) -> Result<Parted> {
-    manifest.check_task()?;
+/// The table of `manifest`, whose task is of `kind`, with the splits drawn that it does not give.
+pub(crate) fn parted(
+    registries: &DataRegistries,
+    manifest: &DatasetManifest,
+    kind: &Kind,
+    folder: &Path,
+) -> Result<Parted> {
     let splits = &manifest.splits;
     let (mut rows, mut notes) = (Rows::<Entry>::default(), Vec::new());
     if let Some(generator) = &manifest.generator {
-        let plain = |example| plain(example, manifest);
-        rows.train = generator::rows(generator)?.into_iter().map(plain).collect();
+        let plain = |example| plain(example, kind);
+        rows.train = generator::rows(&registries.generators, generator)?.into_iter().map(plain).collect();
     } else {
         if splits.train.is_empty() && splits.all.is_empty() {
             bail!("[splits] names no file to train on: `train`, or `all`");
         }
-        let mut read = |files: &[String]| read(files, manifest, folder, &mut notes);
+        let mut read = |files: &[String]| read(&registries.readers, files, manifest, folder, &mut notes);
         let (train, dev, test, all) =
             (read(&splits.train)?, read(&splits.dev)?, read(&splits.test)?, read(&splits.all)?);
-        has_column(manifest, train.iter().chain(&dev).chain(&test).chain(&all))?;
+        has_column(manifest, kind, train.iter().chain(&dev).chain(&test).chain(&all))?;
+        let together = Together::of(manifest, &registries.kinds)?;
         let mut unlabelled = [0, 0];
         let mut parsed = |records: Vec<Record>| -> Result<Vec<Entry>> {
-            let rows = records.par_iter().map(|record| entry(record, manifest)).collect::<Result<Vec<_>>>()?;
+            let rows =
+                records.par_iter().map(|record| entry(record, manifest, kind, together)).collect::<Result<Vec<_>>>()?;
             let kept: Vec<Entry> = rows.into_iter().flatten().collect();
             unlabelled = [unlabelled[0] + records.len() - kept.len(), unlabelled[1] + records.len()];
             Ok(kept)
@@ -82,7 +89,13 @@ pub(crate) fn identity(source: &TaskSource) -> Result<String> {
     Ok(format!("{}\0{}", source.folder.display(), toml::to_string(&manifest)?))
 }
 
-fn read(files: &[String], manifest: &DatasetManifest, folder: &Path, notes: &mut Vec<String>) -> Result<Vec<Record>> {
+fn read(
+    readers: &Registry<Reader>,
+    files: &[String],
+    manifest: &DatasetManifest,
+    folder: &Path,
+    notes: &mut Vec<String>,
+) -> Result<Vec<Record>> {
     let mut records = Vec::new();
     for file in files {
         let path = folder.join(file);
@@ -96,7 +109,7 @@ fn read(files: &[String], manifest: &DatasetManifest, folder: &Path, notes: &mut
             };
             bail!("{}: no such file; {hint}", path.display());
         }
-        let (found, said) = reader::read_noted(&path, &manifest.reader)?;
+        let (found, said) = reader::read_noted(readers, &path, &manifest.reader)?;
         records.extend(found);
         notes.extend(said);
     }
@@ -104,32 +117,62 @@ fn read(files: &[String], manifest: &DatasetManifest, folder: &Path, notes: &mut
 }
 
 /// A row of a table with one label.
-fn plain(example: RawExample, manifest: &DatasetManifest) -> Entry {
+fn plain(example: RawExample, kind: &Kind) -> Entry {
     let stratum = match &example.label {
-        Cell::Text(class) if manifest.task.kind == "classification" => class.clone(),
+        Cell::Text(class) if matches!(kind.truth, Label::Class(_)) => class.clone(),
         _ => String::new(),
     };
     Entry { key: example.texts.normalised(), stratum, example, labelled: true }
 }
 
-/// The row of `record`. Where a table has several label columns, what tells rows apart and what the draw keeps the
-/// shares of is the same for each of them: the text (words if all of them tag), and the class of the first
-/// classification; a row without the task's own label stays, for the others. Elsewhere it is none.
-fn entry(record: &Record, manifest: &DatasetManifest) -> Result<Option<Entry>> {
-    let labels = &manifest.columns.labels;
-    if labels.is_empty() {
-        return Ok(row(record, manifest)?.map(|row| plain(row, manifest)));
+/// What several label columns of one table have in common.
+#[derive(Clone, Copy)]
+struct Together<'a> {
+    /// Whether all of them tag words.
+    tags_words: bool,
+    /// The column of the first one that is of classes.
+    classes: Option<&'a str>,
+}
+
+impl<'a> Together<'a> {
+    /// What the label columns of `manifest` have in common; nothing if it is of one task.
+    fn of(manifest: &'a DatasetManifest, kinds: &Registry<Kind>) -> Result<Option<Self>> {
+        let labels = &manifest.columns.labels;
+        if labels.is_empty() {
+            return Ok(None);
+        }
+        let mut together = Self { tags_words: true, classes: None };
+        for label in labels {
+            let kind = label.kind(kinds)?;
+            together.tags_words &= kind.tags_words();
+            if matches!(kind.truth, Label::Class(_)) {
+                together.classes = together.classes.or(Some(label.column()));
+            }
+        }
+        Ok(Some(together))
     }
-    let all_tag = labels.iter().all(|label| label.task.kind == "tagging");
-    let told = texts_of(record, manifest, all_tag)?;
-    let classes = labels.iter().find(|label| label.task.kind == "classification");
-    let stratum = match classes.and_then(|label| present(record, label.column())) {
+}
+
+/// The row of `record`. Where a table has several label columns, what tells rows apart and what the draw keeps the
+/// shares of is the same for each of them: the text (words if all of them tag), and the class of the first column of
+/// classes; a row without the task's own label stays, for the others. Elsewhere it is none.
+fn entry(
+    record: &Record,
+    manifest: &DatasetManifest,
+    kind: &Kind,
+    together: Option<Together>,
+) -> Result<Option<Entry>> {
+    let Some(together) = together else {
+        return Ok(row(record, manifest, kind)?.map(|row| plain(row, kind)));
+    };
+    let told = texts_of(record, &manifest.columns, together.tags_words)?;
+    let stratum = match together.classes.and_then(|column| present(record, column)) {
         Some(Field::Cell(cell)) => reader::text(cell).to_string(),
         _ => String::new(),
     };
     let indicated = !manifest.columns.indicators.is_empty();
-    let example = match indicated || present(record, manifest.columns.label(&manifest.task)).is_some() {
-        true => row(record, manifest)?,
+    let example = match indicated || present(record, manifest.columns.label(kind.tags_words())).is_some() {
+        true => row(record, manifest, kind)?,
         false => None,
     };
     let (key, labelled) = (told.normalised(), example.is_some());
@@ -148,8 +191,12 @@ fn present<'a>(record: &'a Record, column: &str) -> Option<&'a Field> {
 }
 
 /// Refuses a label column that no record fills: an empty cell says that a row has no such label, not all of them.
-fn has_column<'a>(manifest: &DatasetManifest, mut records: impl Iterator<Item = &'a Record> + Clone) -> Result<()> {
-    let column = manifest.columns.label(&manifest.task);
+fn has_column<'a>(
+    manifest: &DatasetManifest,
+    kind: &Kind,
+    mut records: impl Iterator<Item = &'a Record> + Clone,
+) -> Result<()> {
+    let column = manifest.columns.label(kind.tags_words());
     let single = manifest.columns.labels.is_empty() || !manifest.columns.indicators.is_empty();
     if single || records.clone().any(|record| present(record, column).is_some()) {
         return Ok(());

@@ -17,10 +17,11 @@ use std::path::Path;
 use std::str::FromStr;
 
 use anyhow::{Context, Result, anyhow, bail};
-use mtl_task::Encoded;
+use mtl_task::{Encoded, Registry};
 use serde_json::Value;
 
 use crate::Texts;
+use crate::generator::GeneratorKind;
 use crate::manifest::Generator;
 use frame::Frame;
 use growth::Growth;
@@ -63,14 +64,17 @@ impl Tokenizer {
         Ok(tokenizer)
     }
 
-    /// The tokenizer of the words that generated tasks are made of.
+    /// The tokenizer of the words that `generators`, which are of `kinds`, make tasks of.
     ///
     /// # Errors
     /// If there is no generator, or an unknown one.
-    pub fn generated<'a>(generators: impl IntoIterator<Item = &'a Generator>) -> Result<Self> {
+    pub fn generated<'a>(
+        kinds: &Registry<GeneratorKind>,
+        generators: impl IntoIterator<Item = &'a Generator>,
+    ) -> Result<Self> {
         let mut words: Vec<String> = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"].map(String::from).to_vec();
         for generator in generators {
-            for word in crate::generator::vocabulary(generator)? {
+            for word in crate::generator::vocabulary(kinds, generator)? {
                 if !words.contains(&word) {
                     words.push(word);
                 }

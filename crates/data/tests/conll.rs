@@ -2,14 +2,14 @@
 
 use mtl_data::manifest::ReaderSpec;
 use mtl_data::reader::{self, Record};
-use mtl_task::Cell;
+use mtl_task::{Cell, Registry};
 
 fn read(text: &str, header: &[&str]) -> Result<(Vec<Record>, Vec<String>), String> {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("rows.conll");
     std::fs::write(&path, text).expect("written");
     let spec = ReaderSpec { header: header.iter().map(ToString::to_string).collect(), ..ReaderSpec::default() };
-    reader::read_noted(&path, &spec).map_err(|error| format!("{error:#}"))
+    reader::read_noted(&Registry::default(), &path, &spec).map_err(|error| format!("{error:#}"))
 }
 
 /// The fields of column `column`, sentence by sentence.

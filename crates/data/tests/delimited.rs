@@ -4,13 +4,13 @@ use std::time::{Duration, Instant};
 
 use mtl_data::manifest::ReaderSpec;
 use mtl_data::reader::{self, Field, Record};
-use mtl_task::Cell;
+use mtl_task::{Cell, Registry};
 
 fn read(name: &str, text: &str, spec: &ReaderSpec) -> Result<Vec<Record>, String> {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join(name);
     std::fs::write(&path, text).expect("written");
-    reader::read(&path, spec).map_err(|error| format!("{error:#}"))
+    reader::read(&Registry::default(), &path, spec).map_err(|error| format!("{error:#}"))
 }
 
 /// Fields of every row, after the place of each.

@@ -4,7 +4,8 @@ use std::fmt::Write;
 use std::path::Path;
 
 use mtl_data::manifest::DatasetManifest;
-use mtl_data::{Dataset, LoadOptions, TestKey, Tokenizer, load};
+use mtl_data::{DataRegistries, Dataset, LoadOptions, TestKey, Tokenizer, load};
+use mtl_task::Registry;
 use mtl_task::rng::Key;
 use sha2::{Digest, Sha256};
 
@@ -36,8 +37,10 @@ fn the_generated_tasks_keep_their_splits() {
         ("tags", "tagging", ["8b1a3421", "b73ea62e", "bb8d9737"]),
     ] {
         let manifest = manifest(kind, &format!("[generator]\nname = \"planted\"\ntask = \"{task}\"\n"));
-        let tokenizer = Tokenizer::generated(manifest.generator.as_ref()).expect("a tokenizer");
-        let loaded = load(task, &manifest, Path::new("."), &tokenizer, &LoadOptions::default()).expect("loaded");
+        let tokenizer = Tokenizer::generated(&Registry::default(), manifest.generator.as_ref()).expect("a tokenizer");
+        let loaded =
+            load(&DataRegistries::default(), task, &manifest, Path::new("."), &tokenizer, &LoadOptions::default())
+                .expect("loaded");
         assert_eq!(digits(&loaded), wanted, "{task}");
     }
 }
@@ -61,7 +64,9 @@ fn written_tables_keep_their_splits() {
         ("seed = 4\ndev_share = 0.3\ntest_share = 0.05\n", ["d212164e", "9f71fd96", "851a7339"]),
     ] {
         let manifest = manifest("classification", &format!("[splits]\nall = [\"rows.csv\"]\n{splits}"));
-        let loaded = load("rows", &manifest, folder.path(), &tokenizer, &LoadOptions::default()).expect("loaded");
+        let loaded =
+            load(&DataRegistries::default(), "rows", &manifest, folder.path(), &tokenizer, &LoadOptions::default())
+                .expect("loaded");
         assert_eq!(digits(&loaded), wanted, "{splits:?}");
     }
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use mtl_data::manifest::DatasetManifest;
-use mtl_data::{Dataset, LoadOptions, TestKey, Tokenizer, load};
+use mtl_data::{DataRegistries, Dataset, LoadOptions, TestKey, Tokenizer, load};
 use mtl_task::Label;
 
 fn loaded(tables: &str, files: &[(&str, &str)]) -> Result<Dataset, String> {
@@ -13,7 +13,7 @@ fn loaded(tables: &str, files: &[(&str, &str)]) -> Result<Dataset, String> {
     let manifest: DatasetManifest =
         toml::from_str(&format!("about = \"a case\"\nlicence = \"none\"\n{tables}")).expect("a manifest");
     let tokenizer = Tokenizer::read(folder.path()).expect("a tokenizer");
-    load("case", &manifest, Path::new(folder.path()), &tokenizer, &LoadOptions::default())
+    load(&DataRegistries::default(), "case", &manifest, Path::new(folder.path()), &tokenizer, &LoadOptions::default())
         .map_err(|error| format!("{error:#}"))
 }
 

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use mtl_data::manifest::{DatasetManifest, ReaderSpec};
 use mtl_data::reader;
-use mtl_data::{LoadOptions, Tokenizer, load};
+use mtl_data::{DataRegistries, LoadOptions, Tokenizer, load};
+use mtl_task::Registry;
 
 fn tokenizer(folder: &Path) -> Tokenizer {
     std::fs::write(folder.join("vocab.txt"), "[PAD]\n[UNK]\n[CLS]\n[SEP]\na\nb\n").expect("written");
@@ -18,7 +19,14 @@ fn refusal(tables: &str, files: &[(&str, &[u8])]) -> String {
     files.iter().for_each(|(name, bytes)| std::fs::write(folder.path().join(name), bytes).expect("written"));
     let manifest: DatasetManifest =
         toml::from_str(&format!("about = \"a case\"\nlicence = \"none\"\n{tables}")).expect("a manifest");
-    let loaded = load("case", &manifest, folder.path(), &tokenizer(folder.path()), &LoadOptions::default());
+    let loaded = load(
+        &DataRegistries::default(),
+        "case",
+        &manifest,
+        folder.path(),
+        &tokenizer(folder.path()),
+        &LoadOptions::default(),
+    );
     let error = format!("{:#}", loaded.err().unwrap_or_else(|| panic!("{tables} was loaded")));
     assert!(!error.contains("panicked"), "{error}");
     error
@@ -195,7 +203,7 @@ fn pipes_sockets_and_devices_are_no_data() {
     let folder = tempfile::tempdir().expect("a folder");
     let refused = |path: &Path, named: &str| {
         let spec = ReaderSpec { name: Some("csv".into()), ..ReaderSpec::default() };
-        let error = format!("{:#}", reader::read(path, &spec).expect_err(named));
+        let error = format!("{:#}", reader::read(&Registry::default(), path, &spec).expect_err(named));
         assert!(error.contains(named) && error.contains("regular files"), "{error}");
     };
     let socket = folder.path().join("socket.csv");

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use mtl_data::manifest::ReaderSpec;
 use mtl_data::{mail, reader};
+use mtl_task::Registry;
 use mtl_task::rng::{Key, Stream};
 
 /// No input may take longer.
@@ -108,7 +109,9 @@ fn read(name: &str, whole: &[Vec<u8>], odd: &[&[u8]], foreign: bool) {
     let spec = ReaderSpec { name: Some(name.into()), ..ReaderSpec::default() };
     let parse = |bytes: &[u8]| -> Result<usize, String> {
         std::fs::write(&path, bytes).expect("written");
-        reader::read(Path::new(&path), &spec).map(|records| records.len()).map_err(|error| format!("{error:#}"))
+        reader::read(&Registry::default(), Path::new(&path), &spec)
+            .map(|records| records.len())
+            .map_err(|error| format!("{error:#}"))
     };
     for (index, bytes) in whole.iter().enumerate() {
         assert!(parse(bytes).expect("a valid file") > 0, "{name}: file {index}");

@@ -4,10 +4,9 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use mtl_data::manifest::DatasetManifest;
-use mtl_data::sampler::{self, SAMPLERS};
-use mtl_data::{Dataset, LoadOptions, Sampler, Split, TestKey, Tokenizer, load};
-use mtl_task::TaskId;
+use mtl_data::{DataRegistries, Dataset, LoadOptions, Sampler, SamplerKind, Split, TestKey, Tokenizer, load};
 use mtl_task::rng::Key;
+use mtl_task::{Registry, TaskId};
 
 fn tokenizer() -> Tokenizer {
     let folder = tempfile::tempdir().expect("a folder");
@@ -39,7 +38,7 @@ fn read(folder: &Path, splits: &str, options: &LoadOptions) -> Dataset {
          \"sometimes\"]\n[splits]\nall = [\"rows.csv\"]\n{splits}"
     );
     let manifest: DatasetManifest = toml::from_str(&text).expect("a manifest");
-    load("rows", &manifest, folder, &tokenizer(), options).expect("loaded")
+    load(&DataRegistries::default(), "rows", &manifest, folder, &tokenizer(), options).expect("loaded")
 }
 
 fn texts(split: &Split) -> Vec<String> {
@@ -96,14 +95,17 @@ fn shares_that_leave_nothing_to_train_on_are_refused() {
              test_share = {share}\n"
         );
         let manifest: DatasetManifest = toml::from_str(&text).expect("a manifest");
-        let loaded = load("rows", &manifest, folder.path(), &tokenizer(), &LoadOptions::default());
+        let loaded =
+            load(&DataRegistries::default(), "rows", &manifest, folder.path(), &tokenizer(), &LoadOptions::default());
         let error = format!("{:#}", loaded.err().expect(share));
         assert!(error.contains("test_share must lie between 0 and 0.5"), "{error}");
     }
 }
 
 fn sampler(name: &str, sizes: &[usize], seed: u64) -> Sampler {
-    Sampler::new(name, &(sampler::find(name).expect("known").defaults)(), sizes, seed).expect("valid")
+    let samplers = Registry::<SamplerKind>::default();
+    let kind = samplers.find(name).expect("known");
+    Sampler::new(kind, &(kind.defaults)(), sizes, seed).expect("valid")
 }
 
 #[test]
@@ -112,7 +114,7 @@ fn a_step_does_not_depend_on_the_steps_asked_before() {
         let mut stream = Key::new(case).named("sizes").stream();
         let sizes: Vec<usize> = (0..1 + stream.below(5)).map(|_| 1 + stream.below(200)).collect();
         let batch = 1 + stream.below(9);
-        for entry in SAMPLERS {
+        for entry in &Registry::<SamplerKind>::default() {
             let forwards = sampler(entry.name, &sizes, case);
             let (steps, other) = (0..12, sampler(entry.name, &sizes, case));
             let joint: Vec<_> = steps.clone().map(|step| forwards.joint(step, batch)).collect();
@@ -171,7 +173,9 @@ fn tasks_are_drawn_as_often_as_their_shares_say() {
 #[test]
 fn settings_out_of_range_and_unknown_samplers_are_refused() {
     let refused = |name: &str, settings: serde_json::Value, sizes: &[usize]| {
-        format!("{:#}", Sampler::new(name, &settings, sizes, 0).expect_err(name))
+        let samplers = Registry::<SamplerKind>::default();
+        let made = samplers.find(name).and_then(|kind| Sampler::new(kind, &settings, sizes, 0));
+        format!("{:#}", made.expect_err(name))
     };
     assert!(refused("unifrom", serde_json::json!({}), &[1]).contains("did you mean `uniform`?"));
     assert!(refused("annealed", serde_json::json!({ "floor": 2.0 }), &[1]).contains("`floor` must lie in [0, 1]"));

@@ -5,7 +5,9 @@ use std::fmt::Write;
 use std::path::Path;
 
 use mtl_data::manifest::DatasetManifest;
-use mtl_data::{Dataset, LoadOptions, OverlapPolicy, TaskSource, TestKey, Texts, Tokenizer, load, load_all, survey};
+use mtl_data::{
+    DataRegistries, Dataset, LoadOptions, OverlapPolicy, TaskSource, TestKey, Texts, Tokenizer, load, load_all, survey,
+};
 use mtl_task::Label;
 use mtl_task::rng::Key;
 
@@ -28,12 +30,15 @@ fn classes(splits: &str) -> DatasetManifest {
 
 fn all(tasks: &[(&str, &DatasetManifest)], folder: &Path, options: &LoadOptions) -> Vec<Dataset> {
     let sources: Vec<TaskSource> = tasks.iter().map(|(name, manifest)| TaskSource { name, manifest, folder }).collect();
-    load_all(&sources, &tokenizer(), options).expect("loaded")
+    load_all(&DataRegistries::default(), &sources, &tokenizer(), options).expect("loaded")
 }
 
 fn refusal(tasks: &[(&str, &DatasetManifest)], folder: &Path) -> String {
     let sources: Vec<TaskSource> = tasks.iter().map(|(name, manifest)| TaskSource { name, manifest, folder }).collect();
-    format!("{:#}", load_all(&sources, &tokenizer(), &LoadOptions::default()).err().expect("refused"))
+    format!(
+        "{:#}",
+        load_all(&DataRegistries::default(), &sources, &tokenizer(), &LoadOptions::default()).err().expect("refused")
+    )
 }
 
 /// The texts of train, dev and test.
@@ -104,7 +109,8 @@ fn drawn_splits_are_drawn_for_all_tasks_together() {
         let reordered = all(&[("two", &two), ("apart", &apart), ("one", &one)], folder.path(), &options);
         assert_eq!(reordered[2].fingerprint, datasets[0].fingerprint);
         assert_eq!(reordered[0].fingerprint, datasets[1].fingerprint);
-        let alone = load("apart", &apart, folder.path(), &tokenizer(), &options).expect("loaded");
+        let alone =
+            load(&DataRegistries::default(), "apart", &apart, folder.path(), &tokenizer(), &options).expect("loaded");
         assert_eq!(alone.fingerprint, datasets[2].fingerprint);
     }
 }
@@ -217,7 +223,7 @@ fn label_columns_of_one_table_are_tasks_over_one_split() {
     assert_eq!(datasets[0].spec.labels, ["it", "law"]);
     assert!(datasets[1].train.examples.iter().all(|example| matches!(example.label, Label::Value(_))));
     assert_eq!(datasets[2].spec.labels, ["new", "old"]);
-    let said = survey(&whole, folder.path()).expect("surveyed");
+    let said = survey(&DataRegistries::default(), &whole, folder.path()).expect("surveyed");
     assert!(said.contains(&"team: 40 rows without a label".to_string()), "{said:?}");
     let error = refusal(&[("tickets", &whole)], folder.path());
     assert!(error.contains("several label columns") && error.contains("team, urgency, topics"), "{error}");
@@ -294,12 +300,13 @@ fn texts_without_a_token_are_refused_with_their_line() {
     rows.push_str(" ,x\n");
     std::fs::write(folder.path().join("rows.csv"), format!("text,label\n{rows}")).expect("written");
     let manifest = classes("all = [\"rows.csv\"]");
-    let loaded = load("rows", &manifest, folder.path(), &plain, &LoadOptions::default());
+    let loaded = load(&DataRegistries::default(), "rows", &manifest, folder.path(), &plain, &LoadOptions::default());
     let error = format!("{:#}", loaded.err().expect("refused"));
     assert!(error.contains("rows.csv:42") && error.contains("nothing to read"), "{error}");
     assert!(plain.check(&Texts::One("text".into())).is_ok() && plain.check(&Texts::One(String::new())).is_err());
     assert!(plain.check(&Texts::Pair(" ".into(), String::new())).is_err());
     // Special tokens are something to read.
     assert!(tokenizer().check(&Texts::One(String::new())).is_ok());
-    load("rows", &manifest, folder.path(), &tokenizer(), &LoadOptions::default()).expect("loaded");
+    load(&DataRegistries::default(), "rows", &manifest, folder.path(), &tokenizer(), &LoadOptions::default())
+        .expect("loaded");
 }

@@ -232,7 +232,7 @@ fn words_that_were_cut_off_are_answered_as_outside() {
         labels: ["B-x", "I-x", "O"].map(String::from).to_vec(),
         ..TaskSpec::default()
     };
-    let task = mtl_task::build(&spec).expect("a task");
+    let task = mtl_task::build(&Default::default(), &spec).expect("a task");
     let words = Texts::Tokens(["playing", "playing", "world"].map(String::from).to_vec());
     let packed = Packed::new([&cased().encode(&words, 6).expect("encoded")]);
     assert_eq!(packed.anchors, [1, 3]);

@@ -15,7 +15,7 @@ mod warnings;
 
 pub use record::{ArmSpec, Curve, Point, RunRecord, TaskRecord};
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Result, bail};
 use mtl_task::rng::Key;
@@ -24,6 +24,8 @@ use serde::{Deserialize, Serialize};
 use crate::stats::{Interval, Nemenyi, TestResult, friedman, nemenyi};
 use crate::transfer::{Gain, Overfitting};
 use table::Table;
+
+use crate::Metrics;
 
 /// What a comparison is asked to compare.
 #[derive(Clone, Debug)]
@@ -75,6 +77,9 @@ pub struct Comparison {
     /// Mean ranks of the arms, in their order, with Nemenyi's critical difference. Arms at the end that do not answer
     /// every task are not among them.
     pub nemenyi: Option<Nemenyi>,
+    /// The metrics of which less is better, among those of [`ArmTask::metrics`].
+    #[serde(default)]
+    pub lower_is_better: BTreeSet<String>,
     /// Level of every test and interval, such as 0.05.
     pub level: f64,
     /// When the test splits were opened first, RFC 3339; null if they are sealed.
@@ -86,7 +91,7 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    /// What `records` say of `question`: final runs, in any order. Runs of arms, tasks or seeds that the question does
+    /// What `records`, scored by `metrics`, say of `question`: final runs, in any order. Runs of arms, tasks or seeds that the question does
     /// not name are passed over.
     ///
     /// Arms stand in the question's order, the baseline first and those that do not answer every task (as controls with
@@ -96,11 +101,11 @@ impl Comparison {
     /// # Errors
     /// If the baseline is no arm or has no record, a level is not in (0, 1), or two arms answered different examples of
     /// a task.
-    pub fn of(question: &Question, records: &[RunRecord]) -> Result<Self> {
+    pub fn of(metrics: &Metrics, question: &Question, records: &[RunRecord]) -> Result<Self> {
         if !(question.level > 0. && question.level < 1.) {
             bail!("the level must lie between 0 and 1, found {}", question.level);
         }
-        let table = Table::new(question, records)?;
+        let table = Table::new(metrics, question, records)?;
         let tasks = table.facts()?;
         let mut arms: Vec<ArmResult> = table.arms.iter().map(|arm| arm::result(&table, arm)).collect::<Result<_>>()?;
         let ranked = table.arms.iter().take_while(|arm| table.is_whole(arm)).count();
@@ -113,6 +118,9 @@ impl Comparison {
         if let Some(nemenyi) = &nemenyi {
             arms.iter_mut().zip(&nemenyi.mean_ranks).for_each(|(arm, rank)| arm.mean_rank = Some(*rank));
         }
+        let lower = |name: &&String| metrics.find(name).is_ok_and(|metric| !metric.higher_is_better());
+        let scored = arms.iter().flat_map(|arm| &arm.tasks).flat_map(|task| task.metrics.keys());
+        let lower_is_better = scored.filter(lower).cloned().collect();
         Ok(Self {
             name: question.name.clone(),
             about: question.about.clone(),
@@ -123,6 +131,7 @@ impl Comparison {
             arms,
             friedman: if rankable { Some(friedman(&blocks)?) } else { None },
             nemenyi,
+            lower_is_better,
             level: question.level,
             test_opened_at: table.records().filter_map(|record| record.test_opened_at.clone()).min(),
             provenance: BTreeMap::new(),

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use anyhow::{Result, bail, ensure};
 use mtl_task::{Answer, Label};
 
+use crate::Metrics;
+
 /// The answers to one split beside its truths, and the names of what is answered.
 #[derive(Clone, Copy, Debug)]
 pub struct Judged<'a> {
@@ -16,12 +18,12 @@ pub struct Judged<'a> {
     pub names: &'a [String],
 }
 
-/// The scores of one split by each of `metrics`, by name.
+/// The scores of one split by each metric of `known` that is `asked` for, by name.
 ///
 /// # Errors
 /// If there are no examples, not as many answers as truths, an answer that is not of its truth's form or length, an
 /// unknown metric, or one that does not judge such truths.
-pub fn scores(metrics: &[&str], judged: Judged) -> Result<BTreeMap<String, f64>> {
+pub fn scores(known: &Metrics, asked: &[&str], judged: Judged) -> Result<BTreeMap<String, f64>> {
     let Judged { answers, truth, names } = judged;
     ensure!(!truth.is_empty(), "there are no examples to score");
     ensure!(answers.len() == truth.len(), "{} answers for {} truths", answers.len(), truth.len());
@@ -29,8 +31,8 @@ pub fn scores(metrics: &[&str], judged: Judged) -> Result<BTreeMap<String, f64>>
         ensure!(alike(&answer.label, truth), "example {example}: answered {:?}, where {truth:?} is true", answer.label);
     }
     let mut scores = BTreeMap::new();
-    for name in metrics {
-        let metric = crate::find(name).map_err(anyhow::Error::msg)?;
+    for name in asked {
+        let metric = known.find(name)?;
         if let Some(truth) = truth.iter().find(|truth| !metric.judges(truth)) {
             bail!("metric `{name}` ({}) does not judge truths like {truth:?}", metric.about());
         }
@@ -132,7 +134,8 @@ mod tests {
     fn what_cannot_be_scored_is_refused_with_a_reason() {
         let truth = [Label::Class(0), Label::Class(1)];
         let judge = |metric: &str, answers: &[Answer], truth: &[Label]| {
-            scores(&[metric], Judged { answers, truth, names: &[] }).map_err(|error| error.to_string())
+            scores(&Metrics::default(), &[metric], Judged { answers, truth, names: &[] })
+                .map_err(|error| error.to_string())
         };
         assert_eq!(judge("accuracy", &[class(0), class(0)], &truth).expect("scored")["accuracy"], 0.5);
         for (metric, answers, truth, reason) in [

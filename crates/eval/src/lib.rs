@@ -1,16 +1,18 @@
 //! Answers and truth to scores, statistics and reports.
 //!
-//! A [`Metric`] judges answers against truths and gives one number; [`METRICS`] lists them all. Nothing here sees a
+//! A [`Metric`] judges answers against truths and gives one number; [`Metrics`] is a registry
+//! of them. Nothing here sees a
 //! tensor, opens a file or prints.
 //!
 //! ```
-//! use mtl_eval::{Judged, scores, stats};
+//! use mtl_eval::{Judged, Metrics, scores, stats};
 //! use mtl_task::{Answer, Label};
 //!
 //! let names = ["ham", "spam"].map(String::from);
 //! let truth = [0, 1, 1, 0].map(Label::Class);
 //! let answers = [0, 1, 0, 0].map(|class| Answer { label: Label::Class(class), scores: vec![] });
-//! let found = scores(&["accuracy", "macro-f1"], Judged { answers: &answers, truth: &truth, names: &names })?;
+//! let judged = Judged { answers: &answers, truth: &truth, names: &names };
+//! let found = scores(&Metrics::default(), &["accuracy", "macro-f1"], judged)?;
 //! assert_eq!(found["accuracy"], 0.75);
 //!
 //! // Five seeds, multi-task minus single-task: no rank test of five pairs can be significant at 0.05.
@@ -37,7 +39,7 @@ pub mod transfer;
 
 pub use correlation::{pearson, ranks, spearman};
 pub use judged::{Judged, baseline_predictions, scores};
-pub use registry::{METRICS, find};
+pub use registry::Metrics;
 pub use report::{Parameters, Report, Scores, Splits, TaskReport};
 pub use spans::{Span, spans, spans_strict};
 

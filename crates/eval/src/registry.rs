@@ -1,9 +1,13 @@
 //! The metrics, sorted by name.
 
+use mtl_task::{Member, Registry};
+
 use crate::{Metric, accuracy, calibration, correlation, error, f1, matthews, sets, spans};
 
-/// Every metric.
-pub const METRICS: &[&dyn Metric] = &[
+/// Metrics by name: the built-in ones by default, and those that a program adds.
+pub type Metrics = Registry<&'static dyn Metric>;
+
+const BUILT_IN: &[&dyn Metric] = &[
     &accuracy::Accuracy,
     &f1::AccuracyF1,
     &f1::BinaryF1,
@@ -27,16 +31,16 @@ pub const METRICS: &[&dyn Metric] = &[
     &accuracy::TokenAccuracy,
 ];
 
-/// The metric called `name`.
-///
-/// # Errors
-/// If there is none: the message names the nearest one and lists them all.
-pub fn find(name: &str) -> Result<&'static dyn Metric, String> {
-    METRICS.iter().find(|metric| metric.name() == name).copied().ok_or_else(|| {
-        let names: Vec<&str> = METRICS.iter().map(|metric| metric.name()).collect();
-        let nearest = mtl_task::nearest(name, names.iter().copied());
-        format!("unknown metric `{name}`{nearest}; there are {}", names.join(", "))
-    })
+impl Member for &'static dyn Metric {
+    const KIND: &'static str = "metric";
+
+    fn built_in() -> Vec<Self> {
+        BUILT_IN.to_vec()
+    }
+
+    fn name(&self) -> &str {
+        (**self).name()
+    }
 }
 
 #[cfg(test)]
@@ -61,10 +65,10 @@ mod tests {
     }
 
     #[test]
-    fn metrics_are_sorted_and_found_and_a_typing_error_is_understood() {
-        assert!(METRICS.windows(2).all(|pair| pair[0].name() < pair[1].name()));
-        assert!(METRICS.iter().all(|metric| find(metric.name()).is_ok() && !metric.about().is_empty()));
-        let error = find("acuracy").err().expect("no such metric");
+    fn metrics_are_found_and_a_typing_error_is_understood() {
+        let metrics = Metrics::default();
+        assert!(metrics.iter().all(|metric| metrics.find(metric.name()).is_ok() && !metric.about().is_empty()));
+        let error = metrics.find("acuracy").err().expect("no such metric").to_string();
         assert!(error.contains("(did you mean `accuracy`?)") && error.contains("token-accuracy"), "{error}");
     }
 
@@ -78,12 +82,12 @@ mod tests {
             .map(|path| std::fs::read_to_string(path).expect("a source file"))
             .map(|text| text.lines().filter(|line| line.starts_with("impl Metric for ")).count())
             .sum();
-        assert_eq!(written, METRICS.len());
+        assert_eq!(written, Metrics::default().names().len());
     }
 
     #[test]
     fn every_metric_is_finite_on_what_it_judges_and_0_on_nothing() {
-        for metric in METRICS {
+        for metric in &Metrics::default() {
             let mut judged = 0;
             for (answer, truth) in forms() {
                 let score = metric.score(&baseline_predictions(&answer, &truth), &truth, &names());
@@ -97,7 +101,7 @@ mod tests {
 
     #[test]
     fn the_truth_itself_has_the_best_score() {
-        for metric in METRICS {
+        for metric in &Metrics::default() {
             for (_, truth) in forms().into_iter().filter(|(_, truth)| metric.judges(&truth[0])) {
                 let answers: Vec<Answer> = truth
                     .iter()
@@ -117,8 +121,9 @@ mod tests {
 
     #[test]
     fn a_constant_answer_correlates_with_nothing() {
+        let metrics = Metrics::default();
         for name in ["matthews", "pearson", "pearson-spearman", "spearman"] {
-            let metric = find(name).expect("known");
+            let metric = metrics.find(name).expect("known");
             let (answer, truth) =
                 forms().into_iter().find(|(_, truth)| metric.judges(&truth[0])).expect("judges some form");
             assert_eq!(metric.score(&baseline_predictions(&answer, &truth), &truth, &names()), 0., "{name}");

@@ -10,7 +10,7 @@ use mtl_task::{Answer, Label};
 use serde::{Deserialize, Serialize};
 
 use crate::stats::{Arms, Bootstrap, metric_interval, paired_metric};
-use crate::{Judged, baseline_predictions, scores};
+use crate::{Judged, Metric, Metrics, baseline_predictions, scores};
 
 /// A finished run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -137,21 +137,22 @@ pub struct Splits<'a> {
 }
 
 impl TaskReport {
-    /// Scores the splits of a task of `kind` by `metrics`, the headline first, beside the baseline that always answers
-    /// `trivial`.
+    /// Scores the splits of a task of `kind` by those of the `known` metrics that are called `metrics`, the headline
+    /// first, beside the baseline that always answers `trivial`.
     ///
     /// # Errors
     /// If there is no metric, or [`scores`] refuses a split; the error names it.
-    pub fn judge(kind: &str, metrics: &[&str], trivial: &Label, splits: Splits) -> Result<Self> {
+    pub fn judge(known: &Metrics, kind: &str, metrics: &[&str], trivial: &Label, splits: Splits) -> Result<Self> {
         let headline = metrics.first().context("a task needs at least one metric")?.to_string();
-        let on = |split: &str, judged: Judged| scores(metrics, judged).with_context(|| format!("scoring {split}"));
+        let on =
+            |split: &str, judged: Judged| scores(known, metrics, judged).with_context(|| format!("scoring {split}"));
         let train = splits.train.map(|judged| on("train", judged)).transpose()?;
         let dev = on("dev", splits.dev)?;
         let test = splits.test.map(|judged| on("test", judged)).transpose()?;
         let reported = splits.test.unwrap_or(splits.dev);
         let constant = baseline_predictions(trivial, reported.truth);
         let baseline = on("the baseline", Judged { answers: &constant, ..reported })?;
-        let (interval, beats_trivial) = chance(&headline, reported, &constant)?;
+        let (interval, beats_trivial) = chance(*known.find(&headline)?, reported, &constant)?;
         let metrics: BTreeMap<String, Scores> = dev
             .iter()
             .map(|(name, &dev)| {
@@ -188,11 +189,10 @@ impl TaskReport {
 }
 
 /// The interval of a score, and whether it surely exceeds that of the `trivial` answers.
-fn chance(headline: &str, judged: Judged, trivial: &[Answer]) -> Result<(Option<[f64; 2]>, bool)> {
+fn chance(metric: &dyn Metric, judged: Judged, trivial: &[Answer]) -> Result<(Option<[f64; 2]>, bool)> {
     if judged.truth.len() < 2 {
         return Ok((None, false));
     }
-    let metric = crate::find(headline).map_err(anyhow::Error::msg)?;
     // Streams of their own: the same answers have the same interval, whatever the run's seed.
     let (key, settings) = (Key::new(0).named("report"), Bootstrap { resamples: 500, ..Bootstrap::default() });
     let interval = metric_interval(metric, judged, key.named("score"), &settings)?;
@@ -212,9 +212,9 @@ impl Report {
         self.test_opened_at.is_none()
     }
 
-    /// The report for people.
-    pub fn to_markdown(&self) -> String {
-        markdown::render(self)
+    /// The report for people; `metrics` say of each which way is better.
+    pub fn to_markdown(&self, metrics: &Metrics) -> String {
+        markdown::render(self, metrics)
     }
 }
 
@@ -238,7 +238,8 @@ mod tests {
             trained_on: 40,
         };
         let metrics = ["accuracy", "matthews"];
-        let task = TaskReport::judge("classification", &metrics, &Label::Class(0), splits).expect("scored");
+        let task = TaskReport::judge(&Metrics::default(), "classification", &metrics, &Label::Class(0), splits)
+            .expect("scored");
         Report {
             recipe: "mail".into(),
             strategy: "hard".into(),
@@ -277,20 +278,21 @@ mod tests {
     fn a_sealed_test_is_null_and_the_table_says_so() {
         let sealed = report(false);
         assert!(serde_json::to_value(&sealed).expect("serialises")["tasks"]["spam|ham"]["test"].is_null());
-        assert!(sealed.to_markdown().contains("sealed"));
-        assert!(!report(true).to_markdown().contains("sealed"));
+        assert!(sealed.to_markdown(&Metrics::default()).contains("sealed"));
+        assert!(!report(true).to_markdown(&Metrics::default()).contains("sealed"));
     }
 
     #[test]
     fn what_the_strategy_found_stands_in_the_report() {
-        let markdown = report(true).to_markdown();
+        let markdown = report(true).to_markdown(&Metrics::default());
         for line in
             ["**Caution**: masks are alike", "- gates: [[0.25, 0.123], [1, 0]]", "  - spam|ham", "    - kept: 1e-7"]
         {
             assert!(markdown.lines().any(|found| found == line), "{line}\n{markdown}");
         }
         let nothing = Report { findings: serde_json::Value::Null, warnings: Vec::new(), ..report(true) };
-        assert!(!nothing.to_markdown().contains("found"), "{}", nothing.to_markdown());
+        let markdown = nothing.to_markdown(&Metrics::default());
+        assert!(!markdown.contains("found"), "{markdown}");
         let mut old = serde_json::to_value(report(true)).expect("serialises");
         old.as_object_mut().expect("an object").retain(|key, _| key != "findings" && key != "warnings");
         assert_eq!(serde_json::from_value::<Report>(old).expect("an older report"), nothing);
@@ -298,7 +300,7 @@ mod tests {
 
     #[test]
     fn the_table_puts_each_score_beside_the_trivial_one() {
-        let markdown = report(true).to_markdown();
+        let markdown = report(true).to_markdown(&Metrics::default());
         let row = markdown.lines().find(|line| line.starts_with("| spam")).expect("a row per task");
         let cells = r"| spam\|ham | accuracy | 0.750 | [0.250, 1.000] | 0.750 | +0.000 ✗ | 4 | 0.750 | 4 | 1.000 | +0.250 | 40 |";
         assert_eq!(row, cells);

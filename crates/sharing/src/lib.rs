@@ -35,7 +35,7 @@
 //!
 //! let config = json!({ "vocab_size": 20, "hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2,
 //!                      "intermediate_size": 16, "max_position_embeddings": 16 });
-//! let pretrained = random("bert", &config, Key::new(1))?;
+//! let pretrained = random(&Default::default(), "bert", &config, Key::new(1))?;
 //! let strategy = Strategy::of::<OneForAll>("one-for-all", "one encoder", "-", "P", true);
 //! let tasks = ["a", "b"].map(|name| TaskShape { name: name.into(), outputs: 2, reads: Reads::Text }).to_vec();
 //! let (head, device) = (HeadSettings::default(), Device::Cpu);

@@ -189,7 +189,7 @@ fn a_task_embedding_on_the_first_token_finds_the_row_that_positions_begin_with()
         "vocab_size": VOCABULARY, "hidden_size": HIDDEN, "num_hidden_layers": 0, "num_attention_heads": 4, "intermediate_size": 8,
         "max_position_embeddings": 16, "type_vocab_size": 1, "pad_token_id": 1,
     });
-    let pretrained = random("roberta", &config, Key::new(5)).expect("a valid configuration");
+    let pretrained = random(&Default::default(), "roberta", &config, Key::new(5)).expect("a valid configuration");
     let section = json!({ "norms": false });
     let (start, moved) = (
         model_over(&pretrained, "task-norm", &section, DType::F64),

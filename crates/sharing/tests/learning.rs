@@ -95,6 +95,7 @@ fn experts_start_apart_and_on_average_at_the_pretrained_layer() -> Result<()> {
 fn the_penalty_on_subspaces_leaves_the_tasks_their_gradients() -> Result<()> {
     assert_eq!(mtl_sharing::find("sluice").map(|entry| (entry.defaults)())?["orthogonality"], 0.0);
     let wide = mtl_backbone::random(
+        &Default::default(),
         "bert",
         &json!({
             "vocab_size": support::VOCABULARY, "hidden_size": 96, "num_hidden_layers": 4, "num_attention_heads": 4,

@@ -264,7 +264,8 @@ fn single_small() -> Result<()> {
         "vocab_size": 23, "hidden_size": 12, "num_hidden_layers": 3, "num_attention_heads": 3,
         "intermediate_size": 20, "max_position_embeddings": 16, "type_vocab_size": 2,
     });
-    let pretrained = mtl_backbone::random("bert", &config, Key::new(5)).expect("a valid configuration");
+    let pretrained =
+        mtl_backbone::random(&Default::default(), "bert", &config, Key::new(5)).expect("a valid configuration");
     let built = |section: Value| support::build("single-small", &section, &pretrained, 3, DType::F64);
     assert!(built(json!({ "tolerance": 0.1 })).is_ok());
     let error = built(json!({})).err().expect("refused");
@@ -278,7 +279,8 @@ fn single_small_meets_its_share_of_a_wider_encoder() -> Result<()> {
         "vocab_size": 900, "hidden_size": 160, "num_hidden_layers": 6, "num_attention_heads": 4,
         "intermediate_size": 64, "max_position_embeddings": 16,
     });
-    let pretrained = mtl_backbone::random("bert", &config, Key::new(5)).expect("a valid configuration");
+    let pretrained =
+        mtl_backbone::random(&Default::default(), "bert", &config, Key::new(5)).expect("a valid configuration");
     for (tasks, layers) in [(1, 6), (2, 3), (4, 1)] {
         let (head, device) = (HeadSettings::default(), Device::Cpu);
         let section = json!({});

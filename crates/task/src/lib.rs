@@ -21,19 +21,9 @@ pub use page::page;
 pub use spec::{Scale, TaskSpec};
 
 #[cfg(feature = "candle")]
-mod classification;
-#[cfg(feature = "candle")]
-mod multilabel;
-#[cfg(feature = "candle")]
-mod registry;
-#[cfg(feature = "candle")]
-mod regression;
-#[cfg(feature = "candle")]
-mod tagging;
+pub mod kinds;
 #[cfg(feature = "candle")]
 mod task;
 
 #[cfg(feature = "candle")]
-pub use registry::{KINDS, build};
-#[cfg(feature = "candle")]
-pub use task::{Kind, Task};
+pub use task::{Kind, Task, build, headline_first};

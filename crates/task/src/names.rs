@@ -25,6 +25,18 @@ pub fn member<'a, T>(what: &str, name: &str, members: &'a [T], called: fn(&T) ->
     bail!("unknown {what} `{name}`{}; there are {}", nearest(name, names.iter().copied()), names.join(", "))
 }
 
+/// The index of `name` in `names`, or an error that lists them.
+#[cfg(feature = "candle")]
+pub(crate) fn index_of(name: &str, names: &[String], what: &str) -> Result<u32> {
+    if let Some(index) = names.iter().position(|known| known == name) {
+        return Ok(index as u32);
+    }
+    let known: Vec<&str> = names.iter().map(String::as_str).collect();
+    let shown = known.iter().take(12).copied().collect::<Vec<_>>().join(", ");
+    let more = if known.len() > 12 { format!(", … ({} in all)", known.len()) } else { String::new() };
+    bail!("unknown {what} `{name}`{}; known are {shown}{more}", nearest(name, known.iter().copied()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TaskSpec {
-    /// `classification`, `regression`, `multilabel` or `tagging`.
+    /// A member of the registry of task kinds, such as `classification`, `regression`, `multilabel` or `tagging`.
     pub kind: String,
     /// Class, label or tag names in index order. Left out, they are the sorted distinct ones of the training split.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -24,7 +24,8 @@ pub struct TaskSpec {
     /// Tagging only: `bio` (spans; the default if every tag is `O` or begins with `B-` or `I-`) or `plain`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scheme: Option<String>,
-    /// The headline metric, where the field's convention differs from the kind's.
+    /// The headline metric, where the field's convention differs from the kind's: one that judges truths of the kind and
+    /// that is better the higher it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metric: Option<String>,
 }

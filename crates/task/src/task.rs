@@ -2,7 +2,7 @@
 
 use candle_core::{Device, Result, Tensor};
 
-use crate::{Answer, Cell, Label, Likelihood, Packed, Reads, TaskSpec};
+use crate::{Answer, Cell, Label, Likelihood, Packed, Reads, Registry, TaskSpec};
 
 /// The head a task reads through, its loss, and how to read its answers. Implementations hold no weights.
 pub trait Task: Send + Sync {
@@ -47,7 +47,7 @@ pub trait Task: Send + Sync {
     fn likelihood(&self) -> Likelihood;
 
     /// Names of the metrics that judge this task, in the `eval` crate's registry; the first one is the headline.
-    fn metrics(&self) -> Vec<&'static str>;
+    fn metrics(&self) -> Vec<&str>;
 
     /// The prediction of the baseline: the majority class, tag or set, or the mean value, of `truths`.
     fn baseline(&self, truths: &[Label]) -> Label;
@@ -56,53 +56,42 @@ pub trait Task: Send + Sync {
     fn render(&self, label: &Label) -> serde_json::Value;
 }
 
-/// One entry of the registry of task kinds.
-#[derive(Clone, Copy)]
+/// A task kind. [`Registry<Kind>`] holds the built-in ones by default, and takes those of a program: every field is
+/// public, so that another crate can write its own constant.
+#[derive(Clone)]
 pub struct Kind {
     /// The name a manifest uses.
     pub name: &'static str,
     /// One line for `list`.
     pub about: &'static str,
+    /// A truth of this kind. Its form says which metrics judge the kind, and how rows become truths: of
+    /// [`Label::Class`], drawn splits keep the shares of the classes; of [`Label::Tags`], rows are words with a tag each.
+    pub truth: Label,
     /// Builds a task from its table; `labels` are filled in already.
     pub build: fn(&TaskSpec) -> anyhow::Result<Box<dyn Task>>,
-    /// The label names that one field mentions, for inferring `labels` from the training split.
+    /// The label names that one field mentions, for inferring `labels` from the training split; none if the kind has no
+    /// names.
     pub mentions: fn(&Cell) -> Vec<String>,
 }
 
-/// The metrics of a kind, `headline` in front if the manifest names one.
-///
-/// # Errors
-/// If `headline` is no metric that any kind knows.
-pub(crate) fn headline_first(defaults: &[&'static str], headline: Option<&str>) -> anyhow::Result<Vec<&'static str>> {
-    let mut metrics = defaults.to_vec();
-    let Some(wanted) = headline else { return Ok(metrics) };
-    let Some(name) = HEADLINES.iter().find(|name| **name == wanted) else {
-        anyhow::bail!(
-            "unknown headline metric `{wanted}`{}; there are {}",
-            crate::nearest(wanted, HEADLINES.iter().copied()),
-            HEADLINES.join(", ")
-        );
-    };
-    metrics.retain(|metric| metric != name);
-    metrics.insert(0, name);
-    Ok(metrics)
+impl Kind {
+    /// Whether rows are words with a tag each.
+    pub fn tags_words(&self) -> bool {
+        matches!(self.truth, Label::Tags(_))
+    }
 }
 
-/// The metrics that can head a task's line: higher is better for all of them.
-const HEADLINES: &[&str] = &[
-    "accuracy",
-    "binary-f1",
-    "macro-f1",
-    "macro-recall",
-    "matthews",
-    "micro-f1",
-    "pearson",
-    "pearson-spearman",
-    "set-f1",
-    "set-map",
-    "span-f1",
-    "spearman",
-    "stance-f1",
-    "subset-accuracy",
-    "token-accuracy",
-];
+/// Builds the task that `spec` describes by one of `kinds`; its `labels` are filled in already.
+///
+/// # Errors
+/// If the kind is unknown or the table does not fit it.
+pub fn build(kinds: &Registry<Kind>, spec: &TaskSpec) -> anyhow::Result<Box<dyn Task>> {
+    (kinds.find(&spec.kind)?.build)(spec)
+}
+
+/// The metrics of a kind, `headline` in front if the manifest names one. That there is such a metric, and that it judges
+/// the kind, is for whoever has the registry of metrics to see.
+pub fn headline_first(defaults: &[&str], headline: Option<&str>) -> Vec<String> {
+    let others = defaults.iter().copied().filter(|metric| Some(*metric) != headline);
+    headline.into_iter().chain(others).map(String::from).collect()
+}

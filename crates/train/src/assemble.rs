@@ -6,16 +6,18 @@ use anyhow::{Context, Result, bail};
 use candle_core::{DType, Device};
 use mtl_backbone::checkpoint::Checkpoint;
 use mtl_backbone::kernel::ProductPrecision as Rounding;
-use mtl_backbone::{Encoder, Family, Pretrained, pretrained_as, random};
+use mtl_backbone::{Architecture, Encoder, Family, Pretrained, pretrained_as, random};
 use mtl_data::manifest::{DatasetManifest, ModelManifest};
 use mtl_data::{Audit, Dataset, LoadOptions, TaskSource, Tokenizer};
 use mtl_sharing::{Model, TaskShape};
 use mtl_task::rng::Key;
-use mtl_task::{Task, TaskSpec};
+use mtl_task::{Registry, Task, TaskSpec};
 use serde_json::Value;
 
 use crate::device::{check_precision, check_recompute};
+use crate::manifest::{check_manifest, check_metrics};
 use crate::recipe::{EncoderPath as Route, Precision, Recipe};
+use crate::registries::Registries;
 use crate::step::Trainer;
 use crate::trained_on::TrainedOn;
 
@@ -83,7 +85,7 @@ pub(crate) fn assemble_as(
     if let Some(trained_on) = trained_on {
         trained_on.check(located)?;
     }
-    let tokenizer = tokenizer(located)?;
+    let tokenizer = tokenizer(recipe, located)?;
     let pretrained = encoder(recipe, &located.model, &tokenizer, device)?;
     if tokenizer.vocabulary() > pretrained.encoder.vocabulary() {
         bail!(
@@ -101,9 +103,9 @@ pub(crate) fn assemble_as(
             pretrained.encoder.max_tokens()
         );
     }
-    let mut datasets = datasets(located, &tokenizer, &recipe.load_options())?;
+    let mut datasets = datasets(&recipe.registries, located, &tokenizer, &recipe.load_options())?;
     if let Some(trained_on) = trained_on {
-        trained_on.take(&mut datasets)?;
+        trained_on.take(&recipe.registries.data.kinds, &mut datasets)?;
     }
     recipe.control.apply(recipe.train.seed, &mut datasets)?;
     let specs: Vec<(String, TaskSpec)> = datasets.iter().map(|d| (d.name.clone(), d.spec.clone())).collect();
@@ -116,21 +118,30 @@ pub(crate) fn assemble_as(
 /// # Errors
 /// If a file is missing or malformed.
 pub fn audit_data(recipe: &Recipe, located: &Located) -> Result<Audit> {
-    let tokenizer = tokenizer(located)?;
+    let tokenizer = tokenizer(recipe, located)?;
     let options = LoadOptions {
         max_tokens: recipe.train.max_tokens,
         overlap: recipe.evaluation.overlap,
         ..LoadOptions::default()
     };
-    mtl_data::audit(&datasets(located, &tokenizer, &options)?, &tokenizer, recipe.train.max_tokens)
+    let datasets = datasets(&recipe.registries, located, &tokenizer, &options)?;
+    mtl_data::audit(&datasets, &tokenizer, recipe.train.max_tokens)
 }
 
 /// The data of tasks that are trained together, see [`mtl_data::load_all`].
-pub(crate) fn datasets(located: &Located, tokenizer: &Tokenizer, options: &LoadOptions) -> Result<Vec<Dataset>> {
+pub(crate) fn datasets(
+    registries: &Registries,
+    located: &Located,
+    tokenizer: &Tokenizer,
+    options: &LoadOptions,
+) -> Result<Vec<Dataset>> {
+    for LocatedDataset { name, manifest, .. } in &located.datasets {
+        check_manifest(registries, manifest).with_context(|| format!("dataset `{name}`"))?;
+    }
     let sources: Vec<TaskSource> = (located.datasets.iter())
         .map(|dataset| TaskSource { name: &dataset.name, manifest: &dataset.manifest, folder: &dataset.folder })
         .collect();
-    mtl_data::load_all(&sources, tokenizer, options)
+    mtl_data::load_all(&registries.data, &sources, tokenizer, options)
 }
 
 /// The trainer of a recipe over an encoder and named tasks, without any data.
@@ -143,9 +154,15 @@ pub fn trainer(
     specs: &[(String, TaskSpec)],
     device: &Device,
 ) -> Result<Trainer> {
+    let Registries { metrics, data, .. } = recipe.registries.as_ref();
+    let task = |spec: &TaskSpec| -> Result<Box<dyn Task>> {
+        let task = mtl_task::build(&data.kinds, spec)?;
+        check_metrics(metrics, data.kinds.find(&spec.kind)?, task.as_ref())?;
+        Ok(task)
+    };
     let tasks = specs
         .iter()
-        .map(|(name, spec)| mtl_task::build(spec).with_context(|| format!("task `{name}`")))
+        .map(|(name, spec)| task(spec).with_context(|| format!("task `{name}`")))
         .collect::<Result<Vec<Box<dyn Task>>>>()?;
     let sites = specs
         .iter()
@@ -176,19 +193,21 @@ pub fn trainer(
     Trainer::new(recipe, model, tasks)
 }
 
-fn tokenizer(located: &Located) -> Result<Tokenizer> {
+fn tokenizer(recipe: &Recipe, located: &Located) -> Result<Tokenizer> {
     if let Some(folder) = &located.model.folder {
         return Tokenizer::read(folder);
     }
     // An encoder of random weights reads the words that the generated tasks are made of.
     let generators = located.datasets.iter().filter_map(|dataset| dataset.manifest.generator.as_ref());
-    Tokenizer::generated(generators).context("a model of random weights needs tasks of generated text")
+    Tokenizer::generated(&recipe.registries.data.generators, generators)
+        .context("a model of random weights needs tasks of generated text")
 }
 
 fn encoder(recipe: &Recipe, model: &LocatedModel, tokenizer: &Tokenizer, device: &Device) -> Result<Pretrained> {
     check_recompute(recipe, device.location())?;
+    let architectures = &recipe.registries.architectures;
     let mut pretrained = match (&model.folder, &model.manifest.random) {
-        (Some(folder), _) => from_folder(folder, &model.manifest.architecture)?,
+        (Some(folder), _) => from_folder(architectures, folder, &model.manifest.architecture)?,
         (None, Some(table)) => {
             for (key, value) in table {
                 if value.as_float().is_some_and(|value| !value.is_finite()) {
@@ -198,7 +217,7 @@ fn encoder(recipe: &Recipe, model: &LocatedModel, tokenizer: &Tokenizer, device:
             let mut config: Value = serde_json::to_value(table)?;
             config["vocab_size"] = tokenizer.vocabulary().into();
             config["model_type"] = model.manifest.architecture.clone().into();
-            random(&model.manifest.architecture, &config, Key::new(recipe.train.seed).named("encoder"))
+            random(architectures, &model.manifest.architecture, &config, Key::new(recipe.train.seed).named("encoder"))
                 .with_context(|| format!("model `{}`, [random]", model.name))?
         }
         (None, None) => bail!("model `{}` has neither files nor a [random] table", model.name),
@@ -225,6 +244,6 @@ pub(crate) fn computing(mut encoder: Family, recipe: &Recipe, device: &Device) -
     Ok(encoder)
 }
 
-fn from_folder(folder: &Path, architecture: &str) -> Result<Pretrained> {
-    pretrained_as(&Checkpoint::read(folder)?, architecture)
+fn from_folder(architectures: &Registry<Architecture>, folder: &Path, architecture: &str) -> Result<Pretrained> {
+    pretrained_as(architectures, &Checkpoint::read(folder)?, architecture)
 }

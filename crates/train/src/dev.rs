@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use candle_core::{Device, Error};
 use mtl_backbone::{Pass, scalar};
 use mtl_data::{Dataset, Example};
-use mtl_eval::baseline_predictions;
+use mtl_eval::{Metrics, baseline_predictions};
 use mtl_sharing::{DevScores, Heads, Sharing};
 use mtl_task::{Label, Packed, Reads, Task, TaskId};
 
@@ -38,6 +38,7 @@ pub(crate) struct Dev<'a> {
     pub(crate) splits: &'a DevSplits<'a>,
     pub(crate) heads: &'a Heads,
     pub(crate) tasks: &'a [Box<dyn Task>],
+    pub(crate) metrics: &'a Metrics,
     pub(crate) device: &'a Device,
 }
 
@@ -47,7 +48,7 @@ impl Dev<'_> {
         let kind = self.tasks[task.0].as_ref();
         let forward = Forward { heads: self.heads, sharing, device: self.device };
         let predictions = forward.answers(kind, task, examples, self.splits.batch)?;
-        headline(kind, &predictions, &judged_truths(examples))
+        headline(self.metrics, kind, &predictions, &judged_truths(examples))
     }
 
     fn losses_of(&self, examples: &[Example], sharing: &dyn Sharing, task: TaskId) -> Result<Vec<f64>> {
@@ -99,7 +100,7 @@ impl DevScores for Dev<'_> {
         let score = |dataset: &Dataset| {
             let (kind, truths) = (self.tasks[task.0].as_ref(), judged_truths(&dataset.dev.examples));
             let constant = kind.baseline(&judged_truths(&dataset.train.examples));
-            headline(kind, &baseline_predictions(&constant, &truths), &truths)
+            headline(self.metrics, kind, &baseline_predictions(&constant, &truths), &truths)
         };
         let scored = self.splits.datasets.get(task.0).map(score).transpose();
         scored.map_err(|error| Error::Msg(format!("{error:#}")))

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use candle_core::{DType, Device, Tensor};
 use mtl_backbone::Pass;
 use mtl_data::{Dataset, Example};
-use mtl_eval::Judged;
+use mtl_eval::{Judged, Metrics};
 use mtl_sharing::{Heads, Model, Sharing};
 use mtl_task::rng::Key;
 use mtl_task::{Answer, Label, Packed, Reads, Task, TaskBatch, TaskId};
@@ -127,12 +127,12 @@ pub fn judged_truths(examples: &[Example]) -> Vec<Label> {
     examples.iter().map(|example| example.label.clone()).collect()
 }
 
-/// The headline score of `answers`.
+/// The headline score of `answers`, by the metric of `metrics` that `task` names first.
 ///
 /// # Errors
 /// If the metric refuses them.
-pub fn headline(task: &dyn Task, answers: &[Answer], truth: &[Label]) -> Result<f64> {
-    let metric = task.metrics()[0];
-    let scores = mtl_eval::scores(&[metric], Judged { answers, truth, names: task.names() })?;
+pub fn headline(metrics: &Metrics, task: &dyn Task, answers: &[Answer], truth: &[Label]) -> Result<f64> {
+    let metric = *task.metrics().first().context("a task without metrics")?;
+    let scores = mtl_eval::scores(metrics, &[metric], Judged { answers, truth, names: task.names() })?;
     scores.get(metric).copied().context("a metric without a score")
 }

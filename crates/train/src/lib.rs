@@ -13,6 +13,7 @@ pub mod diagnose;
 mod evaluate;
 mod gradients;
 mod groups;
+mod manifest;
 mod micro_batches;
 mod observer;
 pub mod optim;
@@ -34,6 +35,7 @@ pub use control::Control;
 pub use dev::DevSplits;
 pub use evaluate::{Forward, headline, judged_truths, train_sample};
 pub use gradients::{GradientRows, grams, total};
+pub use manifest::check_manifest;
 pub use observer::{Observer, Plan, Silent};
 pub use recipe::{
     DecisionScope, Dropped, EncoderPath, Evaluation, Group, Keep, Member, Precision, Recipe, Schedule, ScopeName,

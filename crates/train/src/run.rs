@@ -294,7 +294,8 @@ impl Run {
             true => (self.state.phase_step, phase.steps),
             false => (self.state.step, steps),
         };
-        let rate = self.recipe.base_rate()? * schedule::factor(&self.recipe.schedule, at, of);
+        let factor = schedule::factor(&self.recipe.registries.schedules, &self.recipe.schedule, at, of)?;
+        let rate = self.recipe.base_rate()? * factor;
         let progress = Progress { step: self.state.step, of: steps };
         let batches = self.loader.mini_batches(&self.assembled, self.state.step, phase)?;
         let splits = DevSplits { datasets: &self.assembled.datasets, batch: self.recipe.evaluation.batch };
@@ -364,7 +365,7 @@ impl Run {
         let (report, answers) = self.report(best_step)?;
         let out: &Path = &self.options.out;
         write_atomically(&out.join("report.json"), &serde_json::to_vec_pretty(&report)?)?;
-        write_atomically(&out.join("report.md"), report.to_markdown().as_bytes())?;
+        write_atomically(&out.join("report.md"), report.to_markdown(&self.recipe.registries.metrics).as_bytes())?;
         Ok((report, answers, self))
     }
 

@@ -111,7 +111,8 @@ impl Trainer {
         let tasks: Vec<TaskId> = batches.iter().map(|batch| batch.task).collect();
         let Model { params, topology, sharing, heads, .. } = &mut self.model;
         let (before, device) = (topology.version(), params.device().clone());
-        let mut held_out = Dev { splits: dev, heads, tasks: &self.tasks, device: &device };
+        let metrics = &self.recipe.registries.metrics;
+        let mut held_out = Dev { splits: dev, heads, tasks: &self.tasks, metrics, device: &device };
         let mut change = Change::new(params, topology, self.optimizer.as_mut());
         let mut view = StepView { tasks: &tasks, grams, progress, learning_rate, held_out: &mut held_out };
         sharing.adapt(&mut change, &mut view)?;
@@ -126,7 +127,8 @@ impl Trainer {
     pub(crate) fn enter(&mut self, phase: usize, dev: &DevSplits) -> Result<()> {
         let Model { params, sharing, heads, .. } = &mut self.model;
         let device = params.device().clone();
-        Ok(sharing.enter(phase, &mut Dev { splits: dev, heads, tasks: &self.tasks, device: &device })?)
+        let metrics = &self.recipe.registries.metrics;
+        Ok(sharing.enter(phase, &mut Dev { splits: dev, heads, tasks: &self.tasks, metrics, device: &device })?)
     }
 
     /// What the optimizer remembers, as named tensors.

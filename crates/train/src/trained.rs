@@ -69,7 +69,7 @@ impl Trained {
         let architecture = config.get("model_type").and_then(Value::as_str).unwrap_or("bert").to_string();
         let tokenizer = Tokenizer::read(&folder.join("encoder"))?;
         // The weights come from the checkpoint; what the encoder starts from does not matter.
-        let mut pretrained = random(&architecture, &config, Key::new(0))
+        let mut pretrained = random(&registries.architectures, &architecture, &config, Key::new(0))
             .with_context(|| format!("{}/encoder/config.json", folder.display()))?;
         let mut encoder = pretrained.encoder.with_dropout(0., 0.);
         // What was trained in bf16 where the kernel can do it answers alike where it cannot.
@@ -118,8 +118,9 @@ impl Trained {
     /// If it cannot be loaded, or a label list, a file or a split is another one than then: with both fingerprints.
     pub fn datasets(&self, located: &Located, options: &LoadOptions) -> Result<Vec<Dataset>> {
         self.trained_on.check(located)?;
-        let mut datasets = datasets(located, &self.tokenizer, options)?;
-        self.trained_on.take(&mut datasets)?;
+        let registries = &self.recipe.registries;
+        let mut datasets = datasets(registries, located, &self.tokenizer, options)?;
+        self.trained_on.take(&registries.data.kinds, &mut datasets)?;
         Ok(datasets)
     }
 

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use mtl_data::{Dataset, Fingerprint, file_fingerprints};
-use mtl_task::TaskSpec;
+use mtl_task::{Kind, Registry, TaskSpec};
 use sha2::{Digest, Sha256};
 
 use crate::assemble::Located;
@@ -99,11 +99,12 @@ impl TrainedOn {
         Ok(())
     }
 
-    /// Refuses `datasets` whose labels or splits are not those of then, and gives them the tasks that the run stored.
+    /// Refuses `datasets` whose labels or splits are not those of then, and gives them the tasks that the run stored,
+    /// each by one of `kinds`.
     ///
     /// # Errors
     /// As [`TrainedOn::check`].
-    pub(crate) fn take(&self, datasets: &mut [Dataset]) -> Result<()> {
+    pub(crate) fn take(&self, kinds: &Registry<Kind>, datasets: &mut [Dataset]) -> Result<()> {
         for dataset in datasets {
             let Some(stored) = self.task(&dataset.name) else { continue };
             let name = dataset.name.clone();
@@ -112,7 +113,7 @@ impl TrainedOn {
             if let Some(then) = self.data.get(&name) {
                 same_splits(then, &dataset.fingerprint).with_context(context)?;
             }
-            dataset.task = mtl_task::build(stored).with_context(context)?;
+            dataset.task = mtl_task::build(kinds, stored).with_context(context)?;
             dataset.spec = stored.clone();
         }
         Ok(())

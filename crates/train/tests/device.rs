@@ -21,7 +21,7 @@ fn losses(device: &Device, precision: ProductPrecision) -> Result<Vec<Vec<f64>>>
         "intermediate_size": 64, "max_position_embeddings": 16, "type_vocab_size": 2, "hidden_act": "gelu",
         "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0,
     });
-    let mut pretrained = random("bert", &shape, Key::new(1))?;
+    let mut pretrained = random(&Default::default(), "bert", &shape, Key::new(1))?;
     if precision == ProductPrecision::Bf16 {
         pretrained.encoder = pretrained.encoder.with_path(Implementation::Reference).with_precision(precision)?;
     }

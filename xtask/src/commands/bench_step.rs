@@ -174,14 +174,14 @@ impl BenchStep {
 
     fn encoder(&self) -> Result<Pretrained> {
         let mut pretrained = match &self.model {
-            Some(folder) => pretrained(&Checkpoint::read(folder)?)?,
+            Some(folder) => pretrained(&Default::default(), &Checkpoint::read(folder)?)?,
             None => {
                 let mut shape = minilm();
                 shape["num_hidden_layers"] = self.layers.into();
                 shape["hidden_size"] = self.hidden.into();
                 shape["intermediate_size"] = (4 * self.hidden).into();
                 shape["num_attention_heads"] = (self.hidden / 32).into();
-                random("bert", &shape, Key::new(0))?
+                random(&Default::default(), "bert", &shape, Key::new(0))?
             }
         };
         let route = match self.path.as_str() {

@@ -60,7 +60,8 @@ impl Case {
             "embedding_size": width, "hidden_act": activation, "activation": activation, "initializer_range": 0.2,
             "dim": hidden, "n_layers": layers, "n_heads": heads, "hidden_dim": intermediate, "pad_token_id": 0,
         });
-        let model: Pretrained = random(architecture, &config, Key::new(5)).expect("a valid configuration");
+        let model: Pretrained =
+            random(&Default::default(), architecture, &config, Key::new(5)).expect("a valid configuration");
         let mut params = Params::new(device, dtype);
         model.insert("shared", &mut params)?;
         let mut stream = Key::new(6).stream();

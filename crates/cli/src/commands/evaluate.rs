@@ -73,7 +73,8 @@ impl Evaluate {
             let metrics = task.metrics();
             scores.insert(
                 loaded.name.clone(),
-                mtl_eval::scores(&metrics, judged).with_context(|| format!("dataset `{}`", loaded.name))?,
+                mtl_eval::scores(&recipe.registries.metrics, &metrics, judged)
+                    .with_context(|| format!("dataset `{}`", loaded.name))?,
             );
         }
         if self.json {

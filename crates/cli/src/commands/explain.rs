@@ -154,7 +154,7 @@ fn pages(registries: &Registries) -> Vec<Page> {
         page.aliases = entry.aliases.iter().map(|alias| (*alias).to_string()).collect();
         pages.push(page);
     }
-    for entry in mtl_data::sampler::SAMPLERS {
+    for entry in &registries.samplers {
         let page = Page::new("sampler", "[sampler] name", entry.name, entry.about);
         pages.push(page.settings((entry.defaults)()));
     }
@@ -162,28 +162,33 @@ fn pages(registries: &Registries) -> Vec<Page> {
         let page = Page::new("optimizer", "[optimizer] name", entry.name, entry.about);
         pages.push(page.settings((entry.defaults)()));
     }
-    for (name, _) in mtl_train::schedule::SCHEDULES {
-        pages.push(Page::new(
-            "schedule",
-            "[schedule] name",
-            name,
-            "the learning rate over time, as Hugging Face names it",
-        ));
+    for entry in &registries.schedules {
+        pages.push(Page::new("schedule", "[schedule] name", entry.name, entry.about));
     }
-    for entry in mtl_backbone::ARCHITECTURES {
-        pages.push(Page::new("architecture", "a model's `architecture`", entry.name, entry.about));
+    for entry in &registries.architectures {
+        let mut page = Page::new("architecture", "a model's `architecture`", entry.name, entry.about);
+        page.aliases = entry.aliases.iter().map(|alias| (*alias).to_string()).collect();
+        pages.push(page);
     }
-    for entry in mtl_task::KINDS {
-        pages.push(Page::new("task kind", "a dataset's [task] kind", entry.name, entry.about));
+    for entry in &registries.data.kinds {
+        let judging = registries.metrics.iter().filter(|metric| metric.judges(&entry.truth));
+        let judging: Vec<&str> = judging.map(|metric| metric.name()).collect();
+        let page = Page::new("task kind", "a dataset's [task] kind", entry.name, entry.about);
+        pages.push(page.fact("metrics", judging.join(", ")));
     }
-    for entry in mtl_data::reader::READERS {
+    for entry in &registries.data.generators {
+        pages.push(Page::new("generator", "a dataset's [generator] name", entry.name, entry.about));
+    }
+    for entry in &registries.data.readers {
         let page = Page::new("reader", "a dataset's [reader] name", entry.name, entry.about);
         pages.push(page.fact("endings", entry.endings.join(", ")));
     }
-    for metric in mtl_eval::METRICS {
+    for metric in &registries.metrics {
+        let judged = registries.data.kinds.iter().filter(|kind| metric.judges(&kind.truth));
+        let judged: Vec<&str> = judged.map(|kind| kind.name).collect();
         let better = if metric.higher_is_better() { "higher" } else { "lower" };
         let page = Page::new("metric", "a dataset's [task] metric", metric.name(), metric.about());
-        pages.push(page.fact("better", better));
+        pages.push(page.fact("judges", judged.join(", ")).fact("better", better));
     }
     pages
 }

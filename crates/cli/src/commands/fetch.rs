@@ -8,9 +8,9 @@ use clap::Args;
 use mtl_compare::Library;
 use mtl_train::LocatedDataset;
 
-use crate::Context as Given;
 use crate::locate::{self, Files};
 use crate::output::{line, note};
+use crate::{Context as Given, Registries};
 
 /// Fetch the model and datasets of a recipe, or a single one.
 ///
@@ -40,14 +40,14 @@ impl Fetch {
             folders.extend(files.model(model)?.folder);
         }
         if let Some(dataset) = &self.dataset {
-            folders.extend(surveyed(files.dataset(dataset)?)?);
+            folders.extend(surveyed(&context.registries, files.dataset(dataset)?)?);
         }
         if self.model.is_none() && self.dataset.is_none() {
             let given = locate::recipe(&context.registries, self.recipe.as_deref().unwrap_or("default"), &[])?;
             let located = files.locate(&given.recipe)?;
             folders.extend(located.model.folder);
             for dataset in located.datasets {
-                folders.extend(surveyed(dataset)?);
+                folders.extend(surveyed(&context.registries, dataset)?);
             }
         }
         folders.iter().try_for_each(|folder| line(&folder.display().to_string()))?;
@@ -57,9 +57,9 @@ impl Fetch {
 
 /// The dataset's folder, once it has been read: a file that arrived but does not fit its manifest is found now. Text that
 /// is generated lies in none.
-fn surveyed(dataset: LocatedDataset) -> Result<Option<PathBuf>> {
+fn surveyed(registries: &Registries, dataset: LocatedDataset) -> Result<Option<PathBuf>> {
     let LocatedDataset { name, manifest, folder } = dataset;
-    let lines = mtl_data::survey(&manifest, &folder).with_context(|| format!("dataset `{name}`"))?;
+    let lines = mtl_data::survey(&registries.data, &manifest, &folder).with_context(|| format!("dataset `{name}`"))?;
     note(&format!("{name}: {}", lines.join("; ")));
     Ok(manifest.generator.is_none().then_some(folder))
 }

@@ -52,7 +52,7 @@ impl Init {
         let mut told = Vec::new();
         let (mut tasks, mut examples, mut words) = (Vec::new(), 0, 0);
         for group in &groups {
-            let found = guess::guess(group, &spec)?;
+            let found = guess::guess(&context.registries.data.readers, group, &spec)?;
             let label = found.labels.first().context("a guess without a label")?;
             let path = self.out.join(format!("{}.toml", group.name));
             written.push((path.clone(), manifest(group, &found, label, &self.out)?));

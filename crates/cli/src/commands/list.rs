@@ -36,9 +36,11 @@ enum Kind {
     Architectures,
     Datasets,
     Experiments,
+    Generators,
     Metrics,
     Models,
     Optimizers,
+    Readers,
     Recipes,
     Rules,
     Samplers,
@@ -81,20 +83,24 @@ fn unverified(verified: bool) -> &'static str {
 fn rows(registries: &Registries, kind: Kind) -> Vec<Vec<String>> {
     let names = |file: File| locate::names(file).iter().map(|name| row(&[name])).collect();
     match kind {
-        Kind::Architectures => mtl_backbone::ARCHITECTURES.iter().map(|a| row(&[a.name, a.about])).collect(),
-        Kind::Metrics => mtl_eval::METRICS.iter().map(|metric| row(&[metric.name(), metric.about()])).collect(),
+        Kind::Architectures => registries.architectures.iter().map(|a| row(&[a.name, a.about])).collect(),
+        Kind::Metrics => registries.metrics.iter().map(|metric| row(&[metric.name(), metric.about()])).collect(),
+        Kind::Generators => registries.data.generators.iter().map(|g| row(&[g.name, g.about])).collect(),
         Kind::Optimizers => registries.optimizers.iter().map(|o| row(&[o.name, o.about])).collect(),
         Kind::Experiments => names(File::Experiment),
         Kind::Recipes => names(File::Recipe),
+        Kind::Readers => (registries.data.readers.iter())
+            .map(|reader| row(&[reader.name, &reader.endings.join(", "), reader.about]))
+            .collect(),
         Kind::Rules => (registries.rules.iter())
             .map(|rule| row(&[rule.name, rule.class.name(), unverified(rule.verified), rule.about, rule.paper]))
             .collect(),
-        Kind::Samplers => mtl_data::sampler::SAMPLERS.iter().map(|s| row(&[s.name, s.about])).collect(),
-        Kind::Schedules => mtl_train::schedule::SCHEDULES.iter().map(|(name, _)| row(&[name])).collect(),
+        Kind::Samplers => registries.samplers.iter().map(|s| row(&[s.name, s.about])).collect(),
+        Kind::Schedules => registries.schedules.iter().map(|s| row(&[s.name, s.about])).collect(),
         Kind::Strategies => (registries.strategies.iter())
             .map(|s| row(&[s.name, s.about, &s.rates.to_string(), s.cost, s.paper]))
             .collect(),
-        Kind::Tasks => mtl_task::KINDS.iter().map(|kind| row(&[kind.name, kind.about])).collect(),
+        Kind::Tasks => registries.data.kinds.iter().map(|kind| row(&[kind.name, kind.about])).collect(),
         // A file that is no manifest is told, and hides no other.
         Kind::Datasets => (locate::names(File::Dataset).iter())
             .flat_map(|name| match locate::dataset(name) {
@@ -138,7 +144,7 @@ pub fn minilm() -> Value {
 /// # Errors
 /// If the encoder cannot be built.
 pub fn strategies(registries: &Registries, tasks: usize) -> Result<Vec<Vec<String>>> {
-    let pretrained = random("bert", &minilm(), Key::new(0))?;
+    let pretrained = random(&registries.architectures, "bert", &minilm(), Key::new(0))?;
     let site = |task: usize| TaskShape { name: task.to_string(), outputs: 2, reads: Reads::Text };
     let header = [
         "strategy",

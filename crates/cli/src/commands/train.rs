@@ -74,7 +74,7 @@ impl Train {
         match run.execute(&mut progress)? {
             Ended::Finished(report) => {
                 progress.done();
-                result(&report.to_markdown());
+                result(&report.to_markdown(&context.registries.metrics));
                 note(&format!("run folder: {}", out.display()));
                 Ok(ExitCode::SUCCESS)
             }

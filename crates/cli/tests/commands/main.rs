@@ -11,6 +11,7 @@ mod labels;
 mod malformed;
 mod names;
 mod own;
+mod own_data;
 mod own_method;
 mod paths;
 mod shipped;

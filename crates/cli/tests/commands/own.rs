@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::tool::{good, json};
+use crate::tool::{good, json, refused};
 
 const TICKETS: &str = r#"
 about = "support tickets by team"
@@ -71,6 +71,37 @@ pub(crate) fn folder() -> tempfile::TempDir {
     }
     write("encoder/vocab.txt", &words().join("\n"));
     folder
+}
+
+/// A metric that judges another kind, or of which less is better, is no headline: that is said before any data is read.
+#[test]
+fn a_headline_has_to_judge_the_task() {
+    let folder = folder();
+    let here = folder.path();
+    std::fs::remove_file(here.join("tickets.csv")).expect("removed");
+    for (metric, named) in [
+        ("pearson", ["does not judge tasks of kind `classification`", "accuracy, accuracy-f1, binary-f1"]),
+        ("ece", ["less is better", "macro-f1"]),
+        ("acuracy", ["unknown metric `acuracy`", "did you mean `accuracy`?"]),
+    ] {
+        let manifest = TICKETS.replace("[columns]", &format!("metric = \"{metric}\"\n[columns]"));
+        std::fs::write(here.join("my-task.toml"), manifest).expect("written");
+        for command in [&["train", "my-recipe.toml"][..], &["data", "check", "my-recipe.toml"]] {
+            refused(here, command, &["my-task.toml", "[task] metric", metric, named[0], named[1]]);
+        }
+        refused(here, &["fetch", "--dataset", "my-task.toml"], &["my-task.toml", "[task] metric"]);
+    }
+}
+
+#[test]
+fn a_metric_that_no_kind_names_by_itself_can_be_the_headline() {
+    let folder = folder();
+    let here = folder.path();
+    let manifest = TICKETS.replace("[columns]", "metric = \"accuracy-f1\"\n[columns]");
+    std::fs::write(here.join("my-task.toml"), manifest).expect("written");
+    good(here, &["train", "my-recipe.toml", "--out", "run"]);
+    let report = json(&std::fs::read_to_string(here.join("run/report.json")).expect("a report"));
+    assert_eq!(report["tasks"]["my-task"]["headline"], "accuracy-f1");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use anyhow::{Result, bail};
-use mtl_task::{Cell, KINDS, TaskSpec};
+use mtl_task::{Cell, Kind, Label, TaskSpec};
 
 use crate::manifest::DatasetManifest;
 use crate::split::{Entry, Rows};
@@ -41,15 +41,11 @@ pub(super) fn duplicates(rows: &Rows<Entry>) -> Vec<String> {
     notes
 }
 
-/// The task's table with its labels filled in, if it names none: those of the training split, then those that only dev
-/// or test have.
-pub(super) fn spec(manifest: &DatasetManifest, rows: &Rows, notes: &mut Vec<String>) -> Result<TaskSpec> {
+/// The table of a task of `kind` with its labels filled in, if it names none: those of the training split, then those
+/// that only dev or test have.
+pub(super) fn spec(kind: &Kind, manifest: &DatasetManifest, rows: &Rows, notes: &mut Vec<String>) -> Result<TaskSpec> {
     let columns = &manifest.columns;
     let mut spec = manifest.task.clone();
-    let Some(kind) = KINDS.iter().find(|kind| kind.name == spec.kind) else {
-        // The registry's own message names those there are.
-        return mtl_task::build(&spec).map(|_| spec);
-    };
     let mentions = |row: &RawExample| -> Vec<String> {
         (kind.mentions)(&row.label).into_iter().filter(|name| !columns.is_ignored(name)).collect()
     };
@@ -61,7 +57,7 @@ pub(super) fn spec(manifest: &DatasetManifest, rows: &Rows, notes: &mut Vec<Stri
             spec.labels = columns.indicators.iter().map(|column| columns.indicator_name(column)).collect();
         }
     }
-    if spec.kind != "regression" {
+    if !matches!(kind.truth, Label::Value(_)) {
         if inferred {
             let seen = spec.labels.clone();
             for (which, rows) in [("dev", &rows.dev), ("test", &rows.test)] {
@@ -77,7 +73,7 @@ pub(super) fn spec(manifest: &DatasetManifest, rows: &Rows, notes: &mut Vec<Stri
         if !absent.is_empty() {
             notes.push(format!("no training row has the label {}", absent.join(", ")));
         }
-        if let (true, Some(only)) = (spec.kind == "classification" && present.len() == 1, present.first()) {
+        if let (true, Some(only)) = (matches!(kind.truth, Label::Class(_)) && present.len() == 1, present.first()) {
             if inferred {
                 bail!(
                     "every training row is of the class `{only}`, and a classification needs two; name them in [task] labels"
@@ -86,7 +82,7 @@ pub(super) fn spec(manifest: &DatasetManifest, rows: &Rows, notes: &mut Vec<Stri
             notes.push(format!("every training row is of the class `{only}`: there is nothing to learn"));
         }
     }
-    if spec.kind == "tagging" {
+    if kind.tags_words() {
         notes.extend(orphans(&rows.train));
     }
     Ok(spec)

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mtl_task::Cell;
+use mtl_task::{Cell, Kind, Label};
 
 use crate::RawExample;
 use crate::manifest::DatasetManifest;
@@ -17,10 +17,10 @@ pub(super) struct Census {
 }
 
 impl Census {
-    pub(super) fn new(rows: &Rows, manifest: &DatasetManifest) -> Self {
+    pub(super) fn new(rows: &Rows, kind: &Kind) -> Self {
         let all = || [&rows.train, &rows.dev, &rows.test].into_iter().flatten();
         let class = |row: &RawExample| match &row.label {
-            Cell::Text(class) if manifest.task.kind == "classification" => Some(class.clone()),
+            Cell::Text(class) if matches!(kind.truth, Label::Class(_)) => Some(class.clone()),
             _ => None,
         };
         let mut classes = BTreeMap::new();
@@ -63,12 +63,13 @@ impl Census {
                  or give more texts"
             );
         }
+        // Classes are of texts, so the label is no column of tags.
         if self.classes.len() * 2 > self.rows {
             return format!(
                 "{found}, and there are {} classes: nearly every row has one of its own, so `{}` may be the wrong column \
                  (an id?): set label in the manifest's [columns]; for numbers, kind = \"regression\" in [task]",
                 self.classes.len(),
-                manifest.columns.label(&manifest.task)
+                manifest.columns.label(false)
             );
         }
         if largest < least {

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use anyhow::{Result, bail};
-use mtl_task::{Cell, Encoded};
+use mtl_task::{Cell, Encoded, Kind, Label};
 
 use crate::RawExample;
 use crate::manifest::{Columns, DatasetManifest};
@@ -33,10 +33,10 @@ type Names<'a> = BTreeMap<&'a str, (usize, &'a RawExample)>;
 ///
 /// # Errors
 /// With the first such row, how many there are, and what the manifest should say.
-pub(super) fn settle(rows: &mut Rows, manifest: &DatasetManifest) -> Result<Vec<String>> {
-    let kind = manifest.task.kind.as_str();
-    if kind == "multilabel" {
-        indicators(rows, manifest)?;
+pub(super) fn settle(rows: &mut Rows, manifest: &DatasetManifest, kind: &Kind) -> Result<Vec<String>> {
+    let of_sets = matches!(kind.truth, Label::Set(_));
+    if of_sets {
+        indicators(rows, manifest, kind)?;
     }
     let mut notes = Vec::new();
     let mut names: Names = BTreeMap::new();
@@ -44,7 +44,7 @@ pub(super) fn settle(rows: &mut Rows, manifest: &DatasetManifest) -> Result<Vec<
     for row in every(rows) {
         let mut count = |name| names.entry(name).or_insert((0, row)).0 += 1;
         match &row.label {
-            Cell::Text(text) if kind == "multilabel" && text.is_empty() => empty += 1,
+            Cell::Text(text) if of_sets && text.is_empty() => empty += 1,
             Cell::Text(text) => count(text.as_str()),
             Cell::Many(list) => {
                 empty += usize::from(list.is_empty());
@@ -56,17 +56,17 @@ pub(super) fn settle(rows: &mut Rows, manifest: &DatasetManifest) -> Result<Vec<
             }
         }
     }
-    if kind == "regression" {
-        return numbers(&names, manifest).map(|()| notes);
+    if matches!(kind.truth, Label::Value(_)) {
+        return numbers(&names, manifest, kind).map(|()| notes);
     }
     let given: HashSet<&str> =
         manifest.task.labels.iter().chain(manifest.columns.label_names.values()).map(String::as_str).collect();
     names.retain(|name, _| !given.contains(name));
-    missing(&names, manifest)?;
+    missing(&names, manifest, kind)?;
     if manifest.task.labels.is_empty() {
-        numbers_twice(&names, manifest)?;
-        if kind == "multilabel" {
-            sets(&names, manifest)?;
+        numbers_twice(&names, manifest, kind)?;
+        if of_sets {
+            sets(&names, manifest, kind)?;
         }
         notes.extend(doubts(&names, kind));
     }
@@ -76,7 +76,7 @@ pub(super) fn settle(rows: &mut Rows, manifest: &DatasetManifest) -> Result<Vec<
              a metric"
         ));
     }
-    if kind == "multilabel" && empty > 0 {
+    if of_sets && empty > 0 {
         notes.push(format!("{} no label: an empty set is what is learnt there", plural(empty, "row has", "rows have")));
     }
     Ok(notes)
@@ -107,12 +107,12 @@ fn plural(count: usize, one: &str, many: &str) -> String {
 }
 
 /// The column that a message names.
-fn column(manifest: &DatasetManifest) -> &str {
-    manifest.columns.label(&manifest.task)
+fn column<'a>(manifest: &'a DatasetManifest, kind: &Kind) -> &'a str {
+    manifest.columns.label(kind.tags_words())
 }
 
 /// Refuses what stands where there is no label.
-fn missing(names: &Names, manifest: &DatasetManifest) -> Result<()> {
+fn missing(names: &Names, manifest: &DatasetManifest, kind: &Kind) -> Result<()> {
     let number = |name: &str| name.parse::<i64>().ok();
     // Minus one is a class beside plus one, or beside other negative ones; beside 0, 1, 2 it says: not labelled.
     let numbered = names.contains_key("0") && names.keys().all(|name| number(name).is_some_and(|number| number >= -1));
@@ -122,9 +122,9 @@ fn missing(names: &Names, manifest: &DatasetManifest) -> Result<()> {
             || (name == "-1" && (numbered || alone || number_labels(manifest)))
     };
     let Some((name, (count, row))) = names.iter().find(|(name, _)| none(name)) else { return Ok(()) };
-    let (unit, left) = match manifest.task.kind.as_str() {
-        "tagging" => (plural(*count, "word", "words"), "such words out of loss and metrics"),
-        _ => (plural(*count, "row", "rows"), "such rows out"),
+    let (unit, left) = match kind.tags_words() {
+        true => (plural(*count, "word", "words"), "such words out of loss and metrics"),
+        false => (plural(*count, "row", "rows"), "such rows out"),
     };
     let (shown, otherwise) = match *name {
         "" => ("an empty cell".to_string(), String::new()),
@@ -136,7 +136,7 @@ fn missing(names: &Names, manifest: &DatasetManifest) -> Result<()> {
         "{}: column `{}`: {shown} is no label ({unit}); ignore = [{name:?}] in the manifest's [columns] leaves \
          {left}{otherwise}",
         row.place,
-        column(manifest)
+        column(manifest, kind)
     )
 }
 
@@ -147,9 +147,9 @@ fn number_labels(manifest: &DatasetManifest) -> bool {
 
 /// Refuses regression targets that say there is none, or that have a decimal comma. What else is no number is refused
 /// where it is parsed.
-fn numbers(names: &Names, manifest: &DatasetManifest) -> Result<()> {
+fn numbers(names: &Names, manifest: &DatasetManifest, kind: &Kind) -> Result<()> {
     for (name, (count, row)) in names {
-        let place = format!("{}: column `{}`", row.place, column(manifest));
+        let place = format!("{}: column `{}`", row.place, column(manifest, kind));
         if name.parse::<f64>().is_ok_and(f64::is_finite) {
             continue;
         }
@@ -173,7 +173,7 @@ fn numbers(names: &Names, manifest: &DatasetManifest) -> Result<()> {
 }
 
 /// Refuses two names of one number, such as `1` and `1.0`.
-fn numbers_twice(names: &Names, manifest: &DatasetManifest) -> Result<()> {
+fn numbers_twice(names: &Names, manifest: &DatasetManifest, kind: &Kind) -> Result<()> {
     for (name, (count, row)) in names {
         let Some((whole, fraction)) = name.split_once('.') else { continue };
         if fraction.bytes().all(|byte| byte == b'0') && names.contains_key(whole) {
@@ -181,7 +181,7 @@ fn numbers_twice(names: &Names, manifest: &DatasetManifest) -> Result<()> {
                 "{}: column `{}`: `{name}` ({}) and `{whole}` are the same number, and would be two classes; {name:?} = \
                  {whole:?} in the manifest's [columns.label_names] makes them one",
                 row.place,
-                column(manifest),
+                column(manifest, kind),
                 plural(*count, "row", "rows")
             );
         }
@@ -190,15 +190,15 @@ fn numbers_twice(names: &Names, manifest: &DatasetManifest) -> Result<()> {
 }
 
 /// Refuses sets that are written as one text where no separator is set: `joy,fear` would be a label of its own.
-fn sets(names: &Names, manifest: &DatasetManifest) -> Result<()> {
+fn sets(names: &Names, manifest: &DatasetManifest, kind: &Kind) -> Result<()> {
     if let (true, Some((_, (_, row)))) = (names.keys().all(|name| indicator(name).is_some()), names.iter().next()) {
         bail!(
             "{}: column `{}` holds 0 and 1, which are no labels; where each label has such a column, name them: indicators \
              = [{:?}, …] in the manifest's [columns], in the place of label; if these are the labels, name them in [task] \
              labels",
             row.place,
-            column(manifest),
-            column(manifest)
+            column(manifest, kind),
+            column(manifest, kind)
         );
     }
     if manifest.columns.label_separator.is_some() {
@@ -222,7 +222,7 @@ fn sets(names: &Names, manifest: &DatasetManifest) -> Result<()> {
                 "{}: column `{}`: `{name}` would be one label; if it is a set, label_separator = \"{separator}\" in the \
                  manifest's [columns] reads it as {}; if it is one, name every label in [task] labels",
                 row.place,
-                column(manifest),
+                column(manifest, kind),
                 parts(name).iter().map(|part| format!("`{part}`")).collect::<Vec<_>>().join(" and ")
             );
         }
@@ -231,7 +231,7 @@ fn sets(names: &Names, manifest: &DatasetManifest) -> Result<()> {
 }
 
 /// Names that may be mistakes, and may be right.
-fn doubts(names: &Names, kind: &str) -> Vec<String> {
+fn doubts(names: &Names, kind: &Kind) -> Vec<String> {
     let mut notes = Vec::new();
     let doubtful = names.iter().filter(|(name, _)| DOUBTFUL.contains(&name.to_lowercase().as_str())).take(TOLD);
     notes.extend(doubtful.map(|(name, (count, row))| {
@@ -257,7 +257,7 @@ fn doubts(names: &Names, kind: &str) -> Vec<String> {
         let parts: Vec<&str> = name.split([',', ';', '|']).map(str::trim).collect();
         parts.len() > 1 && parts.iter().all(|part| names.contains_key(part))
     };
-    if let (true, Some(name)) = (kind == "classification", names.keys().copied().find(joined)) {
+    if let (true, Some(name)) = (matches!(kind.truth, Label::Class(_)), names.keys().copied().find(joined)) {
         notes.push(format!(
             "the class `{name}` is made of other classes: sets of labels are read by kind = \"multilabel\" with \
              label_separator in [columns]"
@@ -267,7 +267,7 @@ fn doubts(names: &Names, kind: &str) -> Vec<String> {
 }
 
 /// Lists of 0 and 1 become the labels that they stand for, in the order of `[task] labels`.
-fn indicators(rows: &mut Rows, manifest: &DatasetManifest) -> Result<()> {
+fn indicators(rows: &mut Rows, manifest: &DatasetManifest, kind: &Kind) -> Result<()> {
     let labels = &manifest.task.labels;
     if !manifest.columns.indicators.is_empty() || labels.iter().any(|label| indicator(label).is_some()) {
         return Ok(());
@@ -292,7 +292,7 @@ fn indicators(rows: &mut Rows, manifest: &DatasetManifest) -> Result<()> {
                 "{}: column `{}`: a list of 0 and 1 says which of {places} labels hold, and not what they are called; \
                  name the {places} in that order in the manifest's [task] labels",
                 first.place,
-                column(manifest)
+                column(manifest, kind)
             );
         }
         return Ok(());
@@ -301,7 +301,7 @@ fn indicators(rows: &mut Rows, manifest: &DatasetManifest) -> Result<()> {
         bail!(
             "{}: column `{}`: {} indicators for the {} labels of [task] labels ({})",
             row.place,
-            column(manifest),
+            column(manifest, kind),
             list.len(),
             labels.len(),
             labels.iter().take(12).cloned().collect::<Vec<_>>().join(", ")

@@ -1,42 +1,54 @@
 //! Generators: datasets that a program writes, so that they need no network and their truth is known.
 
-mod planted;
+mod kind;
 
 use anyhow::{Context, Result};
+use mtl_task::{Member, Registry};
 use serde_json::Value;
 
 use crate::manifest::Generator;
 use crate::texts::RawExample;
 
+pub use kind::GeneratorKind;
 pub use planted::{FACTORS, Relation, relation};
 
-/// One entry of the registry.
-#[derive(Clone, Copy)]
-pub struct Entry {
-    /// The name a manifest uses.
-    pub name: &'static str,
-    /// One line for `list`.
-    pub about: &'static str,
-    rows: fn(&Value) -> Result<Vec<RawExample>>,
-    vocabulary: fn(&Value) -> Result<Vec<String>>,
+/// Declares each generator's module and lists its entry. A new generator is one file and one line here.
+macro_rules! generators {
+    ($($module:ident),* $(,)?) => {
+        $(mod $module;)*
+
+        const BUILT_IN: &[GeneratorKind] = &[$($module::GENERATOR),*];
+    };
 }
 
-/// Every generator, sorted by name.
-pub const GENERATORS: &[Entry] = &[planted::ENTRY];
+generators! {
+    planted,
+}
 
-fn find(generator: &Generator) -> Result<(&'static Entry, Value)> {
-    let entry = mtl_task::member("generator", &generator.name, GENERATORS, |entry| entry.name)?;
-    Ok((entry, serde_json::to_value(&generator.settings)?))
+impl Member for GeneratorKind {
+    const KIND: &'static str = "generator";
+
+    fn built_in() -> Vec<Self> {
+        BUILT_IN.to_vec()
+    }
+
+    fn name(&self) -> &str {
+        self.name
+    }
 }
 
 /// The rows that `generator` writes.
-pub(crate) fn rows(generator: &Generator) -> Result<Vec<RawExample>> {
-    let (entry, settings) = find(generator)?;
-    (entry.rows)(&settings).with_context(|| format!("generator `{}`", generator.name))
+pub(crate) fn rows(generators: &Registry<GeneratorKind>, generator: &Generator) -> Result<Vec<RawExample>> {
+    let (kind, settings) = (generators.find(&generator.name)?, settings(generator)?);
+    (kind.rows)(&settings).with_context(|| format!("generator `{}`", generator.name))
 }
 
 /// Every word that `generator` may write.
-pub(crate) fn vocabulary(generator: &Generator) -> Result<Vec<String>> {
-    let (entry, settings) = find(generator)?;
-    (entry.vocabulary)(&settings).with_context(|| format!("generator `{}`", generator.name))
+pub(crate) fn vocabulary(generators: &Registry<GeneratorKind>, generator: &Generator) -> Result<Vec<String>> {
+    let (kind, settings) = (generators.find(&generator.name)?, settings(generator)?);
+    (kind.vocabulary)(&settings).with_context(|| format!("generator `{}`", generator.name))
+}
+
+fn settings(generator: &Generator) -> Result<Value> {
+    Ok(serde_json::to_value(&generator.settings)?)
 }

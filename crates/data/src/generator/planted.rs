@@ -22,11 +22,11 @@ use mtl_task::rng::{Key, Stream};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::Entry;
+use super::kind::GeneratorKind;
 use crate::reader::{At, Place};
 use crate::texts::{RawExample, Texts};
 
-pub(super) const ENTRY: Entry = Entry {
+pub(super) const GENERATOR: GeneratorKind = GeneratorKind {
     name: "planted",
     about: "related, conflicting and unrelated tasks over invented words",
     rows,

@@ -3,13 +3,18 @@
 use std::path::Path;
 
 use anyhow::Result;
-use mtl_task::Cell;
+use mtl_task::{Cell, Registry};
 
 use crate::manifest::ReaderSpec;
-use crate::reader::{self, Field, Record};
+use crate::reader::{self, Field, Reader, Record};
 
-/// What reads `path`, with what `spec` says already.
-pub(super) fn reader(path: &Path, spec: &ReaderSpec, notes: &mut Vec<String>) -> Result<ReaderSpec> {
+/// What of `readers` reads `path`, with what `spec` says already.
+pub(super) fn reader(
+    readers: &Registry<Reader>,
+    path: &Path,
+    spec: &ReaderSpec,
+    notes: &mut Vec<String>,
+) -> Result<ReaderSpec> {
     let mut reader = spec.clone();
     let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default().to_lowercase();
     if reader.name.is_none() && matches!(ending.as_str(), "txt" | "") {
@@ -22,10 +27,10 @@ pub(super) fn reader(path: &Path, spec: &ReaderSpec, notes: &mut Vec<String>) ->
         return Ok(reader);
     }
     // Under names of our own the first line is a row like the others, and can be compared with them.
-    let Some(width) = width(path, &reader)? else { return Ok(reader) };
+    let Some(width) = width(readers, path, &reader)? else { return Ok(reader) };
     let numbered =
         ReaderSpec { header: (1..=width).map(|column| format!("column {column}")).collect(), ..reader.clone() };
-    let Ok(records) = reader::read(path, &numbered) else { return Ok(reader) };
+    let Ok(records) = reader::read(readers, path, &numbered) else { return Ok(reader) };
     if !is_header(&records) {
         reader.header = names(&records);
         notes.push(format!(
@@ -38,14 +43,14 @@ pub(super) fn reader(path: &Path, spec: &ReaderSpec, notes: &mut Vec<String>) ->
 }
 
 /// How many fields the first line has; nothing if that cannot be told.
-fn width(path: &Path, spec: &ReaderSpec) -> Result<Option<usize>> {
-    match reader::read(path, spec) {
+fn width(readers: &Registry<Reader>, path: &Path, spec: &ReaderSpec) -> Result<Option<usize>> {
+    match reader::read(readers, path, spec) {
         Ok(records) => Ok(records.first().map(|record| record.columns.len())),
         Err(error) => {
             // Two equal cells in the first line, which is no header then: the number of fields is in the message of a
             // reader that was given one name.
             let one = ReaderSpec { header: vec!["column 1".into()], ..spec.clone() };
-            let Err(counted) = reader::read(path, &one) else { return Ok(None) };
+            let Err(counted) = reader::read(readers, path, &one) else { return Ok(None) };
             let text = format!("{counted:#}");
             let fields =
                 text.split(" fields, expected").next().and_then(|before| before.rsplit(' ').next()?.parse().ok());

@@ -10,9 +10,10 @@ mod profile;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use mtl_task::Registry;
 
 use crate::manifest::ReaderSpec;
-use crate::reader::{self, Record};
+use crate::reader::{self, Reader, Record};
 
 pub use columns::{LabelGuess, TextGuess};
 
@@ -115,17 +116,17 @@ fn plain(stem: &str) -> String {
     if name.is_empty() { "data".into() } else { name }
 }
 
-/// What `group` seems to hold; `spec` is what is known of how its files are read, such as their encoding.
+/// What `group` seems to hold, read by `readers`; `spec` is what is known of how its files are read, such as their encoding.
 ///
 /// # Errors
 /// If a file cannot be read, or holds no text with a label that could be told: says which columns there are.
-pub fn guess(group: &Group, spec: &ReaderSpec) -> Result<Guess> {
+pub fn guess(readers: &Registry<Reader>, group: &Group, spec: &ReaderSpec) -> Result<Guess> {
     let mut notes = Vec::new();
     let (first, _) = group.files.first().context("a dataset without files")?;
-    let reader = header::reader(first, spec, &mut notes)?;
+    let reader = header::reader(readers, first, spec, &mut notes)?;
     let mut records: Vec<Record> = Vec::new();
     for (path, _) in &group.files {
-        records.extend(reader::read(path, &reader)?);
+        records.extend(reader::read(readers, path, &reader)?);
     }
     let columns = columns::guess(&records, &mut notes).with_context(|| first.display().to_string())?;
     Ok(Guess { reader, text: columns.text, labels: columns.labels, rows: records.len(), words: columns.words, notes })

@@ -16,7 +16,7 @@
 //! ```
 
 use anyhow::{Context, Result, bail};
-use mtl_task::TaskSpec;
+use mtl_task::{Kind, Registry, TaskSpec};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
@@ -38,6 +38,14 @@ impl LabelColumn {
     /// The column that holds its truth.
     pub fn column(&self) -> &str {
         self.columns.label.as_deref().unwrap_or(&self.name)
+    }
+
+    /// What its task is, by one of `kinds`.
+    ///
+    /// # Errors
+    /// If there is no such kind; names the nearest.
+    pub fn kind<'a>(&self, kinds: &'a Registry<Kind>) -> Result<&'a Kind> {
+        kinds.find(&self.task.kind).with_context(|| format!("[[columns.labels]] `{}`", self.name))
     }
 }
 
@@ -74,7 +82,9 @@ impl LabelColumn {
         let context = || format!("[[columns.labels]] `{name}`");
         let task: TaskSpec = Value::Table(of_task).try_into().with_context(context)?;
         let columns: Columns = Value::Table(of_columns).try_into().with_context(context)?;
-        mtl_task::member("task kind", &task.kind, mtl_task::KINDS, |kind| kind.name).with_context(context)?;
+        if task.kind.is_empty() {
+            bail!("[[columns.labels]] `{name}` needs a kind, such as kind = \"classification\"");
+        }
         Ok(Self { name, task, columns })
     }
 }
@@ -136,15 +146,18 @@ impl DatasetManifest {
         Ok(one)
     }
 
-    /// Refuses a manifest of several tasks of which none has been chosen.
-    pub(crate) fn check_task(&self) -> Result<()> {
+    /// What its task is, by one of `kinds`.
+    ///
+    /// # Errors
+    /// If there is no such kind; names the nearest. If it is of several tasks, of which none has been chosen.
+    pub fn kind<'a>(&self, kinds: &'a Registry<Kind>) -> Result<&'a Kind> {
         if self.is_of_several() {
             bail!(
                 "it has several label columns, each a task of its own: {}; name one of them",
                 self.labels().join(", ")
             );
         }
-        Ok(())
+        kinds.find(&self.task.kind).context("[task] kind")
     }
 
     /// Refuses a manifest without a task, with a task beside several, or with two of one name.
@@ -201,6 +214,9 @@ mod tests {
         assert_eq!(team.task.labels, ["it", "law"]);
         assert_eq!((tags.columns.label.as_deref(), tags.columns.text.as_deref()), (Some("words"), Some("body")));
         assert_eq!(tags.columns.label_separator.as_deref(), Some(";"));
+        assert_eq!(tags.kind(&Registry::default())?.name, "multilabel");
+        let error = manifest.kind(&Registry::default()).err().expect("none chosen").to_string();
+        assert!(error.contains("team, tags"), "{error}");
         let error = manifest.of_label("teem").expect_err("no such label").to_string();
         assert!(error.contains("did you mean `team`?") && error.contains("team, tags"), "{error}");
         let again: DatasetManifest = toml::from_str(&toml::to_string(&manifest)?)?;
@@ -219,7 +235,7 @@ mod tests {
             ("name = \"tags\"", "name = \"a.b\"", "without spaces, dots"),
             ("name = \"tags\"\n", "", "needs a name"),
             ("column = \"words\"", "label = \"words\"", "named by `column`"),
-            ("kind = \"multilabel\"", "kind = \"multilable\"", "did you mean `multilabel`?"),
+            ("kind = \"multilabel\"\n", "", "needs a kind"),
             ("kind = \"multilabel\"", "kind = \"multilabel\"\nrnage = 3", "rnage"),
             ("[columns]", "[task]\nkind = \"tagging\"\n[columns]", "leave [task] out"),
             ("text = \"body\"", "label = \"body\"", "label keys beside"),

@@ -17,14 +17,14 @@ mod swallowed;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use mtl_task::Cell;
+use mtl_task::{Cell, Member, Registry};
 
 pub use record::{At, Field, Place, Record};
-use source::Source;
+pub use source::Source;
 
 use crate::manifest::ReaderSpec;
 
-/// One entry of the registry.
+/// A reader, by its name.
 #[derive(Clone, Copy)]
 pub struct Reader {
     /// The name a manifest uses.
@@ -33,11 +33,12 @@ pub struct Reader {
     pub about: &'static str,
     /// File endings it reads without being asked.
     pub endings: &'static [&'static str],
-    read: fn(&Source, &ReaderSpec) -> Result<Vec<Record>>,
+    /// The records of a file, in its order. Refuses what is malformed with file, line, what was found and what would be
+    /// right; a file without records is refused by who asked.
+    pub read: fn(&Source, &ReaderSpec) -> Result<Vec<Record>>,
 }
 
-/// Every reader, sorted by name.
-pub const READERS: &[Reader] = &[
+const BUILT_IN: &[Reader] = &[
     conll::READER,
     delimited::CSV,
     json::JSON,
@@ -47,13 +48,25 @@ pub const READERS: &[Reader] = &[
     delimited::TSV,
 ];
 
-/// The records of `path` as `spec` says; its ending decides where the manifest names no reader.
+impl Member for Reader {
+    const KIND: &'static str = "reader";
+
+    fn built_in() -> Vec<Self> {
+        BUILT_IN.to_vec()
+    }
+
+    fn name(&self) -> &str {
+        self.name
+    }
+}
+
+/// The records of `path` as `spec` says, by one of `readers`; its ending decides where the manifest names none.
 ///
 /// # Errors
 /// If the file cannot be read, is malformed, or holds no record: with file, line, what was found and what would be
 /// right.
-pub fn read(path: &Path, spec: &ReaderSpec) -> Result<Vec<Record>> {
-    read_noted(path, spec).map(|(records, _)| records)
+pub fn read(readers: &Registry<Reader>, path: &Path, spec: &ReaderSpec) -> Result<Vec<Record>> {
+    read_noted(readers, path, spec).map(|(records, _)| records)
 }
 
 /// As [`read`], with what a person ought to know of the file though it is no error: a delimiter that was recognised,
@@ -61,17 +74,16 @@ pub fn read(path: &Path, spec: &ReaderSpec) -> Result<Vec<Record>> {
 ///
 /// # Errors
 /// As [`read`].
-pub fn read_noted(path: &Path, spec: &ReaderSpec) -> Result<(Vec<Record>, Vec<String>)> {
+pub fn read_noted(readers: &Registry<Reader>, path: &Path, spec: &ReaderSpec) -> Result<(Vec<Record>, Vec<String>)> {
     let reader = match &spec.name {
-        Some(name) => mtl_task::member("reader", name, READERS, |reader| reader.name)?,
+        Some(name) => readers.find(name)?,
         None => {
             let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default().to_lowercase();
-            READERS.iter().find(|reader| reader.endings.contains(&ending.as_str())).with_context(|| {
-                let names: Vec<&str> = READERS.iter().map(|reader| reader.name).collect();
+            readers.iter().find(|reader| reader.endings.contains(&ending.as_str())).with_context(|| {
                 format!(
                     "{}: no reader for files that end in `.{ending}`; set name in the manifest's [reader] to one of {}",
                     path.display(),
-                    names.join(", ")
+                    readers.names().join(", ")
                 )
             })?
         }
@@ -97,9 +109,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn readers_are_sorted_and_claim_no_ending_twice() {
-        assert!(READERS.windows(2).all(|pair| pair[0].name < pair[1].name));
-        let mut endings: Vec<&str> = READERS.iter().flat_map(|reader| reader.endings).copied().collect();
+    fn readers_claim_no_ending_twice() {
+        let mut endings: Vec<&str> = BUILT_IN.iter().flat_map(|reader| reader.endings).copied().collect();
         let count = endings.len();
         endings.sort_unstable();
         endings.dedup();

@@ -17,29 +17,33 @@ const MOST_BYTES: u64 = 4 << 30;
 /// A table of more cells than this does not fit a usual machine's memory.
 pub(super) const MOST_CELLS: usize = 100_000_000;
 
-pub(super) struct Source<'a> {
+/// A file to read.
+pub struct Source<'a> {
     /// What it is called in messages.
-    pub(super) name: Arc<str>,
+    pub name: Arc<str>,
     path: &'a Path,
     notes: RefCell<Vec<String>>,
 }
 
 impl<'a> Source<'a> {
-    pub(super) fn new(path: &'a Path) -> Self {
+    /// The file at `path`.
+    pub fn new(path: &'a Path) -> Self {
         let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into();
         Self { name, path, notes: RefCell::default() }
     }
 
-    pub(super) fn line(&self, line: usize) -> Place {
+    /// A record that begins at `line`, from 1.
+    pub fn line(&self, line: usize) -> Place {
         Place { file: self.name.clone(), at: At::Line(line) }
     }
 
-    pub(super) fn record(&self, record: usize) -> Place {
+    /// The `record`-th record, from 1, of a file without lines.
+    pub fn record(&self, record: usize) -> Place {
         Place { file: self.name.clone(), at: At::Record(record) }
     }
 
     /// Says something of the file that a person ought to know and that is no error.
-    pub(super) fn note(&self, note: String) {
+    pub fn note(&self, note: String) {
         self.notes.borrow_mut().push(note);
     }
 
@@ -48,7 +52,10 @@ impl<'a> Source<'a> {
     }
 
     /// The file's bytes, unless they are plainly no data.
-    pub(super) fn bytes(&self) -> Result<Vec<u8>> {
+    ///
+    /// # Errors
+    /// If it cannot be read, is no regular file or too large, or is empty, a web page or a git-LFS pointer.
+    pub fn bytes(&self) -> Result<Vec<u8>> {
         let bytes = self.whole().with_context(|| format!("cannot read {}", self.path.display()))?;
         if bytes.iter().all(u8::is_ascii_whitespace) {
             bail!("{}: the file is empty; fetch it again", self.name);
@@ -90,7 +97,10 @@ impl<'a> Source<'a> {
 
     /// The file as text, in the encoding that its byte order mark or the manifest names, without that mark. Where lines
     /// end in a carriage return alone, these become line feeds.
-    pub(super) fn text(&self, spec: &ReaderSpec) -> Result<String> {
+    ///
+    /// # Errors
+    /// As [`Source::bytes`], or if the encoding is unknown or not the file's.
+    pub fn text(&self, spec: &ReaderSpec) -> Result<String> {
         let text = super::encoding::decode(self, self.bytes()?, spec.encoding.as_deref())?;
         Ok(if text.contains('\r') && !text.contains('\n') { text.replace('\r', "\n") } else { text })
     }

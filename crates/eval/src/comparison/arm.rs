@@ -7,6 +7,7 @@ use anyhow::Result;
 use super::curves::{mean_curve, thinned, values};
 use super::table::{Table, judged, mean, score};
 use super::{ArmResult, ArmSpec, ArmTask, Curve, RunRecord, task};
+use crate::Metrics;
 use crate::stats::{Interval, cohens_dz, paired_t, settled, wilcoxon};
 use crate::transfer::{
     Compared, Gain, Transfer, divergences, gain_over_metrics, gain_over_tasks, negative_share, parameter_reduction,
@@ -94,7 +95,7 @@ fn differences(table: &Table, arm: &ArmSpec) -> Vec<f64> {
 fn seed_gain(table: &Table, arm: &ArmSpec, gain: fn(&[Compared]) -> Gain) -> Option<Interval> {
     let of_seed = |seed: &u64| {
         let own = metrics_of(&[table.run(&arm.name, *seed)?], table);
-        gain(&compared(&own, &metrics_of(&[table.run(&table.question.baseline, *seed)?], table))).percent
+        gain(&compared(table.metrics, &own, &metrics_of(&[table.run(&table.question.baseline, *seed)?], table))).percent
     };
     let gains: Vec<f64> = table.question.seeds.iter().filter_map(of_seed).collect();
     let (count, confidence) = (gains.len(), 1. - table.question.level);
@@ -109,7 +110,7 @@ fn mean_gains(table: &Table, arm: &ArmSpec) -> [Gain; 2] {
         |seed: &&u64| table.run(&arm.name, **seed).is_some() && table.run(&table.question.baseline, **seed).is_some();
     let seeds: Vec<u64> = table.question.seeds.iter().filter(both).copied().collect();
     let of = |arm: &str| metrics_of(&seeds.iter().filter_map(|seed| table.run(arm, *seed)).collect::<Vec<_>>(), table);
-    let pairs = compared(&of(&arm.name), &of(&table.question.baseline));
+    let pairs = compared(table.metrics, &of(&arm.name), &of(&table.question.baseline));
     [gain_over_tasks(&pairs), gain_over_metrics(&pairs)]
 }
 
@@ -127,10 +128,10 @@ fn metrics_of(runs: &[&RunRecord], table: &Table) -> Vec<(String, String, f64)> 
     found
 }
 
-fn compared(own: &[(String, String, f64)], baseline: &[(String, String, f64)]) -> Vec<Compared> {
+fn compared(metrics: &Metrics, own: &[(String, String, f64)], baseline: &[(String, String, f64)]) -> Vec<Compared> {
     let pair = |(task, metric, multi): &(String, String, f64)| {
         let (_, _, single) = baseline.iter().find(|(t, m, _)| t == task && m == metric)?;
-        let higher_is_better = crate::find(metric).ok()?.higher_is_better();
+        let higher_is_better = metrics.find(metric).ok()?.higher_is_better();
         Some(Compared { task: task.clone(), metric: metric.clone(), higher_is_better, multi: *multi, single: *single })
     };
     own.iter().filter_map(pair).collect()

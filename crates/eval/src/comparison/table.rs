@@ -6,17 +6,20 @@ use anyhow::{Context, Result, bail, ensure};
 use mtl_task::{Answer, Label};
 
 use super::{ArmSpec, Question, RunRecord, TaskFacts, TaskRecord};
+use crate::Metrics;
 
 /// What [`super::Comparison::of`] looks things up in.
 pub(super) struct Table<'a> {
     pub(super) question: &'a Question,
+    /// What scores the runs.
+    pub(super) metrics: &'a Metrics,
     /// The baseline first, arms without an answer to every task last.
     pub(super) arms: Vec<&'a ArmSpec>,
     records: BTreeMap<(&'a str, u64), &'a RunRecord>,
 }
 
 impl<'a> Table<'a> {
-    pub(super) fn new(question: &'a Question, records: &'a [RunRecord]) -> Result<Self> {
+    pub(super) fn new(metrics: &'a Metrics, question: &'a Question, records: &'a [RunRecord]) -> Result<Self> {
         let mut found = BTreeMap::new();
         for record in records {
             let asked = question.arms.iter().any(|arm| arm.name == record.arm) && question.seeds.contains(&record.seed);
@@ -24,7 +27,7 @@ impl<'a> Table<'a> {
                 bail!("two records of arm `{}` with seed {}", record.arm, record.seed);
             }
         }
-        let mut table = Self { question, arms: question.arms.iter().collect(), records: found };
+        let mut table = Self { question, metrics, arms: question.arms.iter().collect(), records: found };
         let names: Vec<&str> = table.arms.iter().map(|arm| arm.name.as_str()).collect();
         ensure!(
             names.contains(&question.baseline.as_str()),

@@ -61,7 +61,7 @@ fn transfer(
 ) -> Result<Option<Interval>> {
     let question = table.question;
     let Some((record, _)) = pairs.first().filter(|(record, _)| record.truths.len() > 1) else { return Ok(None) };
-    let metric = crate::find(&record.headline).map_err(anyhow::Error::msg)?;
+    let metric = *table.metrics.find(&record.headline)?;
     let answers = |pick: fn(&(&TaskRecord, &TaskRecord)) -> Vec<Answer>| pairs.iter().map(pick).collect::<Vec<_>>();
     let arms = Arms {
         first: &answers(|(own, _)| own.answers.clone()),

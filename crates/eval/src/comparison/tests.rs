@@ -80,7 +80,8 @@ fn records(seeds: u64) -> Vec<RunRecord> {
 
 #[test]
 fn gains_tests_and_costs_are_those_counted_by_hand() {
-    let found = Comparison::of(&question(&["better", "single"], 5), &records(5)).expect("compared");
+    let found =
+        Comparison::of(&Metrics::default(), &question(&["better", "single"], 5), &records(5)).expect("compared");
     assert_eq!(found.arms.iter().map(|arm| arm.arm.name.as_str()).collect::<Vec<_>>(), ["single", "better"]);
     assert_eq!(found.tasks.iter().map(|task| task.name.as_str()).collect::<Vec<_>>(), ["b", "a"]);
     let (single, better) = (&found.arms[0], &found.arms[1]);
@@ -122,7 +123,7 @@ fn a_mean_difference_of_nothing_but_rounding_is_no_difference() {
         (0..5).flat_map(|seed| [of("single", seed, [20, 1]), of("better", seed, [19, 2])]).collect();
     let rounded: f64 = (2. / 40. - 1. / 40.) + (19. / 40. - 20. / 40.);
     assert!(rounded != 0. && rounded.abs() < 1e-15, "{rounded}");
-    let found = Comparison::of(&question(&["single", "better"], 5), &records).expect("compared");
+    let found = Comparison::of(&Metrics::default(), &question(&["single", "better"], 5), &records).expect("compared");
     let better = &found.arms[1];
     assert_eq!(better.tests.iter().map(|test| (test.statistic, test.p)).collect::<Vec<_>>(), [(0., 1.), (0., 1.)]);
     assert_eq!(better.effect, Some(0.));
@@ -130,7 +131,8 @@ fn a_mean_difference_of_nothing_but_rounding_is_no_difference() {
 
 #[test]
 fn curves_turn_and_examples_are_shown_with_both_answers() {
-    let found = Comparison::of(&question(&["single", "better"], 5), &records(5)).expect("compared");
+    let found =
+        Comparison::of(&Metrics::default(), &question(&["single", "better"], 5), &records(5)).expect("compared");
     let task = &found.arms[1].tasks[0];
     let turned = task.overfitting.expect("curves");
     assert_eq!((turned.best_step, turned.lost, turned.gap, turned.index), (1, 0.125, 0.375, 0.375));
@@ -149,7 +151,7 @@ fn surely_negative_transfer_is_counted_after_correction() {
     for record in records.iter_mut().filter(|record| record.arm == "better") {
         record.tasks.insert("a".into(), task(5));
     }
-    let found = Comparison::of(&question(&["single", "better"], 5), &records).expect("compared");
+    let found = Comparison::of(&Metrics::default(), &question(&["single", "better"], 5), &records).expect("compared");
     assert_eq!(found.arms[1].negative_share, Some(0.5));
     assert_eq!(found.arms[0].negative_share, None);
 }
@@ -161,7 +163,7 @@ fn controls_and_lost_runs_are_named_and_not_ranked() {
     records.extend((0..3).map(|seed| run("shuffled", seed, &[("b", 20)])));
     let mut question = question(&["shuffled", "gone", "single", "better"], 3);
     question.arms[0].control = Some("shuffled labels".into());
-    let found = Comparison::of(&question, &records).expect("compared");
+    let found = Comparison::of(&Metrics::default(), &question, &records).expect("compared");
     let names: Vec<&str> = found.arms.iter().map(|arm| arm.arm.name.as_str()).collect();
     assert_eq!(names, ["single", "better", "shuffled", "gone"]);
     assert_eq!(found.nemenyi.as_ref().map(|nemenyi| nemenyi.mean_ranks.len()), Some(2));
@@ -187,7 +189,7 @@ fn numbers_are_won_by_their_error_and_shown_as_means() {
             task.answers = (0..TRUTHS).map(|at| Answer { label: value(at), scores: vec![] }).collect();
         }
     }
-    let found = Comparison::of(&question(&["single", "better"], 1), &records).expect("compared");
+    let found = Comparison::of(&Metrics::default(), &question(&["single", "better"], 1), &records).expect("compared");
     let task = &found.arms[1].tasks[0];
     assert!(task.mcnemar.is_none() && task.transfer.as_ref().is_some_and(|transfer| transfer.estimate > 0.));
     let expected =
@@ -198,7 +200,7 @@ fn numbers_are_won_by_their_error_and_shown_as_means() {
 #[test]
 fn what_cannot_be_compared_is_refused_with_a_reason() {
     let error = |question: &Question, records: &[RunRecord]| {
-        Comparison::of(question, records).expect_err("refused").to_string()
+        Comparison::of(&Metrics::default(), question, records).expect_err("refused").to_string()
     };
     assert!(error(&question(&["better"], 2), &records(2)).contains("baseline `single` is none of the arms better"));
     let lone: Vec<RunRecord> = records(2).into_iter().filter(|record| record.arm == "better").collect();

@@ -5,9 +5,10 @@ use std::fmt::Write;
 use serde_json::Value;
 
 use super::Report;
+use crate::Metrics;
 
 /// The whole report.
-pub(super) fn render(report: &Report) -> String {
+pub(super) fn render(report: &Report, metrics: &Metrics) -> String {
     let mut page = format!("# {}: {} sharing, {} weighting\n\n", report.recipe, report.strategy, report.rule);
     if report.fallback {
         page +=
@@ -16,7 +17,7 @@ pub(super) fn render(report: &Report) -> String {
     page += &scores(report);
     page += &model(report);
     page += &findings(report);
-    page += &every_metric(report);
+    page += &every_metric(report, metrics);
     page += &data(report);
     page += &run(report);
     page
@@ -177,12 +178,12 @@ fn significant(value: f64) -> String {
     if rounded != 0. && rounded.abs() < 1e-4 { format!("{rounded:e}") } else { rounded.to_string() }
 }
 
-fn every_metric(report: &Report) -> String {
+fn every_metric(report: &Report, metrics: &Metrics) -> String {
     let mut text = String::from("\n## Every metric\n\n| task | metric | train | dev | test | baseline |\n");
     text += "| --- | --- | ---: | ---: | ---: | ---: |\n";
     for (name, task) in &report.tasks {
         for (metric, scores) in &task.metrics {
-            let lower = crate::find(metric).is_ok_and(|metric| !metric.higher_is_better());
+            let lower = metrics.find(metric).is_ok_and(|metric| !metric.higher_is_better());
             text += &row([
                 escape(name),
                 format!("{metric}{}", if lower { " (lower is better)" } else { "" }),

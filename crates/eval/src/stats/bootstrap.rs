@@ -192,7 +192,7 @@ mod tests {
 
     fn compare(metric: &str, first: &[Vec<Answer>], second: &[Vec<Answer>]) -> Result<Interval> {
         let arms = Arms { first, second, truth: &[const { Label::Class(1) }; EXAMPLES], names: &[] };
-        paired_metric(crate::find(metric).expect("known"), arms, Key::new(1), &settings())
+        paired_metric(*crate::Metrics::default().find(metric).expect("known"), arms, Key::new(1), &settings())
     }
 
     #[test]
@@ -279,7 +279,7 @@ mod tests {
         let answers = runs(1, 0.8).remove(0);
         let truth = vec![Label::Class(1); EXAMPLES];
         let judged = Judged { answers: &answers, truth: &truth, names: &[] };
-        let metric = crate::find("accuracy").expect("known");
+        let metric = *crate::Metrics::default().find("accuracy").expect("known");
         let score = metric.score(&answers, &truth, &[]);
         let [low, high] = metric_interval(metric, judged, Key::new(2), &Bootstrap::default()).expect("an interval");
         let half = 1.96 * (score * (1. - score) / EXAMPLES as f64).sqrt();

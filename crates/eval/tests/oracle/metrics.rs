@@ -1,7 +1,7 @@
 //! Every metric against scikit-learn, SciPy or seqeval on 1,000 random inputs.
 
 use crate::fixture::cases;
-use mtl_eval::{Judged, scores};
+use mtl_eval::{Judged, Metrics, scores};
 use mtl_task::{Answer, Label};
 
 const EXACT: f64 = 1e-9;
@@ -13,7 +13,7 @@ fn score(metric: &str, answers: Vec<Label>, truth: &[Label], names: &[&str]) -> 
 
 fn scored(metric: &str, answers: Vec<Answer>, truth: &[Label], names: &[&str]) -> f64 {
     let names: Vec<String> = names.iter().map(|name| name.to_string()).collect();
-    scores(&[metric], Judged { answers: &answers, truth, names: &names }).expect("scored")[metric]
+    scores(&Metrics::default(), &[metric], Judged { answers: &answers, truth, names: &names }).expect("scored")[metric]
 }
 
 #[test]

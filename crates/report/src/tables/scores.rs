@@ -166,7 +166,7 @@ pub(super) fn metrics(comparison: &Comparison) -> Table {
         let of = |arm: &'_ ArmResult| arm.tasks.get(index).map(|task| task.metrics.clone()).unwrap_or_default();
         let names: BTreeSet<String> = comparison.arms.iter().flat_map(|arm| of(arm).into_keys()).collect();
         for name in names {
-            let lower = mtl_eval::find(&name).is_ok_and(|metric| !metric.higher_is_better());
+            let lower = comparison.lower_is_better.contains(&name);
             let mut row =
                 vec![Cell::text(&facts.name), Cell::text(&name), Cell::text(if lower { "lower" } else { "higher" })];
             row.extend(comparison.arms.iter().map(|arm| Cell::maybe(of(arm).get(&name).copied(), score)));

@@ -35,6 +35,7 @@ pub(crate) fn comparison() -> Comparison {
         arms,
         friedman: Some(friedman(&blocks).expect("finite")),
         nemenyi: Some(ranks),
+        lower_is_better: ["mae".to_string()].into(),
         level: LEVEL,
         test_opened_at: Some("2026-01-02T03:04:05Z".into()),
         provenance: [("commit", "abcdef0"), ("device", "CPU, 2 threads"), ("command", "compare quick --set 'a=<b>'")]

@@ -100,7 +100,7 @@ mod tests {
         for (architecture, expected) in
             [("bert", bert), ("roberta", bert), ("electra", bert), ("distilbert", distilbert)]
         {
-            let encoder = random(architecture, &config, Key::new(1))?.encoder;
+            let encoder = random(&Default::default(), architecture, &config, Key::new(1))?.encoder;
             let layer = encoder.layout(Part::Layer(0));
             let targets = [
                 Target::Query,

@@ -156,7 +156,7 @@ impl<'a> Diagnostics<'a> {
         }
         // Another seed than the run's own walk through the data.
         let seed = self.settings.seed ^ 0x6469_6167;
-        let sampler = Sampler::new("uniform", &serde_json::json!({}), &sizes, seed)?;
+        let sampler = Sampler::new(&mtl_data::samplers::uniform::SAMPLER, &serde_json::json!({}), &sizes, seed)?;
         let packed = assembled.trainer.model.params.device().is_cpu();
         let batch = |draw: usize, task: usize| {
             let chosen = sampler.examples(TaskId(task), index * mini_batches + draw, examples);

@@ -67,11 +67,14 @@ pub(super) fn recipe(document: &Document, registries: &Arc<Registries>) -> Resul
 
     let sampler_fields = section(document, "sampler")?;
     let sampler_name = member_name(document, &sampler_fields, "sampler", "name", "uniform")?;
-    let sampler = mtl_data::sampler::find(&sampler_name)
+    let sampler_kind = registries
+        .samplers
+        .find(&sampler_name)
         .map_err(|e| anyhow!("{}: {e:#}", document.place(&["sampler", "name"])))?;
-    let sampler = member(document, "sampler", "name", sampler.name, &sampler_fields, &(sampler.defaults)(), &[])?;
+    let defaults = (sampler_kind.defaults)();
+    let sampler = member(document, "sampler", "name", sampler_kind.name, &sampler_fields, &defaults, &[])?;
     // Its settings do not depend on the sizes of the tasks, which are not known yet.
-    mtl_data::Sampler::new(&sampler.name, &sampler.settings, &vec![1; tasks.len()], 0)
+    mtl_data::Sampler::new(sampler_kind, &sampler.settings, &vec![1; tasks.len()], 0)
         .map_err(|e| anyhow!("{}: {e:#}", document.place(&["sampler"])))?;
 
     let optimizer_fields = section(document, "optimizer")?;
@@ -213,7 +216,8 @@ fn ranges(document: &Document, recipe: &Recipe) -> Result<()> {
     if !(0. ..1.).contains(&recipe.head.dropout) {
         bail!("{}: `dropout` must lie in [0, 1), found {}", at("head", "dropout"), recipe.head.dropout);
     }
-    schedule::check(&recipe.schedule, train.steps).map_err(|e| anyhow!("{}: {e:#}", document.place(&["schedule"])))?;
+    schedule::check(&recipe.registries.schedules, &recipe.schedule, train.steps)
+        .map_err(|e| anyhow!("{}: {e:#}", document.place(&["schedule"])))?;
     let control = &recipe.control;
     if !(0. ..1.).contains(&control.augment) {
         bail!("{}: `augment` must lie in [0, 1), found {}", at("control", "augment"), control.augment);

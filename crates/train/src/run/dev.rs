@@ -16,7 +16,13 @@ impl Run {
         let (assembled, trainer) = (&self.assembled, &self.assembled.trainer);
         let splits = DevSplits { datasets: &assembled.datasets, batch: self.recipe.evaluation.batch };
         let model = &trainer.model;
-        let dev = Dev { splits: &splits, heads: &model.heads, tasks: &trainer.tasks, device: model.params.device() };
+        let dev = Dev {
+            splits: &splits,
+            heads: &model.heads,
+            tasks: &trainer.tasks,
+            metrics: &self.recipe.registries.metrics,
+            device: model.params.device(),
+        };
         let tasks = || assembled.datasets.iter().enumerate();
         let score = |examples: &[mtl_data::Example], task| dev.score_on(examples, model.sharing.as_ref(), TaskId(task));
         let on_dev = tasks().map(|(task, data)| score(&data.dev.examples, task)).collect::<Result<_>>()?;

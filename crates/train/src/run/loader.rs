@@ -38,7 +38,12 @@ struct Pool {
 impl Pool {
     fn new(recipe: &Recipe, examples: Vec<Vec<usize>>, seed: u64) -> Result<Self> {
         let sizes: Vec<usize> = examples.iter().map(Vec::len).collect();
-        let sampler = Sampler::new(&recipe.sampler.name, &recipe.sampler.settings, &sizes, seed)?;
+        let sampler = Sampler::new(
+            recipe.registries.samplers.find(&recipe.sampler.name)?,
+            &recipe.sampler.settings,
+            &sizes,
+            seed,
+        )?;
         Ok(Self { sampler, examples, control: recipe.control.clone(), key: Key::new(seed).named("augment") })
     }
 

@@ -47,7 +47,9 @@ impl Run {
                 }),
                 trained_on: dataset.train.examples.len(),
             };
-            let report = TaskReport::judge(&dataset.spec.kind, &kind.metrics(), &kind.baseline(&truths), splits)?;
+            let known = &self.recipe.registries.metrics;
+            let baseline = kind.baseline(&truths);
+            let report = TaskReport::judge(known, &dataset.spec.kind, &kind.metrics(), &baseline, splits)?;
             tasks.insert(dataset.name.clone(), report);
             judged.push(test_answers.unwrap_or(dev_answers));
         }

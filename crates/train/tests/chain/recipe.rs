@@ -2,7 +2,6 @@
 
 use mtl_train::Recipe;
 use mtl_train::Registries;
-use mtl_train::schedule::SCHEDULES;
 
 const PLAIN: &str = "tasks = [\"a\", \"b\", \"c\", \"d\"]\ncheckpoint = \"m\"\n";
 
@@ -164,8 +163,8 @@ fn a_resolved_recipe_reads_back_as_itself() {
         .iter()
         .map(|rule| vec![format!("weighting.rule={}", rule.name)])
         .chain(Registries::default().optimizers.iter().map(|entry| vec![format!("optimizer.name={}", entry.name)]))
-        .chain(mtl_data::sampler::SAMPLERS.iter().map(|entry| vec![format!("sampler.name={}", entry.name)]))
-        .chain(SCHEDULES.iter().map(|(name, _)| vec![format!("schedule.name={name}")]))
+        .chain(Registries::default().samplers.iter().map(|entry| vec![format!("sampler.name={}", entry.name)]))
+        .chain(Registries::default().schedules.iter().map(|entry| vec![format!("schedule.name={}", entry.name)]))
         .chain(mtl_sharing::STRATEGIES.iter().map(|entry| vec![format!("sharing.strategy={}", entry.name)]))
         .collect();
     let more = ["weighting.rule=nash", "weighting.over=[\"layer.0\"]", "weighting.private=normalised"];

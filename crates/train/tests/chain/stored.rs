@@ -157,7 +157,8 @@ fn training_rows_of_a_test_split_are_dropped_or_allowed_and_counted_in_the_repor
         let count = run.assembled().datasets[1].train.examples.len();
         let Ended::Finished(report) = run.execute(&mut Silent).expect("trained") else { panic!("interrupted") };
         assert!(report.notes.iter().any(|note| note.starts_with("own: ") && note.contains(said)), "{:?}", report.notes);
-        assert!(report.to_markdown().contains("## Data"), "{}", report.to_markdown());
+        let markdown = report.to_markdown(&mtl_eval::Metrics::default());
+        assert!(markdown.contains("## Data"), "{markdown}");
         count
     };
     let dropped = size("drop", &[], "are left out of train");

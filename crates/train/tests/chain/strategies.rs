@@ -44,7 +44,7 @@ fn every_strategy_trains_goes_on_bit_for_bit_and_opens_as_it_was() {
                 let (id, task) = trained.task(&dataset.name).expect("a task");
                 let answers = trained.answer_examples(id, &dataset.dev.examples).expect("answers");
                 let truths = judged_truths(&dataset.dev.examples);
-                (dataset.name.clone(), headline(task, &answers, &truths).expect("a score"))
+                (dataset.name.clone(), headline(&Default::default(), task, &answers, &truths).expect("a score"))
             })
             .collect();
         let dev: BTreeMap<String, f64> = report.tasks.iter().map(|(task, report)| (task.clone(), report.dev)).collect();

@@ -67,7 +67,7 @@ fn pieces_without_a_word_change_nothing() {
 fn words_without_a_token_are_answered_with_the_neutral_tag() {
     let assembled = exact(&[]);
     let asked = examples(&assembled, TAGS, 6, 2);
-    let kind = mtl_task::build(&assembled.datasets[TAGS.0].spec).expect("a task");
+    let kind = mtl_task::build(&Default::default(), &assembled.datasets[TAGS.0].spec).expect("a task");
     let answers = |batch: usize| {
         Forward::of(&assembled.trainer.model).answers(kind.as_ref(), TAGS, &asked, batch).expect("answers")
     };

@@ -25,7 +25,7 @@ fn trainer(strategy: &Strategy, section: serde_json::Value, rule: &str, chosen: 
     let recipe = recipe(&[&SETTINGS[..], &[&rule, &tasks]].concat());
     let Assembled { datasets, pretrained, .. } = assembled(&recipe);
     let kinds: Vec<Box<dyn Task>> =
-        datasets.iter().map(|dataset| mtl_task::build(&dataset.spec).expect("a task")).collect();
+        datasets.iter().map(|dataset| mtl_task::build(&Default::default(), &dataset.spec).expect("a task")).collect();
     let shapes = datasets.iter().zip(&kinds).map(|(dataset, task)| TaskShape {
         name: dataset.name.clone(),
         outputs: task.outputs(),

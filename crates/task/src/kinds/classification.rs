@@ -3,22 +3,28 @@
 use anyhow::{Result as Outcome, bail};
 use candle_core::{D, Device, Result, Tensor};
 
-use crate::registry::index_of;
-use crate::task::Kind;
-use crate::{Answer, Cell, Label, Likelihood, Packed, Reads, Task, TaskSpec};
+use crate::names::index_of;
+use crate::{Answer, Cell, Kind, Label, Likelihood, Packed, Reads, Task, TaskSpec};
 
-pub(crate) const KIND: Kind = Kind { name: "classification", about: "one class per text (or pair)", build, mentions };
+/// The member of the registry.
+pub const KIND: Kind = Kind {
+    name: "classification",
+    about: "one class per text (or pair)",
+    truth: Label::Class(0),
+    build,
+    mentions,
+};
 
 struct Classification {
     classes: Vec<String>,
-    metrics: Vec<&'static str>,
+    metrics: Vec<String>,
 }
 
 fn build(spec: &TaskSpec) -> Outcome<Box<dyn Task>> {
     if spec.labels.len() < 2 {
         bail!("a classification task needs at least two classes, found {}: {:?}", spec.labels.len(), spec.labels);
     }
-    let metrics = crate::task::headline_first(&["accuracy", "macro-f1", "matthews"], spec.metric.as_deref())?;
+    let metrics = crate::headline_first(&["accuracy", "macro-f1", "matthews"], spec.metric.as_deref());
     Ok(Box::new(Classification { classes: spec.labels.clone(), metrics }))
 }
 
@@ -75,8 +81,8 @@ impl Task for Classification {
         Likelihood::Categorical
     }
 
-    fn metrics(&self) -> Vec<&'static str> {
-        self.metrics.clone()
+    fn metrics(&self) -> Vec<&str> {
+        self.metrics.iter().map(String::as_str).collect()
     }
 
     fn baseline(&self, truths: &[Label]) -> Label {

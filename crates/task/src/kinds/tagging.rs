@@ -3,19 +3,24 @@
 use anyhow::{Result as Outcome, bail};
 use candle_core::{Device, Result, Tensor};
 
-use crate::classification::{argmax, cross_entropy, most_frequent, probabilities};
-use crate::registry::index_of;
-use crate::task::Kind;
-use crate::{Answer, Cell, Label, Likelihood, Packed, Reads, Task, TaskSpec};
+use super::classification::{argmax, cross_entropy, most_frequent, probabilities};
+use crate::names::index_of;
+use crate::{Answer, Cell, Kind, Label, Likelihood, Packed, Reads, Task, TaskSpec};
 
-pub(crate) const KIND: Kind =
-    Kind { name: "tagging", about: "one tag per word; BIO tags are judged as spans", build, mentions };
+/// The member of the registry.
+pub const KIND: Kind = Kind {
+    name: "tagging",
+    about: "one tag per word; BIO tags are judged as spans",
+    truth: Label::Tags(Vec::new()),
+    build,
+    mentions,
+};
 
 struct Tagging {
     tags: Vec<String>,
     /// What words without an anchor are answered with: `O`, or the first tag.
     neutral: u32,
-    metrics: Vec<&'static str>,
+    metrics: Vec<String>,
 }
 
 fn build(spec: &TaskSpec) -> Outcome<Box<dyn Task>> {
@@ -30,7 +35,7 @@ fn build(spec: &TaskSpec) -> Outcome<Box<dyn Task>> {
         Some("plain") | None => &["token-accuracy"],
         Some(other) => bail!("unknown tagging scheme `{other}`; there are bio, plain"),
     };
-    let metrics = crate::task::headline_first(defaults, spec.metric.as_deref())?;
+    let metrics = crate::headline_first(defaults, spec.metric.as_deref());
     let neutral = spec.labels.iter().position(|tag| tag == "O").unwrap_or(0) as u32;
     Ok(Box::new(Tagging { tags: spec.labels.clone(), neutral, metrics }))
 }
@@ -96,8 +101,8 @@ impl Task for Tagging {
         Likelihood::Categorical
     }
 
-    fn metrics(&self) -> Vec<&'static str> {
-        self.metrics.clone()
+    fn metrics(&self) -> Vec<&str> {
+        self.metrics.iter().map(String::as_str).collect()
     }
 
     /// A single tag; the evaluator repeats it over each sequence's words.

@@ -3,22 +3,28 @@
 use anyhow::{Result as Outcome, bail};
 use candle_core::{DType, Device, Result, Tensor};
 
-use crate::registry::index_of;
-use crate::task::Kind;
-use crate::{Answer, Cell, Label, Likelihood, Packed, Reads, Task, TaskSpec};
+use crate::names::index_of;
+use crate::{Answer, Cell, Kind, Label, Likelihood, Packed, Reads, Task, TaskSpec};
 
-pub(crate) const KIND: Kind = Kind { name: "multilabel", about: "a set of labels per text (or pair)", build, mentions };
+/// The member of the registry.
+pub const KIND: Kind = Kind {
+    name: "multilabel",
+    about: "a set of labels per text (or pair)",
+    truth: Label::Set(Vec::new()),
+    build,
+    mentions,
+};
 
 struct Multilabel {
     labels: Vec<String>,
-    metrics: Vec<&'static str>,
+    metrics: Vec<String>,
 }
 
 fn build(spec: &TaskSpec) -> Outcome<Box<dyn Task>> {
     if spec.labels.is_empty() {
         bail!("a multi-label task needs at least one label");
     }
-    let metrics = crate::task::headline_first(&["set-f1", "set-map", "subset-accuracy"], spec.metric.as_deref())?;
+    let metrics = crate::headline_first(&["set-f1", "set-map", "subset-accuracy"], spec.metric.as_deref());
     Ok(Box::new(Multilabel { labels: spec.labels.clone(), metrics }))
 }
 
@@ -83,8 +89,8 @@ impl Task for Multilabel {
         Likelihood::Categorical
     }
 
-    fn metrics(&self) -> Vec<&'static str> {
-        self.metrics.clone()
+    fn metrics(&self) -> Vec<&str> {
+        self.metrics.iter().map(String::as_str).collect()
     }
 
     /// Every label that holds for at least half of the truths; the most frequent one if there is none.
@@ -97,7 +103,7 @@ impl Task for Multilabel {
         }
         let mut set: Vec<bool> = counts.iter().map(|count| 2 * count >= truths.len()).collect();
         if !set.contains(&true) {
-            set[crate::classification::most_frequent(&counts) as usize] = true;
+            set[super::classification::most_frequent(&counts) as usize] = true;
         }
         Label::Set(set)
     }

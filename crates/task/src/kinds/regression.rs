@@ -6,16 +6,22 @@
 use anyhow::{Result as Outcome, bail};
 use candle_core::{DType, Device, Result, Tensor};
 
-use crate::task::Kind;
-use crate::{Answer, Cell, Label, Likelihood, Packed, Reads, Scale, Task, TaskSpec};
+use crate::{Answer, Cell, Kind, Label, Likelihood, Packed, Reads, Scale, Task, TaskSpec};
 
-pub(crate) const KIND: Kind = Kind { name: "regression", about: "a real number per text (or pair)", build, mentions };
+/// The member of the registry.
+pub const KIND: Kind = Kind {
+    name: "regression",
+    about: "a real number per text (or pair)",
+    truth: Label::Value(0.),
+    build,
+    mentions,
+};
 
 struct Regression {
     range: Option<[f32; 2]>,
     /// Left out where targets are trained on as they are.
     scale: Option<Scale>,
-    metrics: Vec<&'static str>,
+    metrics: Vec<String>,
 }
 
 fn build(spec: &TaskSpec) -> Outcome<Box<dyn Task>> {
@@ -35,7 +41,7 @@ fn build(spec: &TaskSpec) -> Outcome<Box<dyn Task>> {
     if spec.standardise == Some(false) && spec.scale.is_some() {
         bail!("`scale` beside `standardise = false`: leave one of them out");
     }
-    let metrics = crate::task::headline_first(&["pearson", "spearman", "mae"], spec.metric.as_deref())?;
+    let metrics = crate::headline_first(&["pearson", "spearman", "mae"], spec.metric.as_deref());
     Ok(Box::new(Regression { range: spec.range, scale: spec.scale, metrics }))
 }
 
@@ -138,8 +144,8 @@ impl Task for Regression {
         Likelihood::Gaussian
     }
 
-    fn metrics(&self) -> Vec<&'static str> {
-        self.metrics.clone()
+    fn metrics(&self) -> Vec<&str> {
+        self.metrics.iter().map(String::as_str).collect()
     }
 
     fn baseline(&self, truths: &[Label]) -> Label {
