@@ -181,7 +181,8 @@ mod tests {
 
     #[test]
     fn shares_that_are_none_are_refused() {
-        let cases: [fn(&Value, &[usize], f64) -> Result<Vec<f64>>; 3] =
+        type Weights = fn(&Value, &[usize], f64) -> Result<Vec<f64>>;
+        let cases: [Weights; 3] =
             [|_, _, _| Ok(vec![1.]), |_, _, _| Ok(vec![0., 0.]), |_, _, _| Ok(vec![1., f64::NAN])];
         for weights in cases {
             let kind = SamplerKind { name: "mine", about: "", defaults: || Value::Null, weights, moves: false };

@@ -27,7 +27,7 @@ impl Horizon {
 impl<'de> Deserialize<'de> for Horizon {
     fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
         let value = f64::deserialize(source)?;
-        let right = (0.0..1.0).contains(&value) || (value >= 1.0 && value <= 1e15 && value.fract() == 0.0);
+        let right = (0.0..1.0).contains(&value) || ((1.0..=1e15).contains(&value) && value.fract() == 0.0);
         right.then_some(Self(value)).ok_or_else(|| {
             serde::de::Error::custom(format!(
                 "{value} is neither a share of the run below 1 nor a whole number of steps"

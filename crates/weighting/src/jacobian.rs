@@ -74,7 +74,10 @@ pub(crate) fn beyond_f32(mini_batches: &[&dyn Jacobian], factors: &[f64]) -> Opt
     let mut found = vec![false; factors.len()];
     chunks(&mini_batches[..1], |_, mini_batches| {
         for (task, row) in mini_batches[0].iter().enumerate() {
-            let beyond = |value: &f64| !((value * factors[task]).abs() <= f64::from(f32::MAX));
+            let beyond = |value: &f64| {
+                let size = (value * factors[task]).abs();
+                size.is_nan() || size > f64::from(f32::MAX)
+            };
             found[task] |= row.iter().any(beyond);
         }
     });

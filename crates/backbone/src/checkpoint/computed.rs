@@ -16,7 +16,7 @@ const KEYS: &[(&str, &str, &str)] = &[
 /// Refuses what is not computed.
 pub(super) fn check(config: &Value) -> Result<()> {
     for (key, computed, what) in KEYS {
-        if let Some(value) = stated(config, key).filter(|value| value.to_string() != *computed) {
+        if let Some(value) = stated(config, key).map(Value::to_string).filter(|value| value != computed) {
             bail!("`{key}` is {value}, {what}; only {computed} is computed here");
         }
     }

@@ -109,7 +109,7 @@ impl Settings {
     fn apply_all(&self, tokenizer: &mut Value) -> Result<()> {
         for (key, harmless, what) in REFUSED {
             let stated = self.config.get(*key).filter(|value| !is_empty(value));
-            if let Some(value) = stated.filter(|value| value.to_string() != *harmless) {
+            if let Some(value) = stated.map(Value::to_string).filter(|value| value != harmless) {
                 bail!("`{key}` is {value}, which {what}; leave it out to have it {harmless}");
             }
         }

@@ -64,10 +64,11 @@ pub(crate) fn compromise(gram: &Gram, c: f64) -> Outcome {
     let mut iterations = 2;
     // Without an excess at the floor there is no root above it.
     let rooted = excess > 0.0;
-    while rooted {
+    loop {
         let within = |share: f64| excess.abs() <= share * kappa * kappa * x;
         let found = excess <= 0.0 && low == floor && within(0.1 * TOLERANCE);
-        if found || within(4.0 * f64::EPSILON) || high / low <= 1.0 + 4.0 * f64::EPSILON || iterations == 200 {
+        if !rooted || found || within(4.0 * f64::EPSILON) || high / low <= 1.0 + 4.0 * f64::EPSILON || iterations == 200
+        {
             break;
         }
         let secant = x - excess * (older.0 - x) / (older.1 - excess);

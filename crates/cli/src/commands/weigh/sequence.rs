@@ -139,7 +139,7 @@ impl Step {
             let dense = Dense::new(rows).map_err(|error| anyhow!(error))?;
             mini_batches.push(dense);
         }
-        let columns = mini_batches.iter().map(|rows| mtl_weighting::Jacobian::columns(rows));
+        let columns = mini_batches.iter().map(mtl_weighting::Jacobian::columns);
         ensure!(columns.clone().min() == columns.max(), "mini_batches differ in their columns");
         let gram = match self.gram {
             Some(rows) => {
