@@ -53,7 +53,7 @@ impl Init {
         let (mut datasets, mut tasks, mut examples, mut words) = (Vec::new(), 0, 0, 0);
         for group in &groups {
             let found = guess::guess(group, &spec)?;
-            let path = self.out.join(format!("{}.toml", group.name));
+            let path = within(&self.out, format!("{}.toml", group.name));
             written.push((path.clone(), manifest(group, &found, &self.out)?));
             told.push(described(group, &found, &path));
             datasets.push(format!("{}.toml", group.name));
@@ -61,7 +61,7 @@ impl Init {
             examples = examples.max(trained(group, &found));
             words = words.max(found.words);
         }
-        let recipe = self.out.join(format!("{}.toml", self.name));
+        let recipe = within(&self.out, format!("{}.toml", self.name));
         if written.iter().any(|(path, _)| *path == recipe) {
             bail!("a dataset is called `{}` as well; give the recipe another --name", self.name);
         }
@@ -115,6 +115,11 @@ impl Init {
             steps.div_ceil(4)
         )
     }
+}
+
+/// `name` in the folder `out`, as it is said: the current folder goes without saying.
+fn within(out: &Path, name: String) -> PathBuf {
+    if out == Path::new(".") { PathBuf::from(name) } else { out.join(name) }
 }
 
 /// A word of TOML.
