@@ -6,7 +6,7 @@ mod support;
 use std::collections::BTreeMap;
 
 use candle_core::{DType, Result, Tensor};
-use mtl_backbone::{Family, Flat, GradientBlock, Part, Pass, TaskGradient, random};
+use mtl_backbone::{Encoder, Family, Flat, GradientBlock, Part, Pass, TaskGradient, random};
 use mtl_sharing::{Model, find};
 use mtl_task::rng::Key;
 use mtl_task::{Encoded, Packed, TaskId};
