@@ -293,21 +293,25 @@ fn ignored_tags_count_neither_in_the_loss_nor_in_a_metric() {
 
 #[test]
 fn labels_of_dev_and_test_alone_are_misses_and_not_a_stop() {
-    let rows_of = |labels: &[&str]| {
+    // No two splits have a text in common.
+    let rows_of = |split: &str, labels: &[&str]| {
         labels
             .iter()
             .enumerate()
-            .fold("text,label\n".to_string(), |all, (row, label)| format!("{all}{label} note {row},{label}\n"))
+            .fold("text,label\n".to_string(), |all, (row, label)| format!("{all}{label} {split} note {row},{label}\n"))
     };
     let splits =
         "[task]\nkind = \"classification\"\n[splits]\ntrain = [\"a.csv\"]\ndev = [\"b.csv\"]\ntest = [\"c.csv\"]\n";
-    let (train, dev, test) =
-        (rows_of(&["y", "x", "y"]), rows_of(&["x", "x", "a"]), rows_of(&["x", "y", "y", "y", "b", "a"]));
+    let (train, dev, test) = (
+        rows_of("train", &["y", "x", "y"]),
+        rows_of("dev", &["x", "x", "a"]),
+        rows_of("test", &["x", "y", "y", "y", "b", "a"]),
+    );
     let dataset = loaded(splits, &[("a.csv", &train), ("b.csv", &dev), ("c.csv", &test)]).expect("loaded");
     assert_eq!(names(&dataset), ["x", "y", "a", "b"], "train's come first, so that their indices stay");
     noted(&dataset, "b.csv:4: label `a` occurs in dev but never in train");
     noted(&dataset, "label `b` occurs in test but never in train, as does another");
-    let strange = rows_of(&["0", "1", "x"]);
+    let strange = rows_of("dev", &["0", "1", "x"]);
     refused(
         splits,
         &[("a.csv", &train), ("b.csv", &strange), ("c.csv", &test)],

@@ -68,7 +68,8 @@ fn texts_come_to_the_ids_of_transformers() {
     everywhere(|form, tokenizer, expected| {
         let expected: Vec<Vec<u32>> = list(&expected["texts"]);
         for (text, expected) in texts.iter().zip(&expected) {
-            let found = tokenizer.encode(&Texts::One(text.clone()), 4096).expect(form).ids;
+            // Nothing is no input: it is refused where transformers gives an empty list.
+            let found = tokenizer.encode(&Texts::One(text.clone()), 4096).map(|found| found.ids).unwrap_or_default();
             assert_eq!(found, *expected, "{form}: {text:?}");
         }
     });
@@ -95,7 +96,8 @@ fn words_come_to_the_pieces_of_transformers() {
             let found = tokenizer.encode(&Texts::Tokens(words.clone()), 4096).expect(form);
             let mut anchors: Vec<usize> = found.anchors.iter().map(|&anchor| anchor as usize).collect();
             assert_eq!(anchors.len(), words.len(), "{form}: {words:?}");
-            let after = found.ids.len() - tokenizer.encode(&Texts::One(String::new()), 4096).expect(form).ids.len();
+            let special = tokenizer.encode(&Texts::One(String::new()), 4096).map_or(0, |found| found.ids.len());
+            let after = found.ids.len() - special;
             anchors.push(anchors[0] + after);
             for (at, (word, expected)) in words.iter().zip(expected).enumerate() {
                 let pieces = &found.ids[anchors[at]..anchors[at + 1]];
@@ -114,7 +116,12 @@ fn a_tokenizer_reads_back_as_itself() {
     everywhere(|form, tokenizer, _| {
         let again = Tokenizer::from_json(&tokenizer.to_json().expect(form)).expect(form);
         for text in &texts {
-            let ids = |tokenizer: &Tokenizer| tokenizer.encode(&Texts::One(text.clone()), 64).expect(form).ids;
+            let ids = |tokenizer: &Tokenizer| {
+                tokenizer
+                    .encode(&Texts::One(text.clone()), 64)
+                    .map(|found| found.ids)
+                    .map_err(|error| error.to_string())
+            };
             assert_eq!(ids(tokenizer), ids(&again), "{form}: {text:?}");
         }
     });

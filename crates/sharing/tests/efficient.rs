@@ -6,7 +6,7 @@ mod support;
 use std::collections::BTreeMap;
 
 use candle_core::{DType, Result, Tensor};
-use mtl_backbone::{Family, Flat, GradientBlock, Part, Pass, TaskGradient, random};
+use mtl_backbone::{Encoder, Family, Flat, GradientBlock, Part, Pass, TaskGradient, random};
 use mtl_sharing::{Model, find};
 use mtl_task::rng::Key;
 use mtl_task::{Encoded, Packed, TaskId};
@@ -186,10 +186,15 @@ fn padding_changes_no_answer() -> Result<()> {
 #[test]
 fn a_task_embedding_on_the_first_token_finds_the_row_that_positions_begin_with() -> Result<()> {
     let config = json!({
-        "vocab_size": VOCABULARY, "hidden_size": HIDDEN, "num_hidden_layers": 0, "num_attention_heads": 4, "intermediate_size": 8,
+        "vocab_size": VOCABULARY, "hidden_size": HIDDEN, "num_hidden_layers": 1, "num_attention_heads": 4, "intermediate_size": 8,
         "max_position_embeddings": 16, "type_vocab_size": 1, "pad_token_id": 1,
     });
-    let pretrained = random(&Default::default(), "roberta", &config, Key::new(5)).expect("a valid configuration");
+    let mut pretrained = random(&Default::default(), "roberta", &config, Key::new(5)).expect("a valid configuration");
+    // A layer without weights passes every token on by itself.
+    for entry in pretrained.encoder.layout(Part::Layer(0)).entries().iter().filter(|entry| entry.shape.len() == 2) {
+        let Some(Flat::F32(values)) = pretrained.weights.get_mut(&Part::Layer(0)) else { panic!("single precision") };
+        values[entry.range.clone()].fill(0.);
+    }
     let section = json!({ "norms": false });
     let (start, moved) = (
         model_over(&pretrained, "task-norm", &section, DType::F64),

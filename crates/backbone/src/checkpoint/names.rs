@@ -40,7 +40,7 @@ impl Root {
     }
 
     /// `name` without what stands in front, and with `weight` and `bias` for what TensorFlow calls gamma and beta;
-    /// `None` if it is no name of this encoder's.
+    /// `None` if this encoder has no such name.
     pub(super) fn current(&self, name: &str) -> Option<String> {
         let bare = match self {
             Self::Found(root) => name.strip_prefix(root.as_str())?,

@@ -50,31 +50,32 @@ impl Init {
         let groups = guess::groups(&self.files)?;
         let mut written: Vec<(PathBuf, String)> = Vec::new();
         let mut told = Vec::new();
-        let (mut tasks, mut examples, mut words) = (Vec::new(), 0, 0);
+        let (mut datasets, mut tasks, mut examples, mut words) = (Vec::new(), 0, 0, 0);
         for group in &groups {
             let found = guess::guess(&context.registries.data.readers, group, &spec)?;
-            let label = found.labels.first().context("a guess without a label")?;
-            let path = self.out.join(format!("{}.toml", group.name));
-            written.push((path.clone(), manifest(group, &found, label, &self.out)?));
-            told.push(described(group, &found, label, &path));
-            tasks.push(format!("{}.toml", group.name));
+            let path = within(&self.out, format!("{}.toml", group.name));
+            written.push((path.clone(), manifest(group, &found, &self.out)?));
+            told.push(described(group, &found, &path));
+            datasets.push(format!("{}.toml", group.name));
+            tasks += found.labels.len();
             examples = examples.max(trained(group, &found));
             words = words.max(found.words);
         }
-        let recipe = self.out.join(format!("{}.toml", self.name));
+        let recipe = within(&self.out, format!("{}.toml", self.name));
         if written.iter().any(|(path, _)| *path == recipe) {
             bail!("a dataset is called `{}` as well; give the recipe another --name", self.name);
         }
-        written.push((recipe.clone(), self.recipe(&tasks, examples, words)));
+        written.push((recipe.clone(), self.recipe(&datasets, tasks, examples, words)));
         self.write(&written)?;
         for told in told {
             told.iter().try_for_each(|told| line(told))?;
         }
         let program = &context.program.name;
         line(&format!(
-            "\n{} trains {} together. Look at what was written, then",
+            "\n{} trains {}{}. Look at what was written, then",
             recipe.display(),
-            counted(tasks.len(), "task")
+            counted(tasks, "task"),
+            if tasks > 1 { " together" } else { "" }
         ))?;
         line(&format!("  {program} data check {}", recipe.display()))?;
         line(&format!("  {program} train {}", recipe.display()))?;
@@ -91,13 +92,13 @@ impl Init {
         files.iter().try_for_each(|(path, text)| mtl_train::write_atomically(path, text.as_bytes()))
     }
 
-    fn recipe(&self, tasks: &[String], examples: usize, words: usize) -> String {
+    fn recipe(&self, datasets: &[String], tasks: usize, examples: usize, words: usize) -> String {
         // A word is one to two tokens.
         let tokens = [32, 64, 128, 256].into_iter().find(|tokens| words * 3 / 2 + 2 <= *tokens).unwrap_or(256);
         let wanted = (EPOCHS * examples).div_ceil(BATCH);
         let steps = wanted.clamp(60, 600);
-        let list: Vec<String> = tasks.iter().map(|task| quoted(task)).collect();
-        let (strategy, rule) = if tasks.len() > 1 { ("hard", "nash") } else { ("single", "equal") };
+        let list: Vec<String> = datasets.iter().map(|dataset| quoted(dataset)).collect();
+        let (strategy, rule) = if tasks > 1 { ("hard", "nash") } else { ("single", "equal") };
         let seen = match wanted {
             ..60 => "few examples: no fewer than 60 steps".to_string(),
             60..=600 => format!("the largest task is seen {EPOCHS} times"),
@@ -114,6 +115,11 @@ impl Init {
             steps.div_ceil(4)
         )
     }
+}
+
+/// `name` in the folder `out`, as it is said: the current folder goes without saying.
+fn within(out: &Path, name: String) -> PathBuf {
+    if out == Path::new(".") { PathBuf::from(name) } else { out.join(name) }
 }
 
 /// A word of TOML.
@@ -139,23 +145,39 @@ fn trained(group: &Group, found: &Guess) -> usize {
 }
 
 /// The manifest of `group`, whose paths start from `out`.
-fn manifest(group: &Group, found: &Guess, label: &LabelGuess, out: &Path) -> Result<String> {
+fn manifest(group: &Group, found: &Guess, out: &Path) -> Result<String> {
     let mut text = String::new();
     let files: Vec<String> = group.files.iter().map(|(path, _)| path.display().to_string()).collect();
+    let columns: Vec<&str> = found.labels.iter().map(|label| label.column.as_str()).collect();
     writeln!(text, "# Guessed from {}; correct what is wrong.", files.join(", "))?;
     found.notes.iter().try_for_each(|note| writeln!(text, "# {note}."))?;
-    writeln!(text, "about = {}\nlicence = \"unknown\"\n", quoted(&format!("{} of {}", label.column, group.name)))?;
-    writeln!(text, "[task]\n# {}", label.about)?;
-    writeln!(text, "kind = {}", quoted(label.kind))?;
+    writeln!(text, "about = {}", quoted(&format!("{} of {}", columns.join(", "), group.name)))?;
+    if let [label] = &found.labels[..] {
+        writeln!(text, "\n[task]\n# {}\nkind = {}", label.about, quoted(label.kind))?;
+    }
     writeln!(text, "\n[columns]")?;
     match &found.text {
         TextGuess::One(column) => writeln!(text, "text = {}", quoted(column))?,
         TextGuess::Pair(a, b) => writeln!(text, "text_a = {}\ntext_b = {}", quoted(a), quoted(b))?,
         TextGuess::Tokens(column) => writeln!(text, "tokens = {}", quoted(column))?,
     }
-    writeln!(text, "label = {}", quoted(&label.column))?;
-    if let Some(separator) = label.separator {
-        writeln!(text, "label_separator = {}", quoted(separator))?;
+    match &found.labels[..] {
+        [label] => {
+            writeln!(text, "label = {}", quoted(&label.column))?;
+            if label.missing > 0 {
+                writeln!(text, "# rows without one are left out\nignore = [\"\"]")?;
+            }
+            written_apart(&mut text, label)?;
+        }
+        several => several.iter().try_for_each(|label| -> Result<()> {
+            let name = plain(&label.column);
+            writeln!(text, "\n[[columns.labels]]\n# {}\nname = {}", label.about, quoted(&name))?;
+            if name != label.column {
+                writeln!(text, "column = {}", quoted(&label.column))?;
+            }
+            writeln!(text, "kind = {}", quoted(label.kind))?;
+            written_apart(&mut text, label)
+        })?,
     }
     let reader = &found.reader;
     if reader.name.is_some() || !reader.header.is_empty() || reader.encoding.is_some() {
@@ -177,6 +199,19 @@ fn manifest(group: &Group, found: &Guess, label: &LabelGuess, out: &Path) -> Res
     Ok(text)
 }
 
+/// What stands between the labels of a set.
+fn written_apart(text: &mut String, label: &LabelGuess) -> Result<()> {
+    if let Some(separator) = label.separator {
+        writeln!(text, "label_separator = {}", quoted(separator))?;
+    }
+    Ok(())
+}
+
+/// A column's name as that of a task: one word.
+fn plain(column: &str) -> String {
+    column.chars().map(|letter| if letter.is_alphanumeric() || letter == '_' { letter } else { '-' }).collect()
+}
+
 /// `path` as it is called from the folder `out`.
 fn from(out: &Path, path: &Path) -> Result<String> {
     let real = |path: &Path| path.canonicalize().with_context(|| format!("cannot find {}", path.display()));
@@ -187,25 +222,24 @@ fn from(out: &Path, path: &Path) -> Result<String> {
 }
 
 /// What was guessed, for people.
-fn described(group: &Group, found: &Guess, label: &LabelGuess, path: &Path) -> Vec<String> {
+fn described(group: &Group, found: &Guess, path: &Path) -> Vec<String> {
     let files: Vec<String> = group.files.iter().map(|(path, _)| path.display().to_string()).collect();
     let text = match &found.text {
         TextGuess::One(column) => format!("text `{column}`"),
         TextGuess::Pair(a, b) => format!("the pair `{a}` and `{b}`"),
         TextGuess::Tokens(column) => format!("words `{column}`"),
     };
-    let splits = match group.files.len() {
-        1 => "; dev and test are drawn from it".to_string(),
-        _ => String::new(),
-    };
+    let drawn = if group.files.len() == 1 { "; dev and test are drawn from them" } else { "" };
     let mut told = vec![
         format!("{} → {}", files.join(", "), path.display()),
-        format!("  {}{splits}", counted(found.rows, "row")),
-        format!("  reads {text}; learns `{}`: {}, {}", label.column, label.kind, label.about),
+        format!("  {}{drawn}", counted(found.rows, "row")),
+        format!("  reads {text}"),
     ];
-    if label.missing > 0 {
-        told.push(format!("  {} without it", counted(label.missing, "row")));
-    }
+    told.extend(found.labels.iter().map(|label| {
+        let missing =
+            if label.missing > 0 { format!("; {} without it", counted(label.missing, "row")) } else { String::new() };
+        format!("  learns `{}`: {}, {}{missing}", label.column, label.kind, label.about)
+    }));
     told.extend(found.notes.iter().map(|note| format!("  {note}")));
     told
 }

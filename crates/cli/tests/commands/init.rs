@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::own;
-use crate::tool::{good, refused};
+use crate::tool::{fed, good, json, refused};
 
 const HERE: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -32,7 +32,9 @@ fn what_is_written_trains() {
     for part in [
         "reads text `body`",
         "the pair `text_a` and `text_b`",
-        "words `0`; learns `1`: tagging",
+        "words `0`",
+        "learns `team`: classification, 3 classes",
+        "learns `1`: tagging",
         "data check recipe.toml",
     ] {
         assert!(told.contains(part), "`{part}` is missing in: {told}");
@@ -49,6 +51,21 @@ fn what_is_written_trains() {
         "evaluation.every=0",
     ];
     good(here, &[&["train", "recipe.toml", "--out", "run"], &small[..]].concat());
+    // A task of pairs reads pairs, the others do not.
+    let pair = fed(here, &["predict", "run", "--task", "pairs"], "a cat sleeps\tthe cat is asleep\n");
+    assert_eq!((pair.code, pair.out.lines().count()), (Some(0), 1), "{}", pair.error);
+    for (task, input, named) in [
+        ("pairs", "one text alone\n", "1 fields between tabs, expected two texts"),
+        ("pairs", "{\"text\": \"a\"}", "an object with text; expected two texts"),
+        ("tickets.team", "{\"text_a\": \"a\", \"text_b\": \"b\"}", "expected one text"),
+    ] {
+        let ended = fed(here, &["predict", "run", "--task", task], input);
+        assert_eq!(ended.code, Some(1), "{task}: {input}");
+        assert!(ended.error.contains("-:1") && ended.error.contains(named), "{}", ended.error);
+    }
+    let all = json(&fed(here, &["predict", "run"], "the printer is broken\n").out);
+    let answers: Vec<&str> = all["answers"].as_object().expect("answers").keys().map(String::as_str).collect();
+    assert_eq!(answers, ["ner", "tickets.team", "tickets.urgency"]);
     // What is there is not replaced unasked.
     refused(here, &["init", "pairs.tsv"], &["pairs.toml", "--force"]);
     good(here, &["init", "pairs.tsv", "--force"]);

@@ -41,6 +41,10 @@ fn tickets() -> tempfile::TempDir {
     std::fs::write(folder.path().join("datasets/tickets.toml"), shipped).expect("written");
     std::fs::write(folder.path().join("my-tickets.toml"), TICKETS).expect("written");
     tasks(folder.path(), "[\"my-tickets.toml\"]");
+    // The same column as a task of one table, whose rows without a label have to be said.
+    let single = std::fs::read_to_string(folder.path().join("my-task.toml")).expect("read");
+    let single = single.replace("[columns]", "[columns]\nignore = [\"\"]");
+    std::fs::write(folder.path().join("my-task.toml"), single).expect("written");
     folder
 }
 

@@ -11,6 +11,7 @@ use mtl_task::{Cell, Encoded, Kind, Label};
 
 use crate::RawExample;
 use crate::manifest::{Columns, DatasetManifest};
+use crate::reader::At;
 use crate::rows::indicator;
 use crate::split::Rows;
 
@@ -98,8 +99,19 @@ pub(super) fn counted<'a>(label: &'a Cell, encoded: &mut Encoded, columns: &Colu
     Cow::Owned(Cell::Many(tags))
 }
 
+/// The rows of all splits as they follow each other in their files: what is found first is what a person meets first.
 fn every(rows: &Rows) -> impl Iterator<Item = &RawExample> {
-    rows.train.iter().chain(&rows.dev).chain(&rows.test)
+    let mut all: Vec<&RawExample> = [&rows.train, &rows.dev, &rows.test].into_iter().flatten().collect();
+    let mut files: BTreeMap<&str, usize> = BTreeMap::new();
+    for row in &all {
+        let next = files.len();
+        files.entry(&row.place.file).or_insert(next);
+    }
+    let number = |row: &RawExample| match row.place.at {
+        At::Line(number) | At::Record(number) => number,
+    };
+    all.sort_by_key(|row| (files[&*row.place.file], number(row)));
+    all.into_iter()
 }
 
 fn plural(count: usize, one: &str, many: &str) -> String {

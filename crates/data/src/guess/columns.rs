@@ -37,6 +37,9 @@ pub(super) struct Columns {
     pub(super) words: usize,
 }
 
+/// The most columns that are taken for labels.
+const MOST: usize = 6;
+
 /// Columns that are pairs by their names.
 const PAIRS: &[(&str, &str)] = &[
     ("text_a", "text_b"),
@@ -92,7 +95,7 @@ const TAGS: &[&str] = &["ner_tags", "ner", "tags", "labels", "slots", "pos_tags"
 pub(super) fn guess(records: &[Record], notes: &mut Vec<String>) -> Result<Columns> {
     let Some(first) = records.first() else { bail!("no row") };
     let profiles: Vec<Profile> = (0..first.columns.len()).map(|at| Profile::of(at, records)).collect();
-    if let Some(found) = tagging(&profiles, notes) {
+    if let Some(found) = tagging(&profiles) {
         return Ok(found);
     }
     let texts: Vec<&Profile> = profiles.iter().filter(|profile| profile.is_text() && !profile.is_name()).collect();
@@ -124,8 +127,13 @@ pub(super) fn guess(records: &[Record], notes: &mut Vec<String>) -> Result<Colum
     let named = labels.iter().filter(|label| rank(label) < LABELS.len()).count();
     if named > 0 && named < labels.len() {
         let others: Vec<String> = labels[named..].iter().map(|label| format!("`{}`", label.column)).collect();
-        notes.push(format!("{} could be labels too; they are left out", others.join(", ")));
+        notes.push(format!("{} could be labels too, and are left out", others.join(", ")));
         labels.truncate(named);
+    }
+    if labels.len() > MOST {
+        let others: Vec<String> = labels[MOST..].iter().map(|label| format!("`{}`", label.column)).collect();
+        notes.push(format!("{} could be labels too, and are left out", others.join(", ")));
+        labels.truncate(MOST);
     }
     let columns: Vec<&str> = match &text {
         TextGuess::One(column) | TextGuess::Tokens(column) => vec![column],
@@ -145,7 +153,7 @@ fn most(mut lengths: Vec<usize>) -> usize {
 }
 
 /// Words with a tag each.
-fn tagging(profiles: &[Profile], notes: &mut Vec<String>) -> Option<Columns> {
+fn tagging(profiles: &[Profile]) -> Option<Columns> {
     let lists: Vec<&Profile> =
         profiles.iter().filter(|profile| !profile.lists.is_empty() && profile.texts.is_empty()).collect();
     let called = |names: &[&str], profile: &Profile| names.iter().position(|name| *name == profile.name.to_lowercase());
@@ -173,10 +181,7 @@ fn tagging(profiles: &[Profile], notes: &mut Vec<String>) -> Option<Columns> {
     // By their names, else the last column, where CoNLL files have what is to be learnt.
     tags.reverse();
     tags.sort_by_key(|(profile, _)| called(TAGS, profile).unwrap_or(TAGS.len()));
-    if tags.len() > 1 {
-        let others: Vec<String> = tags[1..].iter().map(|(profile, _)| format!("`{}`", profile.name)).collect();
-        notes.push(format!("{} could be tags too", others.join(", ")));
-    }
+    tags.truncate(MOST);
     let label = |(profile, count): &(&Profile, usize)| LabelGuess {
         column: profile.name.to_string(),
         kind: "tagging",

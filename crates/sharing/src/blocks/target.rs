@@ -92,7 +92,7 @@ mod tests {
     fn every_architecture_keeps_its_maps_in_this_order() -> anyhow::Result<()> {
         let config = serde_json::json!({
             "vocab_size": 23, "hidden_size": 12, "num_hidden_layers": 1, "num_attention_heads": 3,
-            "intermediate_size": 20, "max_position_embeddings": 16, "embedding_size": 8, "dim": 12, "n_layers": 1,
+            "intermediate_size": 20, "max_position_embeddings": 16, "dim": 12, "n_layers": 1,
             "n_heads": 3, "hidden_dim": 20, "pad_token_id": 0,
         });
         let bert = ["query", "key", "value", "attention.output.dense", "intermediate.dense", "0.output.dense"];

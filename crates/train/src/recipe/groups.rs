@@ -74,13 +74,17 @@ impl Recipe {
     }
 }
 
-/// No default multiple lifts a learning rate above this: base rates for encoders of random weights are high already.
+/// No default multiple lifts the learning rate of what a strategy adds or mixes above this: base rates for encoders of
+/// random weights are high already.
 const MOST: f64 = 0.02;
 
 /// The groups of `strategy` where the base rate is `base`.
 fn defaults(strategy: &Strategy, base: f64) -> BTreeMap<Role, Group> {
-    let scaled = |scale: f64| if base > 0. { scale.min((MOST / base).max(1.)) } else { scale };
-    strategy.rates.iter().map(|(role, scale)| (role, Group::scaled(scaled(scale)))).collect()
+    let scaled = |role: Role, scale: f64| match role {
+        Role::Added | Role::Mixing if base > 0. => scale.min((MOST / base).max(1.)),
+        _ => scale,
+    };
+    strategy.rates.iter().map(|(role, scale)| (role, Group::scaled(scaled(role, scale)))).collect()
 }
 
 /// The groups of a recipe: those that its section `fields` states, and the rest of the roles that `strategy` knows.

@@ -71,12 +71,16 @@ fn each_kind_of_parameter_has_its_default_multiple_of_the_base_rate() {
     for (strategy, expected) in [("lora", 20.), ("bitfit", 30.), ("adapter", 20.), ("prefix", 100.), ("mtl-lora", 20.)]
     {
         let set = format!("sharing.strategy={strategy}");
-        moved_by(&[&set], &[], |_, role| match role {
+        moved_by(&[&set, "optimizer.rate=1e-4"], &[], |_, role| match role {
             Role::Head => 10.,
             Role::Added => expected,
             Role::Encoder | Role::Mixing => 1.,
         });
     }
+    // No default lifts what is added above 0.02.
+    let bounded = |rate: &str| recipe(&["sharing.strategy=prefix", rate]).group(Role::Added).scale;
+    assert_eq!(bounded("optimizer.rate=1e-3"), Some(20.));
+    assert_eq!(bounded("optimizer.rate=0.5"), Some(1.));
 }
 
 #[test]
@@ -109,7 +113,7 @@ fn a_group_has_a_weight_decay_of_its_own() {
 
 #[test]
 fn a_resolved_recipe_has_the_groups_written_out_and_another_strategy_its_own() {
-    let lora = recipe(&["sharing.strategy=lora", "optimizer.groups.added.scale=7.0"]);
+    let lora = recipe(&["sharing.strategy=lora", "optimizer.groups.added.scale=7.0", "optimizer.rate=1e-4"]);
     let text = lora.to_toml().expect("TOML");
     assert!(text.contains("[optimizer.groups.added]\nscale = 7.0"), "{text}");
     assert!(text.contains("[optimizer.groups.head]\nscale = 10.0"), "{text}");
