@@ -262,8 +262,9 @@ fn tokenised(
             let nothing = which == "train" && encoded.words > 0 && encoded.anchors.is_empty();
             Ok((!nothing).then_some(Example { encoded, label, row: index }))
         })
-        .collect::<Result<Vec<Option<Example>>>>()
-        .with_context(|| format!("{which} split"))?;
+        .collect::<Vec<Result<Option<Example>>>>();
+    // The first mistake is told of, whoever finds one first.
+    let examples = examples.into_iter().collect::<Result<Vec<_>>>().with_context(|| format!("{which} split"))?;
     let examples = examples.into_iter().flatten().collect();
     Ok(Split { examples, texts: rows.into_iter().map(|row| row.texts).collect() })
 }

@@ -19,7 +19,7 @@ pub struct SamplerKind {
     /// One line for `list`.
     pub about: &'static str,
     /// Its settings with every default written out, an object. `steps`, if there is such a setting, is the number of
-    /// steps over which shares change.
+    /// steps over which shares change; 0 for all of the run's.
     pub defaults: fn() -> Value,
     /// The shares, unnormalised and at least 0, of tasks of these sizes under these settings, a fraction in [0, 1] of
     /// `steps` of the way through training. Says what is wrong with the settings, whatever the sizes.
@@ -35,6 +35,9 @@ pub struct Sampler {
     settings: Value,
     sizes: Vec<usize>,
     key: Key,
+    /// Steps of the run, and how many times a step of it asks.
+    steps: usize,
+    draws: usize,
 }
 
 impl Sampler {
@@ -59,13 +62,21 @@ impl Sampler {
             }
         }
         let key = Key::new(seed).named("sampler");
-        Ok(Self { kind: *kind, settings: settings.clone(), sizes: sizes.to_vec(), key })
+        Ok(Self { kind: *kind, settings: settings.clone(), sizes: sizes.to_vec(), key, steps: 1, draws: 1 })
     }
 
-    /// The share of each task at `step`; they sum to 1.
+    /// The same sampler in a run of `steps` steps, each of which asks `draws` times: shares change with the run's steps,
+    /// while the walk through the examples goes on from draw to draw.
+    #[must_use]
+    pub fn paced(self, steps: usize, draws: usize) -> Self {
+        Self { steps: steps.max(1), draws: draws.max(1), ..self }
+    }
+
+    /// The share of each task at draw `step`; they sum to 1.
     pub fn shares(&self, step: usize) -> Vec<f64> {
-        let horizon = self.settings.get("steps").and_then(Value::as_u64).unwrap_or(1).max(1) as f64;
-        let fraction = (step as f64 / horizon).min(1.);
+        let stated = self.settings.get("steps").and_then(Value::as_u64).filter(|steps| *steps > 0);
+        let horizon = stated.unwrap_or(self.steps as u64) as f64;
+        let fraction = ((step / self.draws) as f64 / horizon).min(1.);
         let weights =
             (self.kind.weights)(&self.settings, &self.sizes, fraction).unwrap_or_else(|_| vec![1.; self.sizes.len()]);
         let sum: f64 = weights.iter().sum();
@@ -168,7 +179,7 @@ mod tests {
     fn counts_follow_the_shares_and_leave_nobody_out() {
         assert_eq!(sampler("uniform", &[10, 10_000]).counts(0, 8), [8, 8]);
         assert_eq!(sampler("proportional", &[10, 10_000]).counts(0, 8), [1, 15]);
-        let annealed = sampler("annealed", &[100, 10_000]);
+        let annealed = sampler("annealed", &[100, 10_000]).paced(1000, 1);
         assert!(annealed.shares(0)[0] < annealed.shares(500)[0] && annealed.shares(500)[0] < annealed.shares(1000)[0]);
         for sampler in Registry::<SamplerKind>::default().iter().map(|kind| sampler(kind.name, &[5, 50, 500])) {
             for step in [0, 10, 2000] {
@@ -177,6 +188,17 @@ mod tests {
                 assert!(counts.iter().all(|&count| count > 0));
             }
         }
+    }
+
+    #[test]
+    fn shares_change_with_the_steps_of_the_run_however_often_a_step_asks() {
+        let (once, thrice) =
+            (sampler("annealed", &[100, 10_000]).paced(40, 1), sampler("annealed", &[100, 10_000]).paced(40, 3));
+        for step in [0, 1, 20, 40, 60] {
+            assert_eq!(once.shares(step), thrice.shares(3 * step), "step {step}");
+            assert_eq!(thrice.shares(3 * step), thrice.shares(3 * step + 2), "step {step}");
+        }
+        assert!(once.shares(0) != once.shares(40) && once.shares(40) == once.shares(60));
     }
 
     #[test]

@@ -37,8 +37,10 @@ pub(crate) fn parted(
         let together = Together::of(manifest, &registries.kinds)?;
         let mut unlabelled = [0, 0];
         let mut parsed = |records: Vec<Record>| -> Result<Vec<Entry>> {
-            let rows =
-                records.par_iter().map(|record| entry(record, manifest, kind, together)).collect::<Result<Vec<_>>>()?;
+            let rows: Vec<Result<_>> =
+                records.par_iter().map(|record| entry(record, manifest, kind, together)).collect();
+            // The first mistake is told of, whoever finds one first.
+            let rows = rows.into_iter().collect::<Result<Vec<_>>>()?;
             let kept: Vec<Entry> = rows.into_iter().flatten().collect();
             unlabelled = [unlabelled[0] + records.len() - kept.len(), unlabelled[1] + records.len()];
             Ok(kept)

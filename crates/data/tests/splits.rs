@@ -148,7 +148,7 @@ fn seeds_give_other_orders_of_the_same_examples() {
 /// p ∝ n^(1 − 0.8·t/steps): proportional at first, the fifth root at the end and from then on.
 #[test]
 fn annealing_goes_from_proportional_to_almost_uniform() {
-    let sampler = sampler("annealed", &[100, 10_000], 0);
+    let sampler = sampler("annealed", &[100, 10_000], 0).paced(1000, 1);
     let ratio = |step: usize| sampler.shares(step)[1] / sampler.shares(step)[0];
     assert!((ratio(0) - 100.).abs() < 1e-9, "{}", ratio(0));
     assert!((ratio(500) - 100f64.powf(0.6)).abs() < 1e-9, "{}", ratio(500));

@@ -36,14 +36,16 @@ struct Pool {
 }
 
 impl Pool {
-    fn new(recipe: &Recipe, examples: Vec<Vec<usize>>, seed: u64) -> Result<Self> {
+    /// Of `examples`, of which every step takes `draws` batches.
+    fn new(recipe: &Recipe, examples: Vec<Vec<usize>>, seed: u64, draws: usize) -> Result<Self> {
         let sizes: Vec<usize> = examples.iter().map(Vec::len).collect();
         let sampler = Sampler::new(
             recipe.registries.samplers.find(&recipe.sampler.name)?,
             &recipe.sampler.settings,
             &sizes,
             seed,
-        )?;
+        )?
+        .paced(recipe.train.steps, draws);
         Ok(Self { sampler, examples, control: recipe.control.clone(), key: Key::new(seed).named("augment") })
     }
 
@@ -80,13 +82,15 @@ impl DataLoader {
         });
         let (learnt, held_out): (Vec<Vec<usize>>, Vec<Vec<usize>>) = divided.unzip();
         let held_out = match assembled.trainer.validates() {
-            true => Some(Pool::new(recipe, held_out, recipe.train.seed.wrapping_add(1))?),
+            true => Some(Pool::new(recipe, held_out, recipe.train.seed.wrapping_add(1), 1)?),
             false => None,
         };
+        let mini_batches = assembled.trainer.mini_batches();
+        let draws = mini_batches - usize::from(held_out.is_some());
         Ok(Self {
-            learnt: Pool::new(recipe, learnt, recipe.train.seed)?,
+            learnt: Pool::new(recipe, learnt, recipe.train.seed, draws)?,
             held_out,
-            mini_batches: assembled.trainer.mini_batches(),
+            mini_batches,
             kind: recipe.train.step,
             size: recipe.train.batch * recipe.train.accumulate,
             batch: recipe.train.batch,

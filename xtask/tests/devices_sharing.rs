@@ -1,3 +1,5 @@
+//! The crate of sharing strategies, read for what devices lack.
+//!
 //! What CUDA and Metal lack, as far as the sources show it: Metal casts nothing to or from f64, and its `Tensor::copy`
 //! shares memory with what it copies. Both have one way round, `blocks/values.rs`, and values that are drawn in f64 are
 //! made on the host, where `BuildContext` casts them before it uploads them.
@@ -37,7 +39,7 @@ fn wrong(statement: &str) -> Option<&'static str> {
 
 #[test]
 fn no_statement_needs_what_a_device_lacks() {
-    let (root, mut files) = (Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), Vec::new());
+    let (root, mut files) = (Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/sharing/src"), Vec::new());
     sources(&root, &mut files);
     assert!(files.len() > 40, "{} files", files.len());
     let mut found = Vec::new();
