@@ -21,6 +21,7 @@ pub const METRICS: &[&dyn Metric] = &[
     &sets::SetMeanAveragePrecision,
     &spans::SpanF1,
     &spans::SpanF1Strict,
+    &spans::SpanF1StrictIob1,
     &correlation::Spearman,
     &f1::StanceF1,
     &sets::SubsetAccuracy,

@@ -101,6 +101,8 @@ const HEADLINES: &[&str] = &[
     "set-f1",
     "set-map",
     "span-f1",
+    "span-f1-strict",
+    "span-f1-strict-iob1",
     "spearman",
     "stance-f1",
     "subset-accuracy",
