@@ -22,7 +22,7 @@ pub struct Judged<'a> {
 ///
 /// # Errors
 /// If there are no examples, not as many answers as truths, an answer that is not of its truth's form or length, an
-/// unknown metric, or one that does not judge such truths.
+/// unknown metric, or one that does not judge such truths or names.
 pub fn scores(known: &Metrics, asked: &[&str], judged: Judged) -> Result<BTreeMap<String, f64>> {
     let Judged { answers, truth, names } = judged;
     ensure!(!truth.is_empty(), "there are no examples to score");
@@ -35,6 +35,9 @@ pub fn scores(known: &Metrics, asked: &[&str], judged: Judged) -> Result<BTreeMa
         let metric = known.find(name)?;
         if let Some(truth) = truth.iter().find(|truth| !metric.judges(truth)) {
             bail!("metric `{name}` ({}) does not judge truths like {truth:?}", metric.about());
+        }
+        if let Err(reason) = metric.fits(names) {
+            bail!("metric `{name}` ({}) is not for this task: {reason}", metric.about());
         }
         scores.insert((*name).to_string(), metric.score(answers, truth, names));
     }

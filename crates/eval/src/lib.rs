@@ -69,6 +69,14 @@ pub trait Metric: Sync {
     /// Whether truths of this form are what the metric judges.
     fn judges(&self, truth: &Label) -> bool;
 
+    /// Whether the metric can read what is called `names`, such as tags of a scheme.
+    ///
+    /// # Errors
+    /// Why not.
+    fn fits(&self, _names: &[String]) -> Result<(), String> {
+        Ok(())
+    }
+
     /// The score of `answers` against `truth`. `names` are the task's class, label or tag names in index order.
     ///
     /// # Panics

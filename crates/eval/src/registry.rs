@@ -25,6 +25,7 @@ const BUILT_IN: &[&dyn Metric] = &[
     &sets::SetMeanAveragePrecision,
     &spans::SpanF1,
     &spans::SpanF1Strict,
+    &spans::SpanF1StrictIob1,
     &correlation::Spearman,
     &f1::StanceF1,
     &sets::SubsetAccuracy,

@@ -55,6 +55,6 @@ fn well_formed_tags_are_read_alike_by_both_modes() {
                 tags[word] = if kind == "-a" { "B-a" } else { "B-b" };
             }
         }
-        assert_eq!(spans(&tags), spans_strict(&tags, false), "{tags:?}");
+        assert_eq!(spans(&tags), spans_strict(&tags, mtl_task::Scheme::Iob2), "{tags:?}");
     }
 }

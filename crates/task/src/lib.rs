@@ -11,6 +11,7 @@ mod members;
 mod names;
 mod page;
 pub mod rng;
+mod scheme;
 mod spec;
 
 pub use batch::{Encoded, Packed, Step, TaskBatch};
@@ -18,6 +19,7 @@ pub use label::{Answer, Cell, Label, Likelihood, Progress, Reads, TaskId};
 pub use members::{Member, Registry};
 pub use names::{member, nearest};
 pub use page::page;
+pub use scheme::{Contradiction, Misfit, Scheme, Side, SpanTags, Tag};
 pub use spec::{Scale, TaskSpec};
 
 #[cfg(feature = "candle")]

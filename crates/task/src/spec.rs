@@ -21,7 +21,8 @@ pub struct TaskSpec {
     /// Regression only: what targets are standardised by. Left out, mean and deviation of the training split.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scale: Option<Scale>,
-    /// Tagging only: `bio` (spans; the default if every tag is `O` or begins with `B-` or `I-`) or `plain`.
+    /// Tagging only: how tags write spans, `iob1`, `iob2` (or `bio`), `ioe2`, `iobes` (or `bioes`) or `bilou`, or `plain`
+    /// for tags that write none. Left out, the tags tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scheme: Option<String>,
     /// The headline metric, where the field's convention differs from the kind's: one that judges truths of the kind and

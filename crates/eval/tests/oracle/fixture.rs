@@ -45,6 +45,16 @@ impl Case {
         self.0[index].as_array().expect("rows").iter().map(digits).collect()
     }
 
+    /// The text at `index`.
+    pub(crate) fn text(&self, index: usize) -> String {
+        text(&self.0[index])
+    }
+
+    /// The texts at `index`.
+    pub(crate) fn texts(&self, index: usize) -> Vec<String> {
+        self.0[index].as_array().expect("texts").iter().map(text).collect()
+    }
+
     /// Fails, naming the case, unless `found` lies within `tolerance` of the number at `index`.
     pub(crate) fn expect(&self, what: &str, index: usize, found: f64, tolerance: f64) {
         let expected = self.number(index);
@@ -54,6 +64,10 @@ impl Case {
 
 fn numbers(value: &Value) -> Vec<f64> {
     value.as_array().expect("numbers").iter().map(|number| number.as_f64().expect("a number")).collect()
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().expect("a text").to_string()
 }
 
 fn digits(value: &Value) -> Vec<u32> {

@@ -1,8 +1,8 @@
 //! Every metric against scikit-learn, SciPy or seqeval on 1,000 random inputs.
 
 use crate::fixture::cases;
-use mtl_eval::{Judged, Metrics, scores};
-use mtl_task::{Answer, Label};
+use mtl_eval::{Judged, Metrics, Span, scores};
+use mtl_task::{Answer, Label, Scheme};
 
 const EXACT: f64 = 1e-9;
 
@@ -80,6 +80,61 @@ fn spans() {
 }
 
 #[test]
+fn spans_of_every_scheme() {
+    for case in cases("schemes") {
+        let (scheme, tags) = (case.text(0), case.texts(1));
+        let names: Vec<&str> = tags.iter().map(String::as_str).collect();
+        let sequences = |index| case.digit_rows(index).into_iter().map(Label::Tags).collect::<Vec<_>>();
+        let (truth, answers) = (sequences(2), sequences(3));
+        let (kind, metric) = match scheme.as_str() {
+            "IOB1" => (Scheme::Iob1, "span-f1-strict-iob1"),
+            "IOB2" => (Scheme::Iob2, "span-f1-strict"),
+            "IOE2" => (Scheme::Ioe2, "span-f1-strict"),
+            "IOBES" => (Scheme::Iobes, "span-f1-strict"),
+            "BILOU" => (Scheme::Bilou, "span-f1-strict"),
+            other => panic!("{other}"),
+        };
+        let spans = |index: usize, strict: bool| -> Vec<Vec<Span>> {
+            let sentence = |row: &Vec<u32>| {
+                let tags: Vec<&str> = row.iter().map(|&tag| names[tag as usize]).collect();
+                if strict { mtl_eval::spans_strict(&tags, kind) } else { mtl_eval::spans(&tags) }
+            };
+            case.digit_rows(index).iter().map(sentence).collect()
+        };
+        for (metric, strict, index) in [("span-f1", false, 4), (metric, true, 7)] {
+            let (gold, said) = (spans(2, strict), spans(3, strict));
+            let hits = gold.iter().zip(&said).flat_map(|(gold, said)| said.iter().filter(|span| gold.contains(span)));
+            let hits = hits.count() as f64;
+            let share = |of: &[Vec<Span>]| hits / of.iter().map(Vec::len).sum::<usize>().max(1) as f64;
+            case.expect(&format!("{scheme}, precision"), index, share(&said), EXACT);
+            case.expect(&format!("{scheme}, recall"), index + 1, share(&gold), EXACT);
+            case.expect(
+                &format!("{scheme}, {metric}"),
+                index + 2,
+                score(metric, answers.clone(), &truth, &names),
+                EXACT,
+            );
+        }
+    }
+}
+
+#[test]
+fn tags_of_no_scheme_have_no_spans_to_judge() {
+    let truth = [Label::Tags(vec![0, 1])];
+    let answers = [Answer { label: truth[0].clone(), scores: vec![1.; 2] }];
+    for (metric, names) in [
+        ("span-f1", ["NOUN", "VERB"]),
+        ("span-f1-strict", ["0", "1"]),
+        ("span-f1-strict-iob1", ["O", "S-a"]),
+        ("span-f1", ["B-a", "X"]),
+    ] {
+        let names = names.map(String::from);
+        let error = scores(&[metric], Judged { answers: &answers, truth: &truth, names: &names }).expect_err(metric);
+        assert!(error.to_string().contains("is not for this task"), "{error}");
+    }
+}
+
+#[test]
 fn stance_is_read_by_name_where_names_tell() {
     let truth = [2, 0, 1].map(Label::Class);
     let answers = [2, 1, 1].map(Label::Class).to_vec();
@@ -92,7 +147,8 @@ fn malformed_tags_are_read_as_the_modes_say() {
     let spans = |tags: &[&str]| -> Vec<(String, usize, usize)> {
         mtl_eval::spans(tags).iter().map(|span| (span.kind.to_string(), span.first, span.last)).collect()
     };
-    let strict = |tags: &[&str], bounded| mtl_eval::spans_strict(tags, bounded).len();
+    let strict =
+        |tags: &[&str], bounded| mtl_eval::spans_strict(tags, if bounded { Scheme::Iobes } else { Scheme::Iob2 }).len();
     let span = |kind: &str, first, last| (kind.to_string(), first, last);
     assert_eq!(spans(&["I-a", "I-a", "O", "I-b"]), [span("a", 0, 1), span("b", 3, 3)]);
     assert_eq!(spans(&["B-a", "I-b", "I-b"]), [span("a", 0, 0), span("b", 1, 2)]);

@@ -5,12 +5,12 @@ use candle_core::{Device, Result, Tensor};
 
 use super::classification::{argmax, cross_entropy, most_frequent, probabilities};
 use crate::names::index_of;
-use crate::{Answer, Cell, Kind, Label, Likelihood, Packed, Reads, Task, TaskSpec};
+use crate::{Answer, Cell, Kind, Label, Likelihood, Packed, Reads, Scheme, Task, TaskSpec};
 
 /// The member of the registry.
 pub const KIND: Kind = Kind {
     name: "tagging",
-    about: "one tag per word; BIO tags are judged as spans",
+    about: "one tag per word; tags of a scheme (IOB, IOBES, BILOU) are judged as spans",
     truth: Label::Tags(Vec::new()),
     build,
     mentions,
@@ -27,17 +27,35 @@ fn build(spec: &TaskSpec) -> Outcome<Box<dyn Task>> {
     if spec.labels.len() < 2 {
         bail!("a tagging task needs at least two tags, found {}: {:?}", spec.labels.len(), spec.labels);
     }
-    let looks_bio = spec.labels.iter().all(|tag| tag == "O" || tag.starts_with("B-") || tag.starts_with("I-"));
-    let defaults: &[&'static str] = match spec.scheme.as_deref() {
-        Some("bio") if !looks_bio => bail!("scheme `bio` wants tags `O`, `B-…`, `I-…`; found {:?}", spec.labels),
-        Some("bio") => &["span-f1", "token-accuracy"],
-        None if looks_bio => &["span-f1", "token-accuracy"],
-        Some("plain") | None => &["token-accuracy"],
-        Some(other) => bail!("unknown tagging scheme `{other}`; there are bio, plain"),
-    };
-    let metrics = crate::headline_first(defaults, spec.metric.as_deref());
+    let scheme = Scheme::of(spec)?;
+    let metrics = crate::headline_first(defaults(scheme), headline(spec.metric.as_deref(), scheme)?);
     let neutral = spec.labels.iter().position(|tag| tag == "O").unwrap_or(0) as u32;
     Ok(Box::new(Tagging { tags: spec.labels.clone(), neutral, metrics }))
+}
+
+/// What judges tags of a scheme. IOB1 has the names of IOB2, so that its strict reading is a metric of its own. What ends
+/// a span of BILOU is nothing to seqeval's default mode, which joins neighbours of a kind: the strict one comes first.
+fn defaults(scheme: Option<Scheme>) -> &'static [&'static str] {
+    match scheme {
+        None => &["token-accuracy"],
+        Some(Scheme::Iob1) => &["span-f1", "span-f1-strict-iob1", "token-accuracy"],
+        Some(Scheme::Bilou) => &["span-f1-strict", "span-f1", "token-accuracy"],
+        Some(Scheme::Iob2 | Scheme::Ioe2 | Scheme::Iobes) => &["span-f1", "span-f1-strict", "token-accuracy"],
+    }
+}
+
+/// The headline that a manifest names, in the reading of the scheme.
+fn headline(wanted: Option<&str>, scheme: Option<Scheme>) -> Outcome<Option<&str>> {
+    Ok(match (wanted, scheme) {
+        (Some("span-f1-strict"), Some(Scheme::Iob1)) => Some("span-f1-strict-iob1"),
+        (Some("span-f1-strict-iob1"), Some(other)) if other != Scheme::Iob1 => {
+            bail!(
+                "metric `span-f1-strict-iob1` reads IOB1, and these tags are {}; there is span-f1-strict",
+                other.name()
+            )
+        }
+        _ => wanted,
+    })
 }
 
 fn mentions(cell: &Cell) -> Vec<String> {
@@ -148,11 +166,38 @@ mod tests {
         Ok(())
     }
 
+    fn metrics(labels: &str, scheme: Option<&str>, metric: Option<&str>) -> Outcome<String> {
+        let labels = labels.split(' ').map(String::from).collect();
+        let (scheme, metric) = (scheme.map(String::from), metric.map(String::from));
+        let spec = TaskSpec { kind: "tagging".into(), labels, scheme, metric, ..TaskSpec::default() };
+        Ok(build(&spec)?.metrics().join(" "))
+    }
+
     #[test]
-    fn bio_tags_are_judged_as_spans_and_others_by_word() {
+    fn tags_of_a_scheme_are_judged_as_spans_and_others_by_word() -> Outcome<()> {
         assert_eq!(task().metrics()[0], "span-f1");
-        let labels = ["NOUN", "VERB"].map(String::from).to_vec();
-        let plain = build(&TaskSpec { kind: "tagging".into(), labels, ..TaskSpec::default() }).expect("a valid table");
-        assert_eq!(plain.metrics()[0], "token-accuracy");
+        assert_eq!(metrics("NOUN VERB", None, None)?, "token-accuracy");
+        for labels in ["O B-a I-a", "O a-B a-I", "O S-a B-a E-a", "O B I", "O I-a E-a"] {
+            assert_eq!(metrics(labels, None, None)?, "span-f1 span-f1-strict token-accuracy", "{labels}");
+            assert_eq!(metrics(labels, Some("plain"), None)?, "token-accuracy");
+        }
+        assert_eq!(metrics("O U-a B-a L-a", None, None)?, "span-f1-strict span-f1 token-accuracy");
+        let strict = "span-f1-strict-iob1 span-f1 token-accuracy";
+        assert_eq!(metrics("O B-a I-a", Some("iob1"), Some("span-f1-strict"))?, strict);
+        Ok(())
+    }
+
+    #[test]
+    fn spans_of_tags_without_a_scheme_are_refused_with_the_remedy() {
+        for (labels, scheme, metric) in [
+            ("NOUN VERB", None, Some("span-f1")),
+            ("O B-a", Some("plain"), Some("span-f1-strict")),
+            ("O B-a S-a", Some("bio"), None),
+        ] {
+            let error = metrics(labels, scheme, metric).expect_err(labels).to_string();
+            assert!(error.contains("scheme = \""), "{error}");
+        }
+        let error = metrics("O B-a I-a", None, Some("span-f1-strict-iob1")).expect_err("IOB2").to_string();
+        assert!(error.contains("these tags are iob2"), "{error}");
     }
 }
