@@ -18,3 +18,5 @@ mod shipped;
 #[cfg(target_os = "linux")]
 mod streams;
 mod tool;
+#[cfg(unix)]
+mod tutorial;

@@ -59,7 +59,7 @@ fn scores(report: &Report) -> String {
         ]);
     }
     text += "\nHigher is better. *95 %* is the interval over resampled examples; it knows nothing of other seeds. \
-             *Trivial* is the score of always answering the majority class, tag or set, or the mean value, of the \
+             *Baseline* is the score of always answering the majority class, tag or set, or the mean value, of the \
              training split. *Train − dev* is the generalisation gap.\n";
     text += &match &report.test_opened_at {
         Some(when) => format!("The test split was opened at {when}; no choice was made on it.\n"),

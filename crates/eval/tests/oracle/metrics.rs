@@ -129,7 +129,8 @@ fn tags_of_no_scheme_have_no_spans_to_judge() {
         ("span-f1", ["B-a", "X"]),
     ] {
         let names = names.map(String::from);
-        let error = scores(&[metric], Judged { answers: &answers, truth: &truth, names: &names }).expect_err(metric);
+        let judged = Judged { answers: &answers, truth: &truth, names: &names };
+        let error = scores(&Metrics::default(), &[metric], judged).expect_err(metric);
         assert!(error.to_string().contains("is not for this task"), "{error}");
     }
 }

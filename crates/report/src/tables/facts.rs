@@ -7,7 +7,7 @@ use crate::table::{Cell, Table};
 
 /// The tasks.
 pub(super) fn tasks(comparison: &Comparison) -> Table {
-    let note = "“Trivial”: headline score of always giving the commonest answer.";
+    let note = "“Baseline”: headline score of always giving the commonest answer.";
     let columns = ["task", "kind", "headline metric", "#train", "#dev", "#test", "#baseline"];
     let mut table = Table::new("tasks", "Tasks", note, &columns);
     for task in &comparison.tasks {
