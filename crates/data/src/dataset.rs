@@ -3,6 +3,7 @@
 mod check;
 mod empty;
 mod labels;
+mod tags;
 
 use std::path::Path;
 

@@ -47,7 +47,7 @@ fn registries() -> anyhow::Result<mtl_cli::Registries> {
     registries.data.generators = registries.data.generators.with(repeats::GENERATOR)?;
     // RoBERTa with another tokenizer.
     let roberta = *registries.architectures.find("roberta")?;
-    let camembert = Architecture { name: "camembert", aliases: &[], about: "CamemBERT", ..roberta };
-    registries.architectures = registries.architectures.with(camembert)?;
+    let own = Architecture { name: "bare-bert", aliases: &[], about: "BareBERT", ..roberta };
+    registries.architectures = registries.architectures.with(own)?;
     Ok(registries)
 }

@@ -99,7 +99,7 @@ fn members_of_ones_own_are_trained_listed_and_explained() {
     assert!(scores.contains("within-one"), "{scores}");
 
     for (kind, name) in [
-        ("architectures", "camembert"),
+        ("architectures", "bare-bert"),
         ("generators", "repeats"),
         ("metrics", "within-one"),
         ("readers", "blocks"),

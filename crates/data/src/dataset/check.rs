@@ -83,7 +83,7 @@ pub(super) fn spec(kind: &Kind, manifest: &DatasetManifest, rows: &Rows, notes: 
         }
     }
     if kind.tags_words() {
-        notes.extend(orphans(&rows.train));
+        super::tags::settle(&mut spec, rows, manifest, notes)?;
     }
     Ok(spec)
 }
@@ -137,25 +137,4 @@ pub(super) fn readable(rows: Vec<RawExample>, which: &str, notes: &mut Vec<Strin
         notes.push(format!("{empty} texts of {which} are empty, {} of them left out", before - rows.len()));
     }
     rows
-}
-
-/// `I-x` that follows neither `B-x` nor `I-x`.
-fn orphans(rows: &[RawExample]) -> Option<String> {
-    let mut count = 0;
-    let mut first = None;
-    for row in rows {
-        let Cell::Many(tags) = &row.label else { continue };
-        let mut before = "";
-        for tag in tags {
-            let inside = tag.strip_prefix("I-");
-            if inside.is_some() && inside != before.strip_prefix("B-").or(before.strip_prefix("I-")) {
-                count += 1;
-                first.get_or_insert_with(|| format!("{}: `{tag}` behind `{before}`", row.place));
-            }
-            before = tag;
-        }
-    }
-    first.map(|first| {
-        format!("{count} tags I-x follow neither B-x nor I-x and are read as a span's beginning (first: {first})")
-    })
 }

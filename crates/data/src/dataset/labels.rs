@@ -100,7 +100,7 @@ pub(super) fn counted<'a>(label: &'a Cell, encoded: &mut Encoded, columns: &Colu
 }
 
 /// The rows of all splits as they follow each other in their files: what is found first is what a person meets first.
-fn every(rows: &Rows) -> impl Iterator<Item = &RawExample> {
+pub(super) fn every(rows: &Rows) -> impl Iterator<Item = &RawExample> {
     let mut all: Vec<&RawExample> = [&rows.train, &rows.dev, &rows.test].into_iter().flatten().collect();
     let mut files: BTreeMap<&str, usize> = BTreeMap::new();
     for row in &all {
@@ -108,7 +108,7 @@ fn every(rows: &Rows) -> impl Iterator<Item = &RawExample> {
         files.entry(&row.place.file).or_insert(next);
     }
     let number = |row: &RawExample| match row.place.at {
-        At::Line(number) | At::Record(number) => number,
+        At::Line(number) | At::Words(number) | At::Record(number) => number,
     };
     all.sort_by_key(|row| (files[&*row.place.file], number(row)));
     all.into_iter()

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use anyhow::{Result, bail};
 use mtl_task::Cell;
 
-use super::record::{Field, Record, named};
+use super::record::{At, Field, Record, named};
 use super::source::MOST_CELLS;
 use super::{Reader, Source};
 use crate::manifest::ReaderSpec;
@@ -34,18 +34,24 @@ fn read(source: &Source, spec: &ReaderSpec) -> Result<Vec<Record>> {
     let mut columns: Option<Arc<Vec<String>>> = (!spec.header.is_empty()).then(|| Arc::new(spec.header.clone()));
     let mut records = Vec::new();
     let mut sentence: Vec<Vec<String>> = Vec::new();
-    let (mut first, mut cells) = (1, 0);
+    // Whether no line was passed over since the sentence began.
+    let (mut first, mut cells, mut whole) = (1, 0, true);
     let mut comments: Vec<usize> = Vec::new();
     for (index, line) in text.lines().chain([""]).enumerate() {
         if blank(line) {
             if let (false, Some(columns)) = (sentence.is_empty(), &columns) {
                 let fields =
                     std::mem::take(&mut sentence).into_iter().map(|list| Field::Cell(Cell::Many(list))).collect();
-                records.push(Record { columns: columns.clone(), fields, place: source.line(first) });
+                let mut place = source.line(first);
+                if whole {
+                    place.at = At::Words(first);
+                }
+                records.push(Record { columns: columns.clone(), fields, place });
             }
             continue;
         }
         if is_document(line) {
+            whole = false;
             continue;
         }
         let fields = split(line, tabs);
@@ -70,10 +76,11 @@ fn read(source: &Source, spec: &ReaderSpec) -> Result<Vec<Record>> {
             );
         }
         if columns.len() == UNIVERSAL && is_range(fields[0]) {
+            whole = false;
             continue;
         }
         if sentence.is_empty() {
-            first = index + 1;
+            (first, whole) = (index + 1, true);
             sentence = vec![Vec::new(); columns.len()];
         }
         cells += columns.len();

@@ -20,14 +20,26 @@ pub struct Place {
 pub enum At {
     /// By lines.
     Line(usize),
+    /// By lines, each of which holds a word of the record.
+    Words(usize),
     /// By records, in files without lines.
     Record(usize),
+}
+
+impl Place {
+    /// Where the record's word at `index`, from 0, stands.
+    pub fn of_word(&self, index: usize) -> String {
+        match self.at {
+            At::Words(first) => format!("{}:{}", self.file, first + index),
+            At::Line(_) | At::Record(_) => format!("{self}, word {}", index + 1),
+        }
+    }
 }
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self.at {
-            At::Line(line) => write!(f, "{}:{line}", self.file),
+            At::Line(line) | At::Words(line) => write!(f, "{}:{line}", self.file),
             At::Record(record) => write!(f, "{}: record {record}", self.file),
         }
     }
