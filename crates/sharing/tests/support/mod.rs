@@ -35,7 +35,7 @@ pub(crate) fn tiny(seed: u64) -> Pretrained {
         "intermediate_size": INTERMEDIATE, "max_position_embeddings": 23, "type_vocab_size": 2,
         "initializer_range": 0.3,
     });
-    let mut pretrained = random("bert", &config, Key::new(seed)).expect("a valid configuration");
+    let mut pretrained = random(&Default::default(), "bert", &config, Key::new(seed)).expect("a valid configuration");
     pretrained.encoder = pretrained.encoder.with_dropout(0., 0.);
     pretrained
 }
