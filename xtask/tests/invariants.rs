@@ -276,9 +276,10 @@ fn every_member_is_in_its_registry() {
     let tables = [
         ("crates/weighting/src/rules", "crates/weighting/src/rules/mod.rs", ": Rule = Rule {"),
         ("crates/sharing/src/strategies", "crates/sharing/src/strategies/mod.rs", "pub const STRATEGY: Strategy"),
-        ("crates/task/src", "crates/task/src/registry.rs", ": Kind ="),
+        ("crates/task/src/kinds", "crates/task/src/kinds/mod.rs", ": Kind = Kind {"),
         ("crates/data/src/reader", "crates/data/src/reader/mod.rs", ": Reader ="),
-        ("crates/data/src/generator", "crates/data/src/generator/mod.rs", ": Entry = Entry {"),
+        ("crates/data/src/generator", "crates/data/src/generator/mod.rs", ": GeneratorKind = GeneratorKind {"),
+        ("crates/data/src/samplers", "crates/data/src/samplers/mod.rs", ": SamplerKind = SamplerKind {"),
         ("crates/train/src/optim", "crates/train/src/optim/registry.rs", ": OptimizerKind = OptimizerKind {"),
         ("crates/backbone/src", "crates/backbone/src/registry.rs", "const ARCHITECTURE: Architecture"),
         ("crates/eval/src", "crates/eval/src/registry.rs", "impl Metric for "),

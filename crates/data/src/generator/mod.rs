@@ -15,7 +15,7 @@ pub use planted::{FACTORS, Relation, relation};
 /// Declares each generator's module and lists its entry. A new generator is one file and one line here.
 macro_rules! generators {
     ($($module:ident),* $(,)?) => {
-        $(mod $module;)*
+        $(pub mod $module;)*
 
         const BUILT_IN: &[GeneratorKind] = &[$($module::GENERATOR),*];
     };

@@ -26,7 +26,8 @@ use super::kind::GeneratorKind;
 use crate::reader::{At, Place};
 use crate::texts::{RawExample, Texts};
 
-pub(super) const GENERATOR: GeneratorKind = GeneratorKind {
+/// The member of the registry.
+pub const GENERATOR: GeneratorKind = GeneratorKind {
     name: "planted",
     about: "related, conflicting and unrelated tasks over invented words",
     rows,
