@@ -21,10 +21,10 @@ const UPLOADS: &[(&str, usize, &str)] = &[
     ("crates/backbone/src/pass.rs", 3, "dropout in f32, and the ids and places of a batch's words, which has some"),
     ("crates/backbone/src/pooling.rs", 3, "weights in f32, first tokens, and anchors where there are any"),
     ("crates/backbone/src/reference.rs", 6, "a batch's positions, segments, places and masks, in u32 and f32"),
-    ("crates/task/src/classification.rs", 1, "a class a text, in u32"),
-    ("crates/task/src/multilabel.rs", 1, "labels a text, in f32"),
-    ("crates/task/src/regression.rs", 1, "a value a text, in f32"),
-    ("crates/task/src/tagging.rs", 1, "a tag a word, in u32; nobody asks where there is no word"),
+    ("crates/task/src/kinds/classification.rs", 1, "a class a text, in u32"),
+    ("crates/task/src/kinds/multilabel.rs", 1, "labels a text, in f32"),
+    ("crates/task/src/kinds/regression.rs", 1, "a value a text, in f32"),
+    ("crates/task/src/kinds/tagging.rs", 1, "a tag a word, in u32; nobody asks where there is no word"),
 ];
 
 fn root() -> PathBuf {

@@ -136,9 +136,10 @@ impl Form {
                 (Self::Tokens, _) => Ok(Texts::Tokens(line.split_whitespace().map(String::from).collect())),
                 (Self::One | Self::Either, _) => Ok(Texts::One(line.to_string())),
                 (Self::Pair, Some((a, b))) if !b.contains('\t') => Ok(Texts::Pair(a.to_string(), b.to_string())),
-                (Self::Pair, _) => {
-                    bail!("{} fields between tabs, expected {}", line.split('\t').count(), self.wanted())
-                }
+                (Self::Pair, _) => match line.split('\t').count() {
+                    1 => bail!("one text without a tab, expected {}", self.wanted()),
+                    count => bail!("{count} texts between tabs, expected {}", self.wanted()),
+                },
             };
         }
         let value: Value = serde_json::from_str(line).context("no JSON object")?;

@@ -55,7 +55,7 @@ fn what_is_written_trains() {
     let pair = fed(here, &["predict", "run", "--task", "pairs"], "a cat sleeps\tthe cat is asleep\n");
     assert_eq!((pair.code, pair.out.lines().count()), (Some(0), 1), "{}", pair.error);
     for (task, input, named) in [
-        ("pairs", "one text alone\n", "1 fields between tabs, expected two texts"),
+        ("pairs", "one text alone\n", "one text without a tab, expected two texts"),
         ("pairs", "{\"text\": \"a\"}", "an object with text; expected two texts"),
         ("tickets.team", "{\"text_a\": \"a\", \"text_b\": \"b\"}", "expected one text"),
     ] {
