@@ -27,9 +27,11 @@ pub(super) fn reader(
         return Ok(reader);
     }
     // Under names of our own the first line is a row like the others, and can be compared with them.
-    let Some(width) = width(readers, path, &reader)? else { return Ok(reader) };
+    let tabs = reader.name.as_deref() == Some("tsv") || matches!(ending.as_str(), "tsv" | "tab");
+    let width = reader::first_row(path, &reader, if tabs { '\t' } else { ',' })?.len();
     let numbered =
         ReaderSpec { header: (1..=width).map(|column| format!("column {column}")).collect(), ..reader.clone() };
+    // What is wrong with the rows is told by whoever reads them.
     let Ok(records) = reader::read(readers, path, &numbered) else { return Ok(reader) };
     if !is_header(&records) {
         reader.header = names(&records);
@@ -40,26 +42,6 @@ pub(super) fn reader(
         ));
     }
     Ok(reader)
-}
-
-/// How many fields the first line has; nothing if that cannot be told.
-fn width(readers: &Registry<Reader>, path: &Path, spec: &ReaderSpec) -> Result<Option<usize>> {
-    match reader::read(readers, path, spec) {
-        Ok(records) => Ok(records.first().map(|record| record.columns.len())),
-        Err(error) => {
-            // Two equal cells in the first line, which is no header then: the number of fields is in the message of a
-            // reader that was given one name.
-            let one = ReaderSpec { header: vec!["column 1".into()], ..spec.clone() };
-            let Err(counted) = reader::read(readers, path, &one) else { return Ok(None) };
-            let text = format!("{counted:#}");
-            let fields =
-                text.split(" fields, expected").next().and_then(|before| before.rsplit(' ').next()?.parse().ok());
-            match fields {
-                Some(fields) if format!("{error:#}").contains("two columns are called") => Ok(Some(fields)),
-                _ => Err(error),
-            }
-        }
-    }
 }
 
 fn texts(record: &Record) -> impl Iterator<Item = &str> {
@@ -94,4 +76,25 @@ fn names(records: &[Record]) -> Vec<String> {
         _ => format!("column_{}", at + 1),
     };
     (0..profiles.len()).map(called).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(name: &str, text: &str) -> Vec<String> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).expect("written");
+        reader(&Registry::default(), &path, &ReaderSpec::default(), &mut Vec::new()).expect("read").header
+    }
+
+    #[test]
+    fn a_first_line_that_is_a_row_gives_no_names() {
+        let rows: String = (0..12).map(|row| format!("the cat sat {row}\tthe cat sat {row}\tsame\n")).collect();
+        assert_eq!(headers("pairs.tsv", &rows), ["text_a", "text_b", "label"], "two cells of a line may be alike");
+        assert_eq!(headers("pairs.tsv", &format!("first\tsecond\tsays\n{rows}")), [""; 0]);
+        let rows: String = (0..12).map(|row| format!("{row},a sentence number {row},yes\n")).collect();
+        assert_eq!(headers("rows.csv", &rows), ["column_1", "text", "label"]);
+    }
 }

@@ -5,6 +5,7 @@
 //! of the table: a stray quote would swallow them. A row that repeats the header is refused.
 
 use std::collections::HashSet;
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
@@ -35,15 +36,22 @@ pub(super) const TSV: Reader = Reader {
 /// The most lines that a field in quotes may span where the manifest says nothing.
 const QUOTED_LINES: usize = 20;
 
+/// The cells of the first row of `path`, whether or not they name its columns.
+///
+/// # Errors
+/// If the file cannot be read, or its first row is malformed.
+pub(crate) fn first_row(path: &Path, spec: &ReaderSpec, usual: char) -> Result<Vec<String>> {
+    let source = Source::new(path);
+    let text = source.text(spec)?;
+    let dialect = Dialect::of(&source, spec, &text, usual)?;
+    let mut rows = Rows::new(&dialect, &text, 1);
+    Ok(rows.next_row()?.map(|(_, row)| row.iter().map(String::from).collect()).unwrap_or_default())
+}
+
 fn read(source: &Source, spec: &ReaderSpec, usual: char) -> Result<Vec<Record>> {
     let text = source.text(spec)?;
-    let delimiter = delimiter(source, spec, &text, usual)?;
-    let dialect = Dialect {
-        source,
-        delimiter,
-        quotes: !spec.no_quotes,
-        quoted_lines: spec.quoted_lines.unwrap_or(QUOTED_LINES).max(1),
-    };
+    let dialect = Dialect::of(source, spec, &text, usual)?;
+    let delimiter = dialect.delimiter;
     let mut rows = Rows::new(&dialect, &text, 1);
     let columns = match spec.header.is_empty() {
         true => rows.next_row()?.map(|(_, row)| row.iter().map(|name| name.trim().to_string()).collect()),
@@ -167,6 +175,18 @@ impl<'a> Rows<'a> {
             return Ok(Some((line, std::mem::take(&mut self.row))));
         }
         Ok(None)
+    }
+}
+
+impl<'a> Dialect<'a> {
+    /// As `spec` says and `text` shows.
+    fn of(source: &'a Source<'a>, spec: &ReaderSpec, text: &str, usual: char) -> Result<Self> {
+        Ok(Self {
+            source,
+            delimiter: delimiter(source, spec, text, usual)?,
+            quotes: !spec.no_quotes,
+            quoted_lines: spec.quoted_lines.unwrap_or(QUOTED_LINES).max(1),
+        })
     }
 }
 

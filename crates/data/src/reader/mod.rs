@@ -19,6 +19,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use mtl_task::{Cell, Member, Registry};
 
+pub(crate) use delimited::first_row;
 pub use record::{At, Field, Place, Record};
 pub use source::Source;
 
