@@ -163,7 +163,9 @@ fn manifest(group: &Group, found: &Guess, out: &Path) -> Result<String> {
     }
     match &found.labels[..] {
         [label] => {
-            writeln!(text, "label = {}", quoted(&label.column))?;
+            if label.indicators.is_empty() {
+                writeln!(text, "label = {}", quoted(&label.column))?;
+            }
             if label.missing > 0 {
                 writeln!(text, "# rows without one are left out\nignore = [\"\"]")?;
             }
@@ -172,7 +174,7 @@ fn manifest(group: &Group, found: &Guess, out: &Path) -> Result<String> {
         several => several.iter().try_for_each(|label| -> Result<()> {
             let name = plain(&label.column);
             writeln!(text, "\n[[columns.labels]]\n# {}\nname = {}", label.about, quoted(&name))?;
-            if name != label.column {
+            if name != label.column && label.indicators.is_empty() {
                 writeln!(text, "column = {}", quoted(&label.column))?;
             }
             writeln!(text, "kind = {}", quoted(label.kind))?;
@@ -199,8 +201,11 @@ fn manifest(group: &Group, found: &Guess, out: &Path) -> Result<String> {
     Ok(text)
 }
 
-/// What stands between the labels of a set.
+/// Where the labels of a set stand: what parts them, or a column of 0 and 1 for each.
 fn written_apart(text: &mut String, label: &LabelGuess) -> Result<()> {
+    if !label.indicators.is_empty() {
+        writeln!(text, "indicators = {}", list(&label.indicators))?;
+    }
     if let Some(separator) = label.separator {
         writeln!(text, "label_separator = {}", quoted(separator))?;
     }

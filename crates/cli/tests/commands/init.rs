@@ -90,6 +90,45 @@ fn splits_by_name_and_other_folders_are_understood() {
 }
 
 #[test]
+fn columns_of_0_and_1_are_a_set_of_labels() {
+    let folder = folder();
+    let here = folder.path();
+    let row =
+        |at: usize| format!("a remark of the number {at},{},{},{}\n", at % 2, usize::from(at % 3 == 0), at % 5 / 4);
+    let rows: String = (0..60).map(row).collect();
+    std::fs::write(here.join("remarks.csv"), format!("remark,toxic,insult,threat\n{rows}")).expect("written");
+    // 30 + 20 + 12 of 60 rows.
+    let told = good(here, &["init", "remarks.csv", "--name", "mine"]);
+    for part in ["multilabel, 3 indicators, 1.03 of them hold in a row", "`threat` hold 0 and 1"] {
+        assert!(told.contains(part), "`{part}` is missing in: {told}");
+    }
+    let manifest = std::fs::read_to_string(here.join("remarks.toml")).expect("a manifest");
+    assert!(manifest.contains("indicators = [\"toxic\", \"insult\", \"threat\"]"), "{manifest}");
+    let checked = good(here, &["data", "check", "mine.toml", "--set", "train.max_tokens=16"]);
+    assert!(checked.contains("threat"), "{checked}");
+
+    // Beside a class, two tasks over one table; beside a label by name, only that one.
+    let row = |at: usize| {
+        format!("a remark of number {at},{},{},{},{}\n", at % 2, at % 3 / 2, at % 5 / 4, ["x", "y"][at / 30])
+    };
+    let rows: String = (0..60).map(row).collect();
+    std::fs::write(here.join("several.csv"), format!("remark,a,b,c,side\n{rows}")).expect("written");
+    good(here, &["init", "several.csv", "--name", "both"]);
+    let manifest = std::fs::read_to_string(here.join("several.toml")).expect("a manifest");
+    assert!(
+        manifest.contains("name = \"side\"") && manifest.contains("indicators = [\"a\", \"b\", \"c\"]"),
+        "{manifest}"
+    );
+    good(here, &["data", "check", "both.toml", "--set", "train.max_tokens=16"]);
+    std::fs::write(here.join("named.csv"), format!("remark,a,b,c,label\n{rows}")).expect("written");
+    let told = good(here, &["init", "named.csv", "--name", "one"]);
+    assert!(
+        told.contains("learns `label`: classification, 2 classes (x, y)") && told.contains("`c` could be"),
+        "{told}"
+    );
+}
+
+#[test]
 fn what_cannot_be_told_is_said() {
     let folder = folder();
     let here = folder.path();

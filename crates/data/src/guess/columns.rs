@@ -2,6 +2,7 @@
 
 use anyhow::{Result, bail};
 
+use super::indicators;
 use super::profile::Profile;
 use crate::reader::Record;
 
@@ -29,6 +30,8 @@ pub struct LabelGuess {
     pub missing: usize,
     /// What it holds, in words.
     pub about: String,
+    /// The columns of 0 and 1 that it is made of; none if it is a column itself.
+    pub indicators: Vec<String>,
 }
 
 pub(super) struct Columns {
@@ -110,8 +113,14 @@ pub(super) fn guess(records: &[Record], notes: &mut Vec<String>) -> Result<Colum
         TextGuess::One(column) | TextGuess::Tokens(column) => name == column,
         TextGuess::Pair(a, b) => name == a || name == b,
     };
-    let mut labels: Vec<LabelGuess> =
-        profiles.iter().filter(|profile| !read(profile.name) && !profile.is_name()).filter_map(label).collect();
+    let mut rest: Vec<&Profile> = profiles.iter().filter(|profile| !read(profile.name) && !profile.is_name()).collect();
+    let named = |name: &str| LABELS.iter().position(|known| *known == name.to_lowercase());
+    // Beside a column that is called a label, those of 0 and 1 may be anything.
+    let set = match rest.iter().any(|profile| named(profile.name).is_some() && label(profile).is_some()) {
+        true => None,
+        false => indicators::taken(&mut rest, notes),
+    };
+    let mut labels: Vec<LabelGuess> = rest.into_iter().filter_map(label).chain(set).collect();
     if labels.is_empty() {
         bail!(
             "no column looks like a label ({}); a class is said again and again, a value is a number, labels of a set \
@@ -119,8 +128,9 @@ pub(super) fn guess(records: &[Record], notes: &mut Vec<String>) -> Result<Colum
             described(&profiles)
         );
     }
-    let rank = |label: &LabelGuess| {
-        LABELS.iter().position(|name| *name == label.column.to_lowercase()).unwrap_or(LABELS.len())
+    let rank = |label: &LabelGuess| match label.indicators.is_empty() {
+        true => named(&label.column).unwrap_or(LABELS.len()),
+        false => LABELS.len(),
     };
     labels.sort_by_key(rank);
     // A column that is called a label is one; what else repeats itself may be anything.
@@ -188,6 +198,7 @@ fn tagging(profiles: &[Profile]) -> Option<Columns> {
         separator: None,
         missing: 0,
         about: format!("{count} tags"),
+        indicators: Vec::new(),
     };
     (!tags.is_empty()).then(|| Columns {
         text: TextGuess::Tokens(words.name.to_string()),
@@ -231,6 +242,7 @@ fn label(profile: &Profile) -> Option<LabelGuess> {
             separator,
             missing: profile.rows - profile.texts.len() - profile.lists.len(),
             about,
+            indicators: Vec::new(),
         })
     };
     if !profile.lists.is_empty() && profile.texts.is_empty() {

@@ -5,6 +5,7 @@
 
 mod columns;
 mod header;
+mod indicators;
 mod profile;
 
 use std::path::{Path, PathBuf};
