@@ -7,7 +7,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use safetensors::{View, serialize};
 
 /// What the name of a file begins with while it is being written; a killed process leaves such a file behind.
@@ -31,7 +31,7 @@ where
 /// the width of their type, widest first, and among those by name.
 ///
 /// # Errors
-/// Those of safetensors.
+/// If two tensors have one name, which a reader could not tell apart; those of safetensors.
 pub fn safetensors_bytes<S, V>(tensors: impl IntoIterator<Item = (S, V)>) -> Result<Vec<u8>>
 where
     S: AsRef<str> + Ord + Display,
@@ -39,6 +39,12 @@ where
 {
     // transformers reads files only if they say that they were laid out for PyTorch.
     let metadata = HashMap::from([("format".to_string(), "pt".to_string())]);
+    let tensors: Vec<(S, V)> = tensors.into_iter().collect();
+    let mut names: Vec<&str> = tensors.iter().map(|(name, _)| name.as_ref()).collect();
+    names.sort_unstable();
+    if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+        bail!("two tensors are called `{}`; each needs a name of its own", pair[0]);
+    }
     Ok(serialize(tensors, Some(metadata))?)
 }
 
