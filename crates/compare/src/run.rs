@@ -168,7 +168,7 @@ fn opened(
     };
     let saved = folder.join("checkpoints");
     let resumed = || -> Result<Option<Run>> {
-        if !saved.exists() || !checkpoints::can_continue(&saved)? {
+        if !mtl_train::has_checkpoint(&saved) {
             return Ok(None);
         }
         checkpoints::verify(&saved)?;
@@ -190,7 +190,7 @@ fn opened(
 fn same_recipe(recipe: &Recipe, folder: &Path) -> Result<()> {
     let path = folder.join("recipe.toml");
     let Ok(found) = std::fs::read_to_string(&path) else { return Ok(()) };
-    if folder.join("checkpoints/last").exists() && found != recipe.to_toml()? {
+    if mtl_train::has_checkpoint(&folder.join("checkpoints")) && found != recipe.to_toml()? {
         bail!(
             "{}: the checkpoint in this folder is of another recipe than the plan's; remove the folder and use --retry to \
              run it again",
