@@ -133,7 +133,9 @@ fn finish(
     // What another machine may have is no fault of the run.
     let device = options.device.open().with_context(|| format!("the device `{}`", options.device));
     let device = device.map_err(Failure::Passing)?;
-    let Some(finished) = opened(line, &recipe, &located, folder, options, &device)?.execute_recorded(observer)? else {
+    let run = opened(line, &recipe, &located, folder, options, &device)?;
+    run.found().iter().for_each(|note| observer.note(note));
+    let Some(finished) = run.execute_recorded(observer)? else {
         return Ok(false);
     };
     if line.purpose == Purpose::Tune && finished.report.test_opened_at.is_some() {

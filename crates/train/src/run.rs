@@ -169,6 +169,12 @@ impl Run {
         Ok(run)
     }
 
+    /// What was found on the way to where training starts, such as a damaged checkpoint that was passed over; told to the
+    /// observer too, as notes of the [`Plan`].
+    pub fn found(&self) -> &[String] {
+        &self.notes
+    }
+
     /// Everything the run works with.
     pub fn assembled(&self) -> &Assembled {
         &self.assembled
@@ -234,13 +240,13 @@ impl Run {
         let steps: usize = self.phases.iter().map(|phase| phase.steps).sum();
         let (mut log, lost) = log::Log::open(&self.options.out.join("metrics.jsonl"), self.state.step)?;
         let detector = Detector::new(&self.recipe.train, &self.assembled.trainer, &self.loader.first(&self.assembled));
-        self.notes.extend(lost);
         observer.begin(&Plan {
             tasks: self.assembled.datasets.iter().map(|dataset| dataset.name.clone()).collect(),
             steps,
             from: self.state.step,
             notes: self.notes(),
         });
+        lost.iter().for_each(|note| observer.note(note));
         if self.state.step == 0 {
             for name in self.audit()? {
                 observer.note(&format!("the gradient of `{name}` is all zero before the first step"));

@@ -18,7 +18,7 @@ impl Run {
             Some(task) => history(task.0).into_iter().collect(),
             None => (0..self.state.losses.len()).filter_map(history).collect(),
         };
-        let rate = self.recipe.base_rate().map_or(String::new(), |rate| format!(" (it is {rate})"));
+        let rate = self.recipe.base_rate().map_or(String::new(), |rate| format!(" (it is {rate:?})"));
         let checkpoints = self.options.out.join("checkpoints");
         let kept = |name: &str| resume::find(&checkpoints, name).map(|place| place.display().to_string());
         let kept: Vec<String> = [LAST, "best"].into_iter().filter_map(kept).collect();

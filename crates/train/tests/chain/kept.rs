@@ -18,7 +18,11 @@ struct Notes(Vec<String>);
 
 impl Observer for Notes {
     fn begin(&mut self, plan: &Plan) {
-        self.0.clone_from(&plan.notes);
+        self.0.extend(plan.notes.iter().cloned());
+    }
+
+    fn note(&mut self, line: &str) {
+        self.0.push(line.to_string());
     }
 }
 
