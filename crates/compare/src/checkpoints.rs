@@ -11,15 +11,14 @@ use sha2::{Digest, Sha256};
 /// # Errors
 /// If one is there that lacks its manifest: a whole one is renamed into its place, so that its manifest was removed.
 pub(super) fn can_continue(folder: &Path) -> Result<bool> {
-    // A crash between the two renames of a save leaves the one before.
-    for name in ["last", ".last.old"] {
-        if folder.join(name).join("manifest.json").exists() {
-            return Ok(true);
-        }
+    let is_whole = |name: &str| folder.join(name).join("manifest.json").exists();
+    // A crash between the two renames of a save leaves the new one without its name.
+    if is_whole("last") || is_whole(".last.new") {
+        return Ok(true);
     }
     let last = folder.join("last");
     ensure!(!last.exists(), "{}: damaged: it is missing", last.join("manifest.json").display());
-    Ok(false)
+    Ok(is_whole("last.previous"))
 }
 
 /// Checks the files of every checkpoint in `folder` against the SHA-256 of its manifest.

@@ -42,7 +42,7 @@ pub use recipe::{
     StepKind, Test, Train,
 };
 pub use registries::Registries;
-pub use run::{Answered, Ended, EvaluationPoint, Finished, Run, RunOptions};
+pub use run::{Answered, Ended, EvaluationPoint, Finished, Run, RunOptions, Start, is_unfinished};
 pub use step::{StepReport, Trainer};
 pub use store::{read_tensors, write_atomically, write_tensors};
 pub use trained::Trained;

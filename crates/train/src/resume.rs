@@ -6,6 +6,7 @@
 //! Random streams are functions of (seed, phase, step), so no generator has to be saved.
 
 mod folder;
+mod forget;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -19,6 +20,7 @@ use crate::run::EvaluationPoint;
 use crate::step::Trainer;
 use crate::store::{read_tensors, tensor_bytes};
 pub(crate) use folder::{find, settle, sweep, verify};
+pub(crate) use forget::forget;
 
 /// Where a run stands.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -50,7 +52,7 @@ pub(crate) struct RunState {
     pub(crate) rules: BTreeMap<String, BTreeMap<String, Vec<f64>>>,
     /// The last loss of each task.
     pub(crate) known: Vec<Option<f64>>,
-    /// SHA-256 of the resolved recipe.
+    /// Fingerprint of the recipe's keys, see [`crate::run::stored`]; in a run of before, the SHA-256 of its text.
     pub(crate) recipe: String,
 }
 
@@ -152,8 +154,7 @@ fn load(checkpoint: &Path, trainer: &mut Trainer) -> Result<RunState> {
 }
 
 fn load_weights(checkpoint: &Path, trainer: &mut Trainer) -> Result<RunState> {
-    let path = state_file(checkpoint);
-    let state: RunState = serde_json::from_slice(&std::fs::read(&path)?).with_context(|| path.display().to_string())?;
+    let state = read_state(checkpoint)?;
     let structure = checkpoint.join(STRUCTURE);
     // Checkpoints of before the structure could change have the one that the model is built with.
     if structure.exists() {
@@ -164,6 +165,24 @@ fn load_weights(checkpoint: &Path, trainer: &mut Trainer) -> Result<RunState> {
     trainer.model.params.assign(&read_tensors(&checkpoint.join("model.safetensors"))?)?;
     trainer.model.sharing.restore(&read_tensors(&checkpoint.join("sharing.safetensors"))?, state.phase)?;
     Ok(state)
+}
+
+/// The steps that were done when `checkpoint` was saved, if it can be read.
+pub(crate) fn steps_of(checkpoint: &Path) -> Option<usize> {
+    read_state(checkpoint).ok().map(|state| state.step)
+}
+
+/// The fingerprint of the recipe by which `checkpoint` was trained.
+///
+/// # Errors
+/// If it cannot be read.
+pub(crate) fn recipe_of(checkpoint: &Path) -> Result<String> {
+    read_state(checkpoint).map(|state| state.recipe)
+}
+
+fn read_state(checkpoint: &Path) -> Result<RunState> {
+    let path = state_file(checkpoint);
+    serde_json::from_slice(&std::fs::read(&path)?).with_context(|| path.display().to_string())
 }
 
 /// Where `checkpoint` says where the run stood; older ones call the file otherwise.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use candle_core::Device;
 use mtl_data::manifest::{DatasetManifest, ModelManifest};
 use mtl_train::{
-    Assembled, Ended, Located, LocatedDataset, LocatedModel, Observer, Recipe, Run, RunOptions, Silent, assemble,
+    Assembled, Ended, Located, LocatedDataset, LocatedModel, Observer, Recipe, Run, RunOptions, Silent, Start, assemble,
 };
 use sha2::{Digest, Sha256};
 
@@ -69,7 +69,7 @@ pub(crate) fn new(recipe: &Recipe, out: &Path, resume: bool) -> anyhow::Result<R
 pub(crate) fn new_on(recipe: &Recipe, out: &Path, resume: bool, device: &Device) -> anyhow::Result<Run> {
     let options = RunOptions {
         out: out.to_path_buf(),
-        resume,
+        start: if resume { Start::Resume } else { Start::New },
         recipe_name: "tiny".into(),
         fallback: false,
         commit: None,
