@@ -164,7 +164,13 @@ fn the_same_command_goes_on_wherever_it_was_killed() {
 
     // Anew: the run goes, and what is not its own stays.
     std::fs::write(here.join("asked/notes.txt"), "mine").expect("written");
-    let child = started(here, "asked", &["--fresh", "--set", "train.seed=3"]);
+    let mut child = command(here, &train("asked", &["--fresh", "--set", "train.seed=3"])).spawn().expect("started");
+    let recipe = || std::fs::read_to_string(here.join("asked/recipe.toml")).unwrap_or_default();
+    while !recipe().contains("seed = 3") {
+        assert!(child.try_wait().expect("waited").is_none(), "it ended before it began");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    begun(&mut child, &here.join("asked"));
     signal(&child, "-TERM");
     let (code, error) = ended(child);
     assert_eq!(code, Some(RESUMABLE), "{error}");
