@@ -59,8 +59,8 @@ impl Program {
         command.mut_subcommands(|command| self.spoken(command))
     }
 
-    /// The command that was typed, with `named` right behind its name, and `more` behind its arguments; what of `more` it
-    /// has already is left out.
+    /// The command that goes on with what the typed one began: with `named` right behind its name, and `more` behind its
+    /// arguments; what of `more` it has already is left out, and so is `--fresh`.
     pub(crate) fn again(&self, named: Option<&str>, more: &[(&str, Option<&str>)]) -> String {
         let typed = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
         let mut typed: Vec<String> = typed.collect();
@@ -71,7 +71,7 @@ impl Program {
     }
 
     fn continued(&self, typed: Vec<String>, more: &[(&str, Option<&str>)]) -> String {
-        let mut words = typed;
+        let mut words: Vec<String> = typed.into_iter().filter(|word| word != "--fresh").collect();
         for (option, value) in more {
             let there = |word: &String| word == option || word.starts_with(&format!("{option}="));
             if !words.iter().any(there) {
@@ -108,7 +108,7 @@ mod tests {
             program.continued(typed, &more),
             "mtl train embedded --set 'weighting.rule=\"nash\"' --set train.steps=3 --out 'runs/x y' --resume"
         );
-        let typed = words(&["train", "--out=a", "--resume"]);
+        let typed = words(&["train", "--fresh", "--out=a", "--resume"]);
         assert_eq!(program.continued(typed, &more), "mtl train --out=a --resume");
     }
 }

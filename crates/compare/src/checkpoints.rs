@@ -2,7 +2,20 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
+
+/// Whether there is a checkpoint in `folder` that a run continues from.
+///
+/// # Errors
+/// If one is there that lacks its manifest: a whole one is renamed into its place, so that its manifest was removed.
+pub(super) fn can_continue(folder: &Path) -> Result<bool> {
+    if mtl_train::has_checkpoint(folder) {
+        return Ok(true);
+    }
+    let last = folder.join("last");
+    ensure!(!last.exists(), "{}: damaged: it is missing", last.join("manifest.json").display());
+    Ok(false)
+}
 
 /// Checks every checkpoint in `folder` beside those that a training goes on from, of which it takes the newest sound one:
 /// better now than when the run ends.

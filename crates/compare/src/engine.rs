@@ -111,6 +111,10 @@ fn children(
         if running.is_empty() {
             break;
         }
+        if total.stopped() {
+            // The end of its input asks a child to save and stop.
+            running.iter_mut().for_each(|(_, child)| drop(child.stdin.take()));
+        }
         std::thread::sleep(PAUSE);
         let mut at = 0;
         while at < running.len() {
@@ -146,14 +150,15 @@ fn children(
     Ok(due.iter().all(|line| plan.is_done(line)))
 }
 
-/// A child that runs `line`. The machine's cores are divided, which changes no result.
+/// A child that runs `line` for as long as this process holds its standard input: a signal may be sent to this process
+/// alone, or it may be killed. The machine's cores are divided, which changes no result.
 fn child(line: &Planned, plan: &Plan, experiment: &Experiment, options: &Options, count: usize) -> Result<Child> {
     let log = plan.folder(line).with_extension("log");
     std::fs::create_dir_all(log.parent().context("a folder of runs")?)?;
     let log = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let mut command = Command::new(std::env::current_exe().context("where is this program?")?);
-    command.args(["compare", &experiment.name, "--run", &line.id, "--out"]).arg(&options.out);
+    command.args(["compare", &experiment.name, "--run", &line.id, "--until-eof", "--out"]).arg(&options.out);
     if options.offline {
         command.arg("--offline");
     }
@@ -162,7 +167,7 @@ fn child(line: &Planned, plan: &Plan, experiment: &Experiment, options: &Options
     }
     command.args(["--device", &options.device.to_string()]);
     command.env("RAYON_NUM_THREADS", (cores / count).max(1).to_string());
-    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+    command.stdin(Stdio::piped()).stdout(log.try_clone()?).stderr(log);
     match command.spawn() {
         Ok(child) => Ok(child),
         Err(error) => bail!("cannot start a run: {error}"),

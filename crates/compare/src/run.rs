@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use candle_core::Device;
-use mtl_train::{Finished, Located, Observer, Recipe, Run, RunOptions, write_atomically};
+use mtl_train::{Finished, Located, Observer, Recipe, Run, RunOptions, Start, write_atomically};
 
 use super::{Library, Options, Plan, Planned, Purpose, Unavailable, checkpoints, leak, paths, record};
 
@@ -157,10 +157,10 @@ fn opened(
     options: &Options,
     device: &Device,
 ) -> Result<Run, Failure> {
-    let run = |resume: bool| {
+    let run = |start: Start| {
         let options = RunOptions {
             out: folder.to_path_buf(),
-            resume,
+            start,
             recipe_name: line.arm.clone(),
             fallback: false,
             commit: options.commit.clone(),
@@ -170,16 +170,16 @@ fn opened(
     };
     let saved = folder.join("checkpoints");
     let resumed = || -> Result<Option<Run>> {
-        if !mtl_train::has_checkpoint(&saved) {
+        if !saved.exists() || !checkpoints::can_continue(&saved)? {
             return Ok(None);
         }
         checkpoints::verify(&saved)?;
-        run(true).map(Some)
+        run(Start::Resume).map(Some)
     };
     same_recipe(recipe, folder).map_err(Failure::Lasting)?;
     match resumed() {
         Ok(Some(run)) => Ok(run),
-        Ok(None) => Ok(run(false)?),
+        Ok(None) => Ok(run(Start::New)?),
         Err(error) => Err(Failure::Passing(anyhow!(
             "cannot continue from the checkpoint in {}: {error:#}; nothing was deleted: give the same command again once \
              that is mended, or remove {0} to run from the beginning",

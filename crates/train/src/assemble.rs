@@ -103,6 +103,9 @@ pub(crate) fn assemble_as(
             pretrained.encoder.max_tokens()
         );
     }
+    if let Some(trained_on) = trained_on {
+        trained_on.check_encoder(&located.model.name, &tokenizer, &pretrained)?;
+    }
     let mut datasets = datasets(&recipe.registries, located, &tokenizer, &recipe.load_options())?;
     if let Some(trained_on) = trained_on {
         trained_on.take(&recipe.registries.data.kinds, &mut datasets)?;

@@ -44,7 +44,7 @@ pub use recipe::{
 };
 pub use registries::Registries;
 pub use resume::{has_checkpoint, sweep_one as clear_temporaries, verify as verify_checkpoint};
-pub use run::{Answered, Ended, EvaluationPoint, Finished, Run, RunOptions};
+pub use run::{Answered, Ended, EvaluationPoint, Finished, Run, RunOptions, Start, is_unfinished};
 pub use step::{StepReport, Trainer};
 pub use store::{read_tensors, write_atomically, write_tensors};
 pub use trained::Trained;

@@ -8,6 +8,7 @@
 
 mod contents;
 mod folder;
+mod forget;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -20,11 +21,12 @@ use crate::finite::{Diverged, check_tensors};
 use crate::run::{EvaluationPoint, TaskLosses};
 use crate::step::Trainer;
 use crate::store::tensor_bytes;
-pub(crate) use contents::read_weights;
+pub(crate) use contents::{read_weights, steps_of};
 use contents::{Weights, read_optimizer};
 pub use contents::{has_checkpoint, verify};
 pub use folder::sweep_one;
 pub(crate) use folder::{find, settle, sweep};
+pub(crate) use forget::forget;
 
 /// Where a run stands.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -62,7 +64,7 @@ pub(crate) struct RunState {
     pub(crate) rules: BTreeMap<String, BTreeMap<String, Vec<f64>>>,
     /// The last loss of each task.
     pub(crate) known: Vec<Option<f64>>,
-    /// SHA-256 of the resolved recipe.
+    /// Fingerprint of the recipe's keys, see [`crate::run::stored`]; in a run of before, the SHA-256 of its text.
     pub(crate) recipe: String,
 }
 

@@ -1,6 +1,7 @@
 //! A run: from a recipe to a folder with checkpoints, metrics and a report.
 
 mod answered;
+mod clear;
 mod dev;
 mod divergence;
 mod explain;
@@ -8,25 +9,25 @@ mod keep;
 mod loader;
 mod lock;
 mod log;
+mod open;
 mod place;
 mod report;
-mod stored;
+mod save_now;
+pub(crate) mod stored;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
-use candle_core::Device;
+use anyhow::Result;
 use cpu_time::ProcessTime;
 use mtl_eval::Report;
 use mtl_sharing::Phase;
 use mtl_task::{Answer, Label, Progress, TaskId};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::StepReport;
-use crate::assemble::{Assembled, Located, assemble_as};
+use crate::assemble::Assembled;
 use crate::audit::audit_of;
 use crate::dev::DevSplits;
 use crate::observer::{Observer, Plan};
@@ -34,20 +35,23 @@ use crate::recipe::Recipe;
 use crate::resume::{self, LAST, RunState};
 use crate::schedule;
 use crate::store::write_atomically;
-use crate::trained_on::TrainedOn;
 use divergence::Detector;
 pub(crate) use divergence::TaskLosses;
 use loader::DataLoader;
 use lock::Lock;
-use stored::Stored;
+pub use open::{Start, is_unfinished};
+
+/// The report of a run that is over, and the lines of its steps.
+const REPORT: &str = "report.json";
+const METRICS: &str = "metrics.jsonl";
 
 /// Where a run goes, and what it says of itself.
 #[derive(Clone, Debug)]
 pub struct RunOptions {
     /// The run folder.
     pub out: PathBuf,
-    /// Whether to go on from the last checkpoint in it.
-    pub resume: bool,
+    /// What is done with the run that it holds.
+    pub start: Start,
     /// The recipe's name, for the report.
     pub recipe_name: String,
     /// Whether the embedded recipe stands in for another one.
@@ -123,52 +127,6 @@ pub struct Run {
 }
 
 impl Run {
-    /// Builds everything a recipe names, and goes on from a checkpoint if asked.
-    ///
-    /// # Errors
-    /// If something does not fit, or the run folder holds another run or another process trains in it.
-    pub fn new(recipe: Recipe, located: &Located, options: RunOptions, device: &Device) -> Result<Self> {
-        place::refuse_others(&options.out, &recipe.registries)?;
-        let lock = Lock::take(&options.out)?;
-        let Stored { recipe, text: resolved, note } = match options.resume {
-            true => Stored::continued(recipe, &options.out)?,
-            false => Stored::new(recipe)?,
-        };
-        let fingerprint = resume::hex(&Sha256::digest(resolved.as_bytes()));
-        // A run of another recipe is refused below, whatever its data.
-        let same = std::fs::read_to_string(options.out.join("recipe.toml")).is_ok_and(|stored| stored == resolved);
-        let trained_on = if options.resume && same { TrainedOn::read(&options.out)? } else { None };
-        let mut assembled = assemble_as(&recipe, located, device, trained_on.as_ref())?;
-        let loader = DataLoader::new(&recipe, &assembled, device)?;
-        let phases = assembled.trainer.model.sharing.phases(recipe.train.steps);
-        let checkpoints = options.out.join("checkpoints");
-        resume::sweep(&options.out)?;
-        resume::settle(&checkpoints)?;
-        let found = match options.resume {
-            true => resume::restore_last(&checkpoints, &mut assembled.trainer)?,
-            false => None,
-        };
-        let (state, mut notes) = match (options.resume, found) {
-            (true, Some(found)) if found.state.recipe != fingerprint => bail!(
-                "{}: the checkpoint is of another recipe; resume with the recipe in {}, or choose another --out",
-                found.checkpoint.display(),
-                options.out.join("recipe.toml").display()
-            ),
-            (true, Some(found)) => (found.state, found.notes),
-            (true, None) => bail!("{}: no checkpoint to resume from", checkpoints.display()),
-            (false, _) if resume::find(&checkpoints, LAST).is_some() => bail!(
-                "{}: already holds a run; add --resume to go on with it, or choose another --out",
-                options.out.display()
-            ),
-            (false, _) => (RunState { recipe: fingerprint, ..RunState::default() }, Vec::new()),
-        };
-        notes.extend(note);
-        let checkpoint_name = located.model.name.clone();
-        let run = Self { checkpoint_name, recipe, options, assembled, loader, phases, state, notes, _lock: lock };
-        run.describe(&resolved)?;
-        Ok(run)
-    }
-
     /// What was found on the way to where training starts, such as a damaged checkpoint that was passed over; told to the
     /// observer too, as notes of the [`Plan`].
     pub fn found(&self) -> &[String] {
@@ -178,18 +136,6 @@ impl Run {
     /// Everything the run works with.
     pub fn assembled(&self) -> &Assembled {
         &self.assembled
-    }
-
-    /// Writes what the folder needs to be understood without this run: recipe, tasks, encoder and tokenizer.
-    fn describe(&self, resolved: &str) -> Result<()> {
-        let out = &self.options.out;
-        write_atomically(&out.join("recipe.toml"), resolved.as_bytes())?;
-        TrainedOn::of(&self.assembled.datasets).write(out)?;
-        let pretrained = &self.assembled.pretrained;
-        let mut config = pretrained.config.clone();
-        config["model_type"] = pretrained.architecture.clone().into();
-        write_atomically(&out.join("encoder/config.json"), &serde_json::to_vec_pretty(&config)?)?;
-        write_atomically(&out.join("encoder/tokenizer.json"), self.assembled.tokenizer.to_json()?.as_bytes())
     }
 
     /// Trains to the end, or until the observer interrupts.
@@ -225,20 +171,10 @@ impl Run {
         }))
     }
 
-    /// The report of a run that is over, so that going on with it does not open the test split once more.
-    fn reported(&self) -> Result<Option<Report>> {
-        let path = self.options.out.join("report.json");
-        if self.state.phase < self.phases.len() || !path.exists() {
-            return Ok(None);
-        }
-        let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        serde_json::from_str(&text).map(Some).with_context(|| format!("{}: no report", path.display()))
-    }
-
     /// Trains to the end, or to the step that the observer interrupted behind.
     fn train(&mut self, observer: &mut dyn Observer) -> Result<Option<usize>> {
         let steps: usize = self.phases.iter().map(|phase| phase.steps).sum();
-        let (mut log, lost) = log::Log::open(&self.options.out.join("metrics.jsonl"), self.state.step)?;
+        let (mut log, lost) = log::Log::open(&self.options.out.join(METRICS), self.state.step)?;
         let detector = Detector::new(&self.recipe.train, &self.assembled.trainer, &self.loader.first(&self.assembled));
         observer.begin(&Plan {
             tasks: self.assembled.datasets.iter().map(|dataset| dataset.name.clone()).collect(),
@@ -273,11 +209,14 @@ impl Run {
                     0 => self.recipe.evaluation.every,
                     every => every,
                 };
-                let interrupted = observer.interrupted();
+                let (interrupted, asked) = (observer.interrupted(), self.is_save_asked());
                 let due = saving > 0 && self.state.step.is_multiple_of(saving);
-                if interrupted || due && !Detector::is_suspect(&self.state.losses) {
+                if interrupted || asked || due && !Detector::is_suspect(&self.state.losses) {
                     log.flush()?;
                     self.save(LAST)?;
+                }
+                if asked {
+                    self.answer_save_asked(observer);
                 }
                 if interrupted && self.state.step < steps && !stopped {
                     return Ok(Some(self.state.step));
@@ -353,7 +292,7 @@ impl Run {
         let best_step = self.take_back()?;
         let (report, answers) = self.report(best_step)?;
         let out: &Path = &self.options.out;
-        write_atomically(&out.join("report.json"), &serde_json::to_vec_pretty(&report)?)?;
+        write_atomically(&out.join(REPORT), &serde_json::to_vec_pretty(&report)?)?;
         write_atomically(&out.join("report.md"), report.to_markdown(&self.recipe.registries.metrics).as_bytes())?;
         Ok((report, answers, self))
     }

@@ -18,6 +18,7 @@ use crate::evaluate::Forward;
 use crate::recipe::{Precision, Recipe};
 use crate::registries::Registries;
 use crate::resume;
+use crate::run::stored;
 use crate::step::Trainer;
 use crate::trained_on::{self, TrainedOn};
 
@@ -55,13 +56,11 @@ impl Trained {
             let path = folder.join(name);
             std::fs::read_to_string(&path).with_context(|| format!("{}: not a run folder: no {name}", folder.display()))
         };
-        let recipe = Recipe::parse_resolved(
-            registries,
-            &folder.join("recipe.toml").display().to_string(),
-            &read("recipe.toml")?,
-        )?;
+        let (resolved, place) = (read(stored::RECIPE)?, folder.join(stored::RECIPE).display().to_string());
+        let recipe = Recipe::parse_resolved(registries, &place, &resolved)?;
         read(trained_on::TASKS)?;
         let Some(trained_on) = TrainedOn::read(folder)? else { bail!("{}: not a run folder", folder.display()) };
+        trained_on.check_folder(folder)?;
         let tasks = trained_on.tasks.clone();
         let config: Value = serde_json::from_str(&read("encoder/config.json")?)
             .with_context(|| format!("{}/encoder/config.json", folder.display()))?;
@@ -85,7 +84,16 @@ impl Trained {
             let which = name.map(|name| format!(" `{name}`")).unwrap_or_default();
             bail!("{}: no checkpoint{which}; the run has not got that far", checkpoints.display())
         };
+        let (by, checkpoint) = (weights.recipe().to_string(), weights.place().to_path_buf());
         resume::load_weights(weights, &mut trainer)?;
+        // The fingerprint in a checkpoint of before tells words, not keys.
+        if stored::is_by_keys(&by) && !stored::is_of(&by, &resolved)? {
+            bail!(
+                "{place}: not the recipe that {} was trained by: its fingerprint was {by}, and is {}; restore it",
+                checkpoint.display(),
+                stored::fingerprint(&resolved)?
+            );
+        }
         Ok(Self { recipe, tokenizer, tasks, trained_on, trainer })
     }
 

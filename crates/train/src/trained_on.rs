@@ -1,17 +1,21 @@
-//! What a run was trained on, stored in its folder: the tasks with their labels and scales, and the data's fingerprints.
+//! What a run was trained on, stored in its folder: the tasks with their labels and scales, and the fingerprints of the
+//! data and of the encoder.
 //!
 //! What the run stored decides. A head's outputs mean the labels of then, and its test split holds nothing that it was
 //! trained on only as long as files and splits are those of then; so a difference is refused, with both fingerprints.
+
+mod encoder;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use mtl_data::{Dataset, Fingerprint, file_fingerprints};
+use mtl_backbone::Pretrained;
+use mtl_data::{Dataset, Fingerprint, Tokenizer, file_fingerprints};
 use mtl_task::{Kind, Registry, TaskSpec};
 use sha2::{Digest, Sha256};
 
-use crate::assemble::Located;
+use crate::assemble::{Assembled, Located};
 use crate::resume::hex;
 use crate::store::write_atomically;
 
@@ -19,6 +23,11 @@ use crate::store::write_atomically;
 pub(crate) const TASKS: &str = "tasks.json";
 /// The fingerprint of each task's data.
 const DATA: &str = "data.json";
+/// The fingerprints of the encoder, and of the files that the folder is read by.
+const FINGERPRINTS: &str = "fingerprints.json";
+
+/// Every file that is written here.
+pub(crate) const FILES: [&str; 5] = [TASKS, DATA, FINGERPRINTS, encoder::CONFIG, encoder::TOKENIZER];
 
 const REMEDY: &str = "restore it, or train anew under another --out (`predict` needs the run folder alone)";
 
@@ -29,15 +38,22 @@ pub(crate) struct TrainedOn {
     pub(crate) tasks: Vec<(String, TaskSpec)>,
     /// By task; empty for runs of before there were any.
     data: BTreeMap<String, Fingerprint>,
+    /// Of the encoder and the folder's files; empty for runs of before there were any.
+    digests: encoder::Digests,
 }
 
 impl TrainedOn {
-    /// What a run over `datasets` stores.
-    pub(crate) fn of(datasets: &[Dataset]) -> Self {
-        Self {
-            tasks: datasets.iter().map(|dataset| (dataset.name.clone(), dataset.spec.clone())).collect(),
-            data: datasets.iter().map(|dataset| (dataset.name.clone(), dataset.fingerprint.clone())).collect(),
-        }
+    /// What a run over `assembled` stores.
+    ///
+    /// # Errors
+    /// Never for what could be assembled.
+    pub(crate) fn of(assembled: &Assembled) -> Result<Self> {
+        let datasets = || assembled.datasets.iter();
+        Ok(Self {
+            tasks: datasets().map(|dataset| (dataset.name.clone(), dataset.spec.clone())).collect(),
+            data: datasets().map(|dataset| (dataset.name.clone(), dataset.fingerprint.clone())).collect(),
+            digests: encoder::digests(&assembled.tokenizer, &assembled.pretrained)?,
+        })
     }
 
     /// What the run in `folder` stored; none if there is no run.
@@ -45,28 +61,65 @@ impl TrainedOn {
     /// # Errors
     /// If it is damaged.
     pub(crate) fn read(folder: &Path) -> Result<Option<Self>> {
-        let path = folder.join(TASKS);
-        if !path.exists() {
+        fn json<T: Default + serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
+            if !path.exists() {
+                return Ok(T::default());
+            }
+            let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+            serde_json::from_str(&text).with_context(|| path.display().to_string())
+        }
+        if !folder.join(TASKS).exists() {
             return Ok(None);
         }
-        let text =
-            |path: &Path| std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()));
-        let tasks = serde_json::from_str(&text(&path)?).with_context(|| path.display().to_string())?;
-        let path = folder.join(DATA);
-        let data = match path.exists() {
-            true => serde_json::from_str(&text(&path)?).with_context(|| path.display().to_string())?,
-            false => BTreeMap::new(),
-        };
-        Ok(Some(Self { tasks, data }))
+        let (tasks, data) = (json(&folder.join(TASKS))?, json(&folder.join(DATA))?);
+        Ok(Some(Self { tasks, data, digests: json(&folder.join(FINGERPRINTS))? }))
     }
 
-    /// Writes it into `folder`.
+    /// Writes it into `folder`, with what `assembled` has of the encoder.
     ///
     /// # Errors
     /// If the disk refuses.
-    pub(crate) fn write(&self, folder: &Path) -> Result<()> {
-        write_atomically(&folder.join(TASKS), &serde_json::to_vec_pretty(&self.tasks)?)?;
-        write_atomically(&folder.join(DATA), &serde_json::to_vec_pretty(&self.data)?)
+    pub(crate) fn write(&self, folder: &Path, assembled: &Assembled) -> Result<()> {
+        let tasks = serde_json::to_vec_pretty(&self.tasks)?;
+        let mut digests = self.digests.clone();
+        digests.insert(TASKS.into(), hex(&Sha256::digest(&tasks)));
+        write_atomically(&folder.join(encoder::CONFIG), &encoder::config_bytes(&assembled.pretrained)?)?;
+        write_atomically(&folder.join(encoder::TOKENIZER), assembled.tokenizer.to_json()?.as_bytes())?;
+        write_atomically(&folder.join(TASKS), &tasks)?;
+        write_atomically(&folder.join(DATA), &serde_json::to_vec_pretty(&self.data)?)?;
+        write_atomically(&folder.join(FINGERPRINTS), &serde_json::to_vec_pretty(&digests)?)
+    }
+
+    /// Whether it has every fingerprint that a run stores today.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.knows_encoder() && self.knows_data_of(self.tasks.iter().map(|(name, _)| name.as_str()))
+    }
+
+    /// Whether it has the fingerprints of the encoder.
+    pub(crate) fn knows_encoder(&self) -> bool {
+        !self.digests.is_empty()
+    }
+
+    /// Whether its tasks are called `names`, in that order, and it has the fingerprints of the data of each.
+    pub(crate) fn knows_data_of<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> bool {
+        self.tasks.iter().map(|(name, _)| name.as_str()).eq(names)
+            && self.tasks.iter().all(|(name, _)| self.data.contains_key(name))
+    }
+
+    /// Refuses the encoder and the tokenizer of the model `name` if they are not those that the run began from.
+    ///
+    /// # Errors
+    /// Says what changed, from which fingerprint to which.
+    pub(crate) fn check_encoder(&self, name: &str, tokenizer: &Tokenizer, pretrained: &Pretrained) -> Result<()> {
+        if self.knows_encoder() { encoder::check(&self.digests, name, tokenizer, pretrained) } else { Ok(()) }
+    }
+
+    /// Refuses the run folder `folder` if tasks, configuration or tokenizer in it are not as the run wrote them.
+    ///
+    /// # Errors
+    /// As [`TrainedOn::check_encoder`].
+    pub(crate) fn check_folder(&self, folder: &Path) -> Result<()> {
+        encoder::check_folder(&self.digests, folder)
     }
 
     /// Whether the task called `name` reads pairs of texts, if the run says so.

@@ -18,7 +18,8 @@ use crate::{Context, Overrides, tasks};
 /// Compare arms (strategies under rules) over tasks and seeds, by one frozen plan.
 ///
 /// Hyper-parameters are tuned on dev with the test splits sealed; the final runs open them once. The command may be
-/// stopped anywhere: given again, it continues, and ends with the same comparison.
+/// stopped anywhere: given again, it continues, and ends with the same comparison. Ctrl-C, SIGTERM, SIGHUP, SIGQUIT and
+/// SIGUSR1 save all runs that are on the way, of child processes too, and end with exit code 75; a second one ends at once.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  {program} compare quick\n  {program} compare default-tasks --engine local:2\n  \
     {program} compare my.toml --set train.steps=500 --out runs/longer")]
@@ -50,6 +51,9 @@ pub struct Compare {
     /// Run one run of the frozen plan
     #[arg(long, value_name = "ID", hide = true)]
     run: Option<String>,
+    /// Stop and save when standard input ends
+    #[arg(long, requires = "run", hide = true)]
+    until_eof: bool,
 }
 
 impl Compare {
@@ -75,6 +79,9 @@ impl Compare {
         let files = Files::new(&context.registries, self.offline)?;
         if let Some(id) = &self.run {
             let mut progress = Training::new()?;
+            if self.until_eof {
+                progress.stop_at_eof();
+            }
             let done = run_one(id, &options, &files, &mut progress)?;
             progress.done();
             return Ok(if done { ExitCode::SUCCESS } else { ExitCode::from(INTERRUPTED) });

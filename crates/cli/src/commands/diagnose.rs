@@ -9,7 +9,7 @@ use clap::Args;
 use mtl_compare::{INTERRUPTED, Library, paths};
 use mtl_eval::stats::Interval;
 use mtl_train::diagnose::{Diagnosis, Diagnostics, Recovery, Settings, planted, recovery};
-use mtl_train::{Ended, Run, RunOptions, write_atomically};
+use mtl_train::{Ended, Run, RunOptions, Start, write_atomically};
 use serde_json::json;
 
 use super::train::free_folder;
@@ -93,10 +93,10 @@ impl Diagnose {
         settings.check()?;
         let located = Files::new(&context.registries, self.offline)?.locate(&recipe)?;
         set_threads(recipe.train.threads)?;
-        let out = self.out.unwrap_or_else(|| free_folder(&format!("diagnose-{}", name), false));
+        let out = self.out.unwrap_or_else(|| free_folder(&format!("diagnose-{}", name)));
         let options = RunOptions {
             out: out.clone(),
-            resume: false,
+            start: Start::New,
             recipe_name: name,
             fallback: false,
             commit: None,

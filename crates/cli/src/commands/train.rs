@@ -6,7 +6,7 @@ use std::process::{Command, ExitCode};
 use anyhow::Result;
 use clap::Args;
 use mtl_compare::{INTERRUPTED, Library, paths};
-use mtl_train::{Ended, Run, RunOptions};
+use mtl_train::{Ended, Recipe, Run, RunOptions, Start, is_unfinished};
 
 use crate::device::{OnDevice, set_threads};
 use crate::locate::{self, Files};
@@ -17,6 +17,10 @@ use crate::{Context, Overrides, checkout};
 /// Fine-tune an encoder on several tasks.
 ///
 /// Without a recipe the default one is trained; if its data cannot be fetched, the embedded one, which needs no network.
+///
+/// Given again, the command goes on with a run of the same recipe that was stopped on the way, and ends with the same
+/// bits; of one that is finished it shows the report. Ctrl-C, SIGTERM, SIGHUP, SIGQUIT and SIGUSR1 save after the current
+/// step and end with exit code 75; a second one ends at once. `touch RUN/save-now` saves, and training goes on.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  {program} train\n  {program} train embedded --out runs/first\n  \
     {program} train my.toml --set weighting.rule=pcgrad --set train.seed=1")]
@@ -27,12 +31,16 @@ pub struct Train {
     overrides: Overrides,
     #[command(flatten)]
     on: OnDevice,
-    /// The run folder [default: runs/RECIPE, or with the next free number after it]
+    /// The run folder [default: that of the latest unfinished run of the recipe under runs/RECIPE, or the next free one:
+    /// runs/RECIPE, runs/RECIPE-2, …]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Continue from the last checkpoint in the run folder
+    /// Only continue: refuse to begin where the run folder has no checkpoint
     #[arg(long)]
     resume: bool,
+    /// Begin anew: remove the run that is in the folder of --out; without --out, take the next free folder
+    #[arg(long, conflicts_with = "resume")]
+    fresh: bool,
     /// Work offline: use only what is on this machine
     #[arg(long)]
     offline: bool,
@@ -59,18 +67,29 @@ impl Train {
                 (given, located, true)
             }
         };
-        let out = self.out.clone().unwrap_or_else(|| free_folder(&given.name, self.resume));
+        let start = match (self.resume, self.fresh) {
+            (true, _) => Start::Resume,
+            (_, true) => Start::Fresh,
+            _ => Start::Continue,
+        };
+        let out = self.out.clone().unwrap_or_else(|| folder(&given.name, &given.recipe, start));
         set_threads(given.recipe.train.threads)?;
         let options = RunOptions {
             out: out.clone(),
-            resume: self.resume,
+            start,
             recipe_name: given.name.clone(),
             fallback,
             commit: commit(),
             device_name: self.on.device.to_string(),
         };
-        let run = Run::new(paths::written_recipe(&given.recipe, &out), &located, options, &device)?;
         let mut progress = Training::new()?;
+        let run = Run::new(paths::written_recipe(&given.recipe, &out), &located, options, &device)?;
+        if run.is_finished() {
+            note(&format!(
+                "{}: this run is finished, and this is its report; to train anew give another --out, or --fresh",
+                out.display()
+            ));
+        }
         match run.execute(&mut progress)? {
             Ended::Finished(report) => {
                 progress.done();
@@ -91,12 +110,36 @@ impl Train {
     }
 }
 
-/// runs/NAME, or NAME-2, NAME-3, …: the next free one, or the latest one to resume.
-pub(super) fn free_folder(name: &str, resume: bool) -> PathBuf {
-    let runs = Path::new("runs");
-    let folder = |index: usize| if index == 1 { runs.join(name) } else { runs.join(format!("{name}-{index}")) };
-    let first_free = (1..).find(|&index| !folder(index).exists()).unwrap_or(1);
-    folder(if resume { first_free.saturating_sub(1).max(1) } else { first_free })
+/// The folder of a run called `name` where none is given: that of the latest unfinished run of `recipe`, if `start` may
+/// go on; else the next free one. To resume it is at least the latest one that there is.
+fn folder(name: &str, recipe: &Recipe, start: Start) -> PathBuf {
+    let (taken, free) = folders(name);
+    let unfinished = |folder: &&PathBuf| is_unfinished(folder, &paths::written_recipe(recipe, folder));
+    let latest = match start {
+        Start::Continue | Start::Resume => taken.iter().rev().find(unfinished),
+        Start::New | Start::Fresh => None,
+    };
+    match latest.or(taken.last().filter(|_| start == Start::Resume)) {
+        Some(folder) => folder.clone(),
+        None => free,
+    }
+}
+
+/// The next free one of runs/NAME, NAME-2, NAME-3, ….
+pub(super) fn free_folder(name: &str) -> PathBuf {
+    folders(name).1
+}
+
+/// Those of runs/NAME, NAME-2, NAME-3, … that are there, and the first that is not.
+fn folders(name: &str) -> (Vec<PathBuf>, PathBuf) {
+    let (runs, mut taken) = (Path::new("runs"), Vec::new());
+    loop {
+        let folder = if taken.is_empty() { runs.join(name) } else { runs.join(format!("{name}-{}", taken.len() + 1)) };
+        if !folder.exists() {
+            return (taken, folder);
+        }
+        taken.push(folder);
+    }
 }
 
 /// The commit of the checkout that the current folder lies in.

@@ -1,33 +1,32 @@
 //! Progress of a comparison.
 
 use std::io::IsTerminal;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use indicatif::ProgressBar;
 use mtl_compare::{Progress, Watch};
 
-use super::{interruption, say, style};
+use super::interruption::Interruption;
+use super::{say, style};
 use crate::output;
 
 /// Longest silence between two plain lines.
 const PLAIN_EVERY: Duration = Duration::from_secs(30);
 
-/// Shows a comparison, and hears Ctrl-C.
+/// Shows a comparison, and hears who stops it.
 pub(crate) struct Comparing {
     bar: Option<ProgressBar>,
     said: Instant,
-    interrupted: Arc<AtomicBool>,
+    interruption: Interruption,
 }
 
 impl Comparing {
-    /// From now on, the first Ctrl-C asks the comparison to stop after its step.
+    /// From now on, the first signal asks the comparison to stop after its step.
     pub(crate) fn new() -> Result<Self> {
         let terminal = std::io::stderr().is_terminal();
         let bar = terminal.then(|| ProgressBar::new(0).with_style(style("{bar:30} {percent}% {elapsed} {wide_msg}")));
-        Ok(Self { bar, said: Instant::now(), interrupted: interruption()? })
+        Ok(Self { bar, said: Instant::now(), interruption: Interruption::listen()? })
     }
 
     pub(crate) fn done(&mut self) {
@@ -56,7 +55,7 @@ impl Watch for Comparing {
     }
 
     fn interrupted(&self) -> bool {
-        self.interrupted.load(Ordering::Relaxed)
+        self.interruption.is_asked()
     }
 }
 

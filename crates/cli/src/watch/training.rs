@@ -2,35 +2,39 @@
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use indicatif::ProgressBar;
 use mtl_train::{Observer, Plan, StepReport};
 
-use super::{interruption, say, style};
+use super::interruption::Interruption;
+use super::{say, style};
 use crate::output;
 
 /// Longest silence between two plain lines.
 const PLAIN_EVERY: Duration = Duration::from_secs(15);
 
-/// Shows a run, and hears Ctrl-C.
+/// Shows a run, and hears who stops it.
 pub(crate) struct Training {
     bar: Option<ProgressBar>,
     tasks: Vec<String>,
     said: Option<Instant>,
     started: Instant,
     from: usize,
-    interrupted: Arc<AtomicBool>,
+    interruption: Interruption,
 }
 
 impl Training {
-    /// From now on, the first Ctrl-C asks the run to stop after its step.
+    /// From now on, the first signal asks the run to stop after its step.
     pub(crate) fn new() -> Result<Self> {
-        let interrupted = interruption()?;
-        Ok(Self { bar: None, tasks: Vec::new(), said: None, started: Instant::now(), from: 0, interrupted })
+        let interruption = Interruption::listen()?;
+        Ok(Self { bar: None, tasks: Vec::new(), said: None, started: Instant::now(), from: 0, interruption })
+    }
+
+    /// From now on, the end of standard input asks that too.
+    pub(crate) fn stop_at_eof(&self) {
+        self.interruption.listen_for_eof();
     }
 
     pub(crate) fn done(&mut self) {
@@ -80,6 +84,6 @@ impl Observer for Training {
     }
 
     fn interrupted(&self) -> bool {
-        self.interrupted.load(Ordering::Relaxed)
+        self.interruption.is_asked()
     }
 }

@@ -124,3 +124,49 @@ fn a_recipe_by_path_trains_on_data_and_encoder_by_path() {
     assert_eq!(good(here, &["fetch", "--model", "my-model.toml"]).trim(), "encoder");
     assert_eq!(good(here, &["fetch", "--dataset", "my-task.toml"]).trim(), ".");
 }
+
+/// A run knows the encoder that it began from, wherever that lies, and the files of its folder.
+#[test]
+fn an_encoder_that_changed_is_refused_and_one_that_moved_is_not() {
+    let folder = folder();
+    let here = folder.path();
+    good(here, &["train", "my-recipe.toml", "--out", "run"]);
+    let scores = good(here, &["evaluate", "run"]);
+    // The same files elsewhere are the same.
+    std::fs::create_dir(here.join("elsewhere")).expect("made");
+    for name in ["my-model.toml", "my-task.toml", "encoder", "tickets.csv"] {
+        std::fs::rename(here.join(name), here.join("elsewhere").join(name)).expect("moved");
+    }
+    let again = [
+        "train",
+        "my-recipe.toml",
+        "--out",
+        "run",
+        "--set",
+        "tasks=[\"elsewhere/my-task.toml\"]",
+        "--set",
+        "checkpoint=elsewhere/my-model.toml",
+    ];
+    good(here, &again);
+    assert_eq!(good(here, &["evaluate", "run"]), scores);
+    let weights = here.join("elsewhere/encoder/model.safetensors");
+    let bytes = std::fs::read(&weights).expect("read");
+    let mut other = bytes.clone();
+    let middle = other.len() / 2;
+    other[middle] ^= 1;
+    std::fs::write(&weights, other).expect("written");
+    refused(here, &again, &["model `my-model`", "the weights", "SHA-256 was", "and is", "train anew"]);
+    std::fs::write(&weights, bytes).expect("written");
+    let vocabulary = here.join("elsewhere/encoder/vocab.txt");
+    let text = std::fs::read_to_string(&vocabulary).expect("read");
+    std::fs::write(&vocabulary, text.replace("y\nz", "z\ny")).expect("written");
+    refused(here, &again, &["model `my-model`", "the tokenizer", "SHA-256 was", "and is", "train anew"]);
+    // The run folder has its own tokenizer, which is to be as the run wrote it.
+    good(here, &["evaluate", "run"]);
+    let own = here.join("run/encoder/tokenizer.json");
+    let text = std::fs::read_to_string(&own).expect("read");
+    std::fs::write(&own, format!("{text} ")).expect("written");
+    for command in [&["evaluate", "run"], &["predict", "run"]] {
+        refused(here, command, &["tokenizer.json", "not the one that the run wrote", "SHA-256 was", "restore it"]);
+    }
+}

@@ -6,7 +6,7 @@ use mtl_task::Label;
 use mtl_task::rng::Key;
 
 use super::*;
-use crate::{Located, LocatedDataset, LocatedModel, Recipe, Run, RunOptions, Silent};
+use crate::{Located, LocatedDataset, LocatedModel, Recipe, Run, RunOptions, Silent, Start};
 
 /// The suite at the budget that [`super::recovery`] documents.
 const SUITE: &str = r#"
@@ -39,7 +39,7 @@ fn run(overrides: &[String], conflict: f64, out: &std::path::Path) -> Result<(Ru
     let located = Located { datasets: recipe.tasks.iter().map(dataset).collect::<Result<_>>()?, model };
     let options = RunOptions {
         out: out.to_path_buf(),
-        resume: false,
+        start: Start::New,
         recipe_name: "suite".into(),
         fallback: false,
         commit: None,

@@ -143,6 +143,11 @@ impl Weights {
         &self.place
     }
 
+    /// The fingerprint of the recipe by which it was trained.
+    pub(crate) fn recipe(&self) -> &str {
+        &self.state.recipe
+    }
+
     pub(super) fn model(&self) -> Result<BTreeMap<String, Tensor>> {
         tensors(&self.place.join(MODEL), &self.model)
     }
@@ -150,6 +155,12 @@ impl Weights {
     pub(super) fn sharing(&self) -> Result<BTreeMap<String, Tensor>> {
         tensors(&self.place.join(SHARING), &self.sharing)
     }
+}
+
+/// The steps that were done when `checkpoint` was saved, if it can be read.
+pub(crate) fn steps_of(checkpoint: &Path) -> Option<usize> {
+    let state = [STATE, OLD_STATE].into_iter().map(|file| checkpoint.join(file)).find(|path| path.exists())?;
+    serde_json::from_slice::<super::RunState>(&std::fs::read(state).ok()?).ok().map(|state| state.step)
 }
 
 /// What the optimizer of `checkpoint` remembers.

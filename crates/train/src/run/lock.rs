@@ -40,6 +40,14 @@ impl Lock {
         write!(file, "{}", std::process::id()).with_context(context)?;
         Ok(Self(file))
     }
+
+    /// Whether no process has the run folder `folder`, as far as can be told without taking it.
+    pub(super) fn is_free(folder: &Path) -> bool {
+        match File::open(folder.join(".lock")) {
+            Ok(file) => !matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)),
+            Err(_) => true,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -53,7 +61,9 @@ mod tests {
         let first = Lock::take(&out).expect("free");
         let error = Lock::take(&out).expect_err("taken").to_string();
         assert!(error.contains(&std::process::id().to_string()) && error.contains("--out"), "{error}");
+        assert!(!Lock::is_free(&out));
         drop(first);
+        assert!(Lock::is_free(&out) && Lock::is_free(&out), "asking takes nothing");
         std::fs::write(out.join(".lock"), "a number that a killed process left").expect("written");
         Lock::take(&out).expect("free again");
         assert_eq!(std::fs::read_to_string(out.join(".lock")).expect("read"), std::process::id().to_string());

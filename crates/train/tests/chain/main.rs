@@ -9,6 +9,7 @@ mod recipe;
 mod rules;
 mod runs;
 mod schedules;
+mod starts;
 mod step;
 mod stored;
 mod strategies;

@@ -6,7 +6,7 @@ use candle_core::Device;
 use mtl_data::Texts;
 use mtl_data::manifest::DatasetManifest;
 use mtl_task::Label;
-use mtl_train::{Ended, Located, LocatedDataset, Recipe, Run, RunOptions, Silent, Trained};
+use mtl_train::{Ended, Located, LocatedDataset, Recipe, Run, RunOptions, Silent, Start, Trained};
 
 use crate::tiny::{located, recipe};
 
@@ -27,7 +27,7 @@ fn of_own(overrides: &[&str]) -> Recipe {
 fn new(recipe: &Recipe, located: &Located, out: &Path, resume: bool) -> anyhow::Result<Run> {
     let options = RunOptions {
         out: out.to_path_buf(),
-        resume,
+        start: if resume { Start::Resume } else { Start::New },
         recipe_name: "stored".into(),
         fallback: false,
         commit: None,

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use candle_core::Device;
 use mtl_data::manifest::{DatasetManifest, ModelManifest};
-use mtl_train::{Ended, Located, LocatedDataset, LocatedModel, Recipe, Run, RunOptions, Silent};
+use mtl_train::{Ended, Located, LocatedDataset, LocatedModel, Recipe, Run, RunOptions, Silent, Start};
 
 const SUITE: &str = r#"
 tasks = ["planted-topic", "planted-genre", "planted-mood", "planted-tags"]
@@ -39,7 +39,7 @@ fn overlaps(overrides: &[String]) -> Result<Overlaps> {
     let folder = tempfile::tempdir()?;
     let options = RunOptions {
         out: folder.path().to_path_buf(),
-        resume: false,
+        start: Start::New,
         recipe_name: "suite".into(),
         fallback: false,
         commit: None,

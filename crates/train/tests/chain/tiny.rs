@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use candle_core::Device;
 use mtl_data::manifest::{DatasetManifest, ModelManifest};
 use mtl_train::{
-    Assembled, Ended, Located, LocatedDataset, LocatedModel, Observer, Recipe, Run, RunOptions, Silent, assemble,
+    Assembled, Ended, Located, LocatedDataset, LocatedModel, Observer, Recipe, Run, RunOptions, Silent, Start, assemble,
 };
 use sha2::{Digest, Sha256};
 
@@ -67,9 +67,17 @@ pub(crate) fn new(recipe: &Recipe, out: &Path, resume: bool) -> anyhow::Result<R
 }
 
 pub(crate) fn new_on(recipe: &Recipe, out: &Path, resume: bool, device: &Device) -> anyhow::Result<Run> {
+    started_on(recipe, out, if resume { Start::Resume } else { Start::New }, device)
+}
+
+pub(crate) fn started(recipe: &Recipe, out: &Path, start: Start) -> anyhow::Result<Run> {
+    started_on(recipe, out, start, &Device::Cpu)
+}
+
+fn started_on(recipe: &Recipe, out: &Path, start: Start, device: &Device) -> anyhow::Result<Run> {
     let options = RunOptions {
         out: out.to_path_buf(),
-        resume,
+        start,
         recipe_name: "tiny".into(),
         fallback: false,
         commit: None,

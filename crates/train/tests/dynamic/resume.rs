@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use candle_core::Device;
 use mtl_data::Texts;
-use mtl_train::{Ended, Recipe, Registries, Run, RunOptions, Silent, Trained};
+use mtl_train::{Ended, Recipe, Registries, Run, RunOptions, Silent, Start, Trained};
 
 use crate::strategy::{SHATTER, SPLIT_AND_MERGE};
 use crate::tiny::{Break, hash, located, metrics, recipe};
@@ -29,7 +29,7 @@ fn dynamic(overrides: &[&str]) -> Recipe {
 fn begin(recipe: &Recipe, out: &Path, resume: bool) -> Run {
     let options = RunOptions {
         out: out.to_path_buf(),
-        resume,
+        start: if resume { Start::Resume } else { Start::New },
         recipe_name: "dynamic".into(),
         fallback: false,
         commit: None,
