@@ -27,7 +27,7 @@ pub(crate) fn architecture(
     stated: Option<&str>,
 ) -> Result<String> {
     let find = |name: &str| architectures.find(name);
-    let class = config["architectures"][0].as_str().unwrap_or_default();
+    let class = config.pointer("/architectures/0").and_then(Value::as_str).unwrap_or_default();
     let known = CLASSES.iter().find(|(begin, _)| {
         class.strip_prefix(begin).is_some_and(|rest| ENDINGS.iter().any(|ending| rest.starts_with(ending)))
     });

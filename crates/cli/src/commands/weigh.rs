@@ -104,6 +104,15 @@ struct Answer {
     cosines: Vec<Vec<f64>>,
 }
 
+/// What `weigh --sequence --json` says of each step of the file at `path`: weights, direction, certificate. `settings` is
+/// an object; `of` is the length of the run, as many steps as there are if left out.
+///
+/// # Errors
+/// If the file cannot be read, a line is no step, or a step lacks what the rule looks at; names the line.
+pub fn weighed(entry: &Rule, settings: &Value, path: &Path, of: Option<usize>) -> Result<Vec<Value>> {
+    Ok(sequence::weigh(entry, settings, path, of)?.iter().map(|answer| answer.json(entry)).collect())
+}
+
 impl Weigh {
     pub(super) fn run(self, context: &Given) -> Result<ExitCode> {
         let entry = context.registries.rules.find(&self.rule)?;

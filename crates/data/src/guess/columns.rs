@@ -93,8 +93,10 @@ const TOKENS: &[&str] = &["tokens", "words", "token", "word", "form"];
 const TAGS: &[&str] = &["ner_tags", "ner", "tags", "labels", "slots", "pos_tags", "pos", "upos", "chunk", "xpos"];
 
 pub(super) fn guess(records: &[Record], notes: &mut Vec<String>) -> Result<Columns> {
-    let Some(first) = records.first() else { bail!("no row") };
-    let profiles: Vec<Profile> = (0..first.columns.len()).map(|at| Profile::of(at, records)).collect();
+    if records.is_empty() {
+        bail!("no row");
+    }
+    let profiles: Vec<Profile> = Profile::all(records);
     if let Some(found) = tagging(&profiles) {
         return Ok(found);
     }
@@ -126,12 +128,12 @@ pub(super) fn guess(records: &[Record], notes: &mut Vec<String>) -> Result<Colum
     // A column that is called a label is one; what else repeats itself may be anything.
     let named = labels.iter().filter(|label| rank(label) < LABELS.len()).count();
     if named > 0 && named < labels.len() {
-        let others: Vec<String> = labels[named..].iter().map(|label| format!("`{}`", label.column)).collect();
+        let others: Vec<String> = labels.iter().skip(named).map(|label| format!("`{}`", label.column)).collect();
         notes.push(format!("{} could be labels too, and are left out", others.join(", ")));
         labels.truncate(named);
     }
     if labels.len() > MOST {
-        let others: Vec<String> = labels[MOST..].iter().map(|label| format!("`{}`", label.column)).collect();
+        let others: Vec<String> = labels.iter().skip(MOST).map(|label| format!("`{}`", label.column)).collect();
         notes.push(format!("{} could be labels too, and are left out", others.join(", ")));
         labels.truncate(MOST);
     }

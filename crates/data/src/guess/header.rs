@@ -64,10 +64,12 @@ fn is_header(records: &[Record]) -> bool {
 
 /// Names by what the columns look like: the wordiest are texts, the last of the others is the label.
 fn names(records: &[Record]) -> Vec<String> {
-    let profiles: Vec<super::profile::Profile> =
-        (0..records[0].columns.len()).map(|at| super::profile::Profile::of(at, records)).collect();
-    let texts: Vec<usize> = (0..profiles.len()).filter(|&at| profiles[at].is_text()).collect();
-    let label = (0..profiles.len()).rev().find(|at| !texts.contains(at) && !profiles[*at].is_name());
+    let profiles: Vec<super::profile::Profile> = super::profile::Profile::all(records);
+    let of = |wanted: fn(&super::profile::Profile) -> bool| {
+        profiles.iter().enumerate().filter(move |(_, profile)| wanted(profile)).map(|(at, _)| at)
+    };
+    let texts: Vec<usize> = of(|profile| profile.is_text()).collect();
+    let label = of(|profile| !profile.is_text() && !profile.is_name()).last();
     let called = |at: usize| match (texts.iter().position(|&text| text == at), texts.len()) {
         (Some(_), 1) => "text".to_string(),
         (Some(0), _) => "text_a".to_string(),

@@ -188,7 +188,7 @@ impl DatasetManifest {
             );
         }
         for (index, label) in labels.iter().enumerate() {
-            if labels[..index].iter().any(|other| other.name == label.name) {
+            if labels.iter().take(index).any(|other| other.name == label.name) {
                 bail!("two [[columns.labels]] are called `{}`; every task needs a name of its own", label.name);
             }
         }

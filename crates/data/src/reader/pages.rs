@@ -34,8 +34,9 @@ pub(super) fn check(source: &Source, bytes: &[u8], metadata: &ParquetMetaData) -
             let values = whole(column.num_values())?;
             let start = column.dictionary_page_offset().unwrap_or(column.data_page_offset());
             let (start, length) = (whole(start)?, whole(column.compressed_size())?);
-            let end = start.checked_add(length).filter(|&end| end <= bytes.len() as u64);
-            let chunk = end.map(|end| &bytes[start as usize..end as usize]);
+            let whole = |number: Option<u64>| usize::try_from(number?).ok();
+            let range = whole(Some(start)).zip(whole(start.checked_add(length)));
+            let chunk = range.and_then(|(start, end)| bytes.get(start..end));
             let chunk = chunk.with_context(|| {
                 format!("{}: its footer places column {index} beyond the end of the file", source.name)
             })?;

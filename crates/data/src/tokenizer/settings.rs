@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Map, Value, json};
 
 use super::files::members;
+use super::member;
 
 const CONFIG: &str = "tokenizer_config.json";
 /// Tokens that each have a role of their own.
@@ -144,7 +145,7 @@ impl Settings {
 
     /// `do_lower_case`, `strip_accents`, `tokenize_chinese_chars`: of BERT's normaliser, wherever it stands.
     fn letters(&self, tokenizer: &mut Value) -> Result<()> {
-        let word_piece = tokenizer["model"]["type"] == "WordPiece";
+        let word_piece = member(&tokenizer["model"], "type") == "WordPiece";
         let switches = [
             ("do_lower_case", "lowercase", "Lowercase"),
             ("strip_accents", "strip_accents", "StripAccents"),
@@ -205,7 +206,8 @@ impl Settings {
         match model["type"].as_str() {
             Some("WordPiece" | "WordLevel") => model["unk_token"] = name.into(),
             Some("Unigram") => {
-                let stated = model["unk_id"].as_u64().map(|id| &model["vocab"][id as usize][0]);
+                let stated =
+                    model["unk_id"].as_u64().and_then(|id| model["vocab"].get(usize::try_from(id).ok()?)?.get(0));
                 if let Some(stated) = stated.filter(|stated| **stated != Value::String(name.clone())) {
                     bail!("`unk_token` is `{name}`, but tokenizer.json's model has {stated}; make the two agree");
                 }
@@ -267,7 +269,7 @@ fn added_tokens(tokenizer: &Value) -> &[Value] {
 /// The id of a token in the vocabulary or among the added tokens.
 fn vocabulary_id(tokenizer: &Value, name: &str) -> Option<u64> {
     let added = added_tokens(tokenizer).iter().find(|token| token["content"] == name);
-    let vocabulary = &tokenizer["model"]["vocab"];
+    let vocabulary = member(&tokenizer["model"], "vocab");
     added.and_then(|token| token["id"].as_u64()).or_else(|| match vocabulary {
         Value::Array(pieces) => pieces.iter().position(|piece| piece[0] == name).map(|at| at as u64),
         vocabulary => vocabulary[name].as_u64(),

@@ -340,7 +340,9 @@ fn typed<T: DeserializeOwned + Serialize + Default>(document: &Document, name: &
         let mut keys: Vec<&str> = object.as_object().into_iter().flat_map(|o| o.keys().map(String::as_str)).collect();
         keys.extend(OPTIONAL.iter().filter(|(section, _)| *section == name).map(|(_, key)| *key));
         known(document, &[name, key], &keys)?;
-        object[key] = value.clone();
+        if let Some(fields) = object.as_object_mut() {
+            fields.insert(key.to_string(), value.clone());
+        }
         if let Err(error) = serde_json::from_value::<T>(object.clone()) {
             bail!("{place}: `{key}` cannot be {value}: {error}");
         }
@@ -355,14 +357,14 @@ const RENAMED: &[(&str, &str, &str)] = &[("evaluation", "keep_looks", "keep_eval
 const OPTIONAL: &[(&str, &str)] = &[("evaluation", "limit"), ("train", "data_seed"), ("train", "dropout")];
 
 pub(super) fn known(document: &Document, path: &[&str], keys: &[&str]) -> Result<()> {
-    let Some(key) = path.last() else { return Ok(()) };
+    let Some((key, sections)) = path.split_last() else { return Ok(()) };
     if keys.contains(key) {
         return Ok(());
     }
     let mut sorted = keys.to_vec();
     sorted.sort_unstable();
     sorted.dedup();
-    let section = match path[..path.len() - 1].join(".") {
+    let section = match sections.join(".") {
         section if section.is_empty() => section,
         section => format!(" in [{section}]"),
     };
