@@ -30,14 +30,12 @@
 //! # }
 //! ```
 
-// What a library reads may be odd, and that is an error, never a panic; `unwrap` and its kin belong to tests.
-#![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
 mod architecture;
 mod buffer_pool;
-#[deny(clippy::indexing_slicing, clippy::string_slice)]
+// Files of strangers are read here: what is odd is an error, never a panic.
+#[deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::string_slice)]
 pub mod checkpoint;
-#[deny(clippy::indexing_slicing, clippy::string_slice)]
+#[deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::string_slice)]
 mod claims;
 mod device;
 mod encoder;

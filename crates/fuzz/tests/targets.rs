@@ -77,3 +77,14 @@ fn names_are_distinct_and_every_folder_of_the_corpus_is_a_targets() {
     assert_eq!(names.len(), count);
     assert_eq!(corpus::names(), names);
 }
+
+/// cargo-fuzz builds a program for each target.
+#[test]
+fn every_target_is_a_program_of_cargo_fuzz() {
+    let text = include_str!("../fuzz/Cargo.toml");
+    let manifest: toml::Table = text.parse().expect("TOML");
+    let programs = manifest["bin"].as_array().expect("programs");
+    let names: Vec<&str> = programs.iter().filter_map(|program| program["name"].as_str()).collect();
+    let targets: Vec<&str> = TARGETS.iter().map(|target| target.name).collect();
+    assert_eq!(names, targets);
+}

@@ -2,6 +2,7 @@
 
 mod checkpoints;
 mod documents;
+mod faults;
 mod labels;
 mod rows;
 mod runs;
@@ -44,6 +45,14 @@ pub const TARGETS: &[Target] = &[
     target("run-structure", "who owned which parameter", runs::structure, dictionary::JSON),
     target("run-tasks", "the tasks of a run", runs::tasks, dictionary::JSON),
     target("run-optimizer", "the header of an optimizer's state", runs::optimizer, dictionary::SAFETENSORS),
+];
+
+/// Targets that fail, by which fuzzers are tried themselves; none of them is found unless it is named.
+pub const FAULTS: &[Target] = &[
+    target("fault-panics", "anything", faults::panics, &[]),
+    target("fault-hoards", "anything", faults::hoards, &[]),
+    target("fault-loops", "anything", faults::loops, &[]),
+    target("fault-rambles", "anything", faults::rambles, &[]),
 ];
 
 type Read = fn(&[u8]) -> anyhow::Result<()>;

@@ -11,40 +11,43 @@ use mtl_task::Registry;
 use crate::scratch;
 
 pub(super) fn csv(bytes: &[u8]) -> Result<()> {
-    read("csv", bytes, None)
+    read("csv", bytes)
 }
 
 pub(super) fn tsv(bytes: &[u8]) -> Result<()> {
-    read("tsv", bytes, None)
+    read("tsv", bytes)
 }
 
 pub(super) fn json(bytes: &[u8]) -> Result<()> {
-    read("json", bytes, None)
+    read("json", bytes)
 }
 
 pub(super) fn jsonl(bytes: &[u8]) -> Result<()> {
-    read("jsonl", bytes, None)
+    read("jsonl", bytes)
 }
 
 pub(super) fn conll(bytes: &[u8]) -> Result<()> {
-    read("conll", bytes, None)
+    read("conll", bytes)
 }
 
 pub(super) fn parquet(bytes: &[u8]) -> Result<()> {
-    read("parquet", bytes, None)
+    read("parquet", bytes)
 }
 
 pub(super) fn encoded(bytes: &[u8]) -> Result<()> {
     let end = bytes.iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len());
     let (encoding, table) = bytes.split_at(end);
     let encoding = String::from_utf8_lossy(encoding).trim().to_string();
-    read("csv", table.get(1..).unwrap_or_default(), Some(encoding))
+    let path = scratch::file("encoded", "rows.csv", table.get(1..).unwrap_or_default())?;
+    let spec = ReaderSpec { encoding: Some(encoding), ..ReaderSpec::default() };
+    // What is wrong may be the encoding's name, which is no matter of the file.
+    reader::read(&Registry::default(), &path, &spec).map(drop)
 }
 
 /// Reads `bytes` as a file of the format `name`. A refusal names the file.
-fn read(name: &str, bytes: &[u8], encoding: Option<String>) -> Result<()> {
+fn read(name: &str, bytes: &[u8]) -> Result<()> {
     let path = scratch::file(name, "rows", bytes)?;
-    let spec = ReaderSpec { name: Some(name.into()), encoding, ..ReaderSpec::default() };
+    let spec = ReaderSpec { name: Some(name.into()), ..ReaderSpec::default() };
     let records = named(&path, reader::read(&Registry::default(), &path, &spec))?;
     if let Some(record) = records.last() {
         for column in record.columns.iter().take(3) {

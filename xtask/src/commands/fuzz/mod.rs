@@ -86,10 +86,10 @@ impl Fuzz {
         }
         let (count, spent) = (targets.len(), start.elapsed().as_secs());
         if failed > 0 {
-            println!("{failed} failures of {count} parsers in {spent} s");
+            println!("{} of {count} parsers in {spent} s", counted(failed));
             return Ok(ExitCode::FAILURE);
         }
-        println!("no failure of {count} parsers in {spent} s");
+        println!("{} of {count} parsers in {spent} s", counted(0));
         Ok(ExitCode::SUCCESS)
     }
 
@@ -135,11 +135,11 @@ impl Fuzz {
         }
         let spent = start.elapsed().as_secs_f64();
         println!(
-            "{:<18}{from:>9} runs {:>8.0}/s   slowest {:>5} ms   {} failures",
+            "{:<18}{from:>9} runs {:>8.0}/s   slowest {:>5} ms   {}",
             target.name,
             from as f64 / spent,
             slowest.as_millis(),
-            failures.len()
+            counted(failures.len())
         );
         for failure in &failures {
             let smaller = smaller::input(self, failure)?;
@@ -160,5 +160,13 @@ impl Fuzz {
             }
             None => Ok(ExitCode::SUCCESS),
         }
+    }
+}
+
+fn counted(failures: usize) -> String {
+    match failures {
+        0 => "no failure".into(),
+        1 => "1 failure".into(),
+        more => format!("{more} failures"),
     }
 }
