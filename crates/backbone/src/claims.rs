@@ -67,7 +67,7 @@ pub(crate) fn nothing_left(left: &[&str], layers: usize) -> Result<()> {
     } else {
         "config.json and the weights are of different models".to_string()
     };
-    let more = if left.len() > 1 { format!(" and {} more", left.len() - 1) } else { String::new() };
+    let more = if left.len() > 1 { format!(" and {} more", left.len().saturating_sub(1)) } else { String::new() };
     bail!("tensor `{first}`{more}: part of the encoder, but nothing here computes with it; {reason}")
 }
 

@@ -4,6 +4,7 @@
 //! file is therefore parsed and checked here first, its `padding` and `truncation` sections are dropped (both are done
 //! here), the dropout of its merges is switched off (a text has one reading), and the library is called behind a guard.
 
+mod added;
 mod byte_pairs;
 mod check;
 mod files;

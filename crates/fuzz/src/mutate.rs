@@ -1,4 +1,4 @@
-//! Valid files with bytes and tokens changed, cut, doubled, swapped and spliced. A mutation is a function of target, seed
+//! Valid files with bytes and tokens changed, cut, doubled, swapped, spliced, and with a part many times over. A mutation is a function of target, seed
 //! and case, so that it can be made again.
 
 use mtl_task::rng::{Key, Stream};
@@ -49,11 +49,16 @@ pub fn input(target: &Target, seeds: &[Seed], seed: u64, case: u64) -> Vec<u8> {
     let words: Vec<&[u8]> = ODD.iter().chain(target.dictionary).copied().collect();
     let valid = seeds[stream.below(seeds.len())].bytes;
     let mut bytes = valid.to_vec();
-    match stream.below(8) {
-        0..=2 => bytes_changed(&mut bytes, &mut stream),
-        3..=5 => bytes = tokens_changed(&bytes, &words, &mut stream),
-        6 => {
+    match stream.below(12) {
+        0..=3 => bytes_changed(&mut bytes, &mut stream),
+        4..=7 => bytes = tokens_changed(&bytes, &words, &mut stream),
+        8 => {
             bytes = tokens_changed(&bytes, &words, &mut stream);
+            bytes_changed(&mut bytes, &mut stream);
+        }
+        9 => bytes = multiplied(&bytes, &mut stream),
+        10 => {
+            bytes = multiplied(&bytes, &mut stream);
             bytes_changed(&mut bytes, &mut stream);
         }
         _ => {
@@ -106,6 +111,27 @@ fn tokens_changed(bytes: &[u8], words: &[&[u8]], stream: &mut Stream) -> Vec<u8>
         }
     }
     tokens.concat()
+}
+
+/// A line or an item of a list up to some thousand times, each time with another number in it: what a parser does for
+/// each pair of them takes long.
+fn multiplied(bytes: &[u8], stream: &mut Stream) -> Vec<u8> {
+    if bytes.is_empty() {
+        return Vec::new();
+    }
+    let (at, ends) = (stream.below(bytes.len()), b"\n\n,;"[stream.below(4)]);
+    let start = bytes[..at].iter().rposition(|byte| *byte == ends).map_or(0, |end| end + 1);
+    let end = bytes[at..].iter().position(|byte| *byte == ends).map_or(bytes.len(), |end| at + end + 1);
+    let (before, after) = bytes[start..end].split_at(stream.below(end - start));
+    let times = (1 << stream.below(14)).min(LONGEST / 4 / (end - start + 5));
+    let mut all = bytes[..start].to_vec();
+    for number in 0..times {
+        all.extend_from_slice(before);
+        all.extend_from_slice(number.to_string().as_bytes());
+        all.extend_from_slice(after);
+    }
+    all.extend_from_slice(&bytes[end..]);
+    all
 }
 
 /// The line of the token at `at` doubled, or left out.

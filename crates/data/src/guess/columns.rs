@@ -92,10 +92,23 @@ const TOKENS: &[&str] = &["tokens", "words", "token", "word", "form"];
 /// Names that tags of words have, the likeliest first.
 const TAGS: &[&str] = &["ner_tags", "ner", "tags", "labels", "slots", "pos_tags", "pos", "upos", "chunk", "xpos"];
 
-pub(super) fn guess(records: &[Record], notes: &mut Vec<String>) -> Result<Columns> {
-    if records.is_empty() {
-        bail!("no row");
+/// So many columns are looked at.
+const MOST_COLUMNS: usize = 1000;
+
+/// Refuses more columns than anybody could choose from.
+pub(super) fn few(columns: usize) -> Result<()> {
+    if columns > MOST_COLUMNS {
+        bail!(
+            "{columns} columns; at most {MOST_COLUMNS} are looked at, so describe the file by hand: README, \"Your own \
+             data\""
+        );
     }
+    Ok(())
+}
+
+pub(super) fn guess(records: &[Record], notes: &mut Vec<String>) -> Result<Columns> {
+    let Some(first) = records.first() else { bail!("no row") };
+    few(first.columns.len())?;
     let profiles: Vec<Profile> = Profile::all(records);
     if let Some(found) = tagging(&profiles) {
         return Ok(found);

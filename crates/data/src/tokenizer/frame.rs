@@ -6,12 +6,15 @@ use tokenizers::{Encoding, Token};
 
 use super::guard::guarded;
 
+/// An id and its segment.
+type Marked = (u32, u32);
+
 /// The ids, with their segments, that surround the texts.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Frame {
-    before: Vec<(u32, u32)>,
-    between: Vec<(u32, u32)>,
-    after: Vec<(u32, u32)>,
+    before: Vec<Marked>,
+    between: Vec<Marked>,
+    after: Vec<Marked>,
     /// Segment of each text.
     segments: [u32; 2],
 }
@@ -69,14 +72,14 @@ fn mark(id: u32, segment: u32) -> Encoding {
     Encoding::from_tokens(vec![Token::new(id, "x".into(), (0, 1))], segment)
 }
 
-fn framed(inner: &tokenizers::Tokenizer, second: Option<Encoding>) -> Result<Vec<(u32, u32)>> {
+fn framed(inner: &tokenizers::Tokenizer, second: Option<Encoding>) -> Result<Vec<Marked>> {
     let framed = guarded(|| inner.post_process(mark(FIRST, 0), second, true))?
         .map_err(|error| anyhow!("its template cannot be applied: {error}"))?;
     Ok(framed.get_ids().iter().copied().zip(framed.get_type_ids().iter().copied()).collect())
 }
 
 /// What stands in front of `mark`, its segment, and what stands behind it.
-fn parted(marked: &[(u32, u32)], mark: u32) -> Option<(&[(u32, u32)], u32, &[(u32, u32)])> {
+fn parted(marked: &[Marked], mark: u32) -> Option<(&[Marked], u32, &[Marked])> {
     let (before, rest) = marked.split_at_checked(marked.iter().position(|(id, _)| *id == mark)?)?;
     let ((_, segment), after) = rest.split_first()?;
     Some((before, *segment, after))
