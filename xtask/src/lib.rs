@@ -24,6 +24,8 @@ enum Command {
     Bench(commands::Bench),
     /// Run the developers' checks: format, lints, documentation, shipped files
     Check(commands::Check),
+    /// Feed the parsers with damaged files, and say which of them fail
+    Fuzz(commands::Fuzz),
 }
 
 /// How this program is started, and which package builds it.
@@ -41,6 +43,7 @@ impl Arguments {
             Command::Product(command) => command.run(context),
             Command::Bench(command) => command.run(context),
             Command::Check(command) => command.run(),
+            Command::Fuzz(command) => command.run(),
         }
     }
 }

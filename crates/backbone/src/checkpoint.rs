@@ -75,9 +75,11 @@ impl Checkpoint {
         }
         let mut origins: BTreeMap<String, String> = BTreeMap::new();
         for (file, header) in files.iter().zip(&headers) {
+            let mut ties: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+            header.ties.iter().for_each(|(tied, kept)| ties.entry(kept).or_default().push(tied));
             // The encoder's names of a tensor: its own, and those of the tensors that are one with it.
             let names = |name: &str| {
-                let tied = header.ties.iter().filter(|(_, kept)| kept == name).map(|(tied, _)| tied.as_str());
+                let tied = ties.get(name).into_iter().flatten().copied();
                 let current: Vec<String> =
                     std::iter::once(name).chain(tied).filter_map(|name| root.current(name)).collect();
                 current

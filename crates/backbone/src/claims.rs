@@ -27,7 +27,7 @@ pub(crate) fn architecture(
     stated: Option<&str>,
 ) -> Result<String> {
     let find = |name: &str| architectures.find(name);
-    let class = config["architectures"][0].as_str().unwrap_or_default();
+    let class = config.pointer("/architectures/0").and_then(Value::as_str).unwrap_or_default();
     let known = CLASSES.iter().find(|(begin, _)| {
         class.strip_prefix(begin).is_some_and(|rest| ENDINGS.iter().any(|ending| rest.starts_with(ending)))
     });
@@ -67,7 +67,7 @@ pub(crate) fn nothing_left(left: &[&str], layers: usize) -> Result<()> {
     } else {
         "config.json and the weights are of different models".to_string()
     };
-    let more = if left.len() > 1 { format!(" and {} more", left.len() - 1) } else { String::new() };
+    let more = if left.len() > 1 { format!(" and {} more", left.len().saturating_sub(1)) } else { String::new() };
     bail!("tensor `{first}`{more}: part of the encoder, but nothing here computes with it; {reason}")
 }
 

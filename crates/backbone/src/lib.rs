@@ -32,7 +32,10 @@
 
 mod architecture;
 mod buffer_pool;
+// Files of strangers are read here: what is odd is an error, never a panic.
+#[deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::string_slice)]
 pub mod checkpoint;
+#[deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::string_slice)]
 mod claims;
 mod device;
 mod encoder;

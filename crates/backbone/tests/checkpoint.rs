@@ -299,26 +299,12 @@ fn who_may_read_a_written_file_is_decided_by_the_umask() {
 }
 
 #[test]
-fn no_damage_panics_and_no_cut_goes_unseen() {
+fn no_cut_goes_unseen() {
     let sound = file_of(&[(NAME, "F32", vec![4], single(&[1.; 4])), ("encoder.x", "F16", vec![2], vec![0; 4])]);
     let folder = with_weights(&sound);
     let path = folder.path().join("model.safetensors");
     for end in 0..sound.len() {
         fs::write(&path, &sound[..end]).expect("written");
         refused(folder.path(), &["model.safetensors"]);
-    }
-    let mut stream = mtl_task::rng::Key::new(1).stream();
-    // `.ci/full` has more patience.
-    let mutations = std::env::var("MTL_MUTATIONS").ok().and_then(|count| count.parse().ok()).unwrap_or(600);
-    for _ in 0..mutations {
-        let mut damaged = sound.clone();
-        for _ in 0..1 + stream.below(3) {
-            let at = stream.below(damaged.len());
-            damaged[at] = stream.next_u32() as u8;
-        }
-        fs::write(&path, &damaged).expect("written");
-        if let Err(error) = Checkpoint::read(folder.path()) {
-            assert!(format!("{error:#}").contains("model.safetensors"), "{error:#}");
-        }
     }
 }

@@ -56,7 +56,8 @@ pub fn end(ended: anyhow::Result<ExitCode>, program: &Program) -> ExitCode {
         Err(error) if error.is::<output::Closed>() => ExitCode::SUCCESS,
         Err(error) => {
             // Libraries name commands as they are typed in a checkout.
-            output::note(&format!("error: {error:#}").replace("`cargo xtask ", &format!("`{} ", program.name)));
+            let message = format!("error: {error:#}").replace("`cargo xtask ", &format!("`{} ", program.name));
+            output::note(&output::shortened(&message));
             ExitCode::FAILURE
         }
     }

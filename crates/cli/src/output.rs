@@ -40,3 +40,35 @@ pub fn result(text: &str) {
 pub fn note(line: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{line}");
 }
+
+/// The most letters of a line and lines of a message: a file of one endless line is shown by its beginning.
+const LETTERS: usize = 2000;
+const LINES: usize = 100;
+
+/// `message` with lines cut that nobody reads to their end.
+pub(crate) fn shortened(message: &str) -> String {
+    let cut = |line: &str| match line.char_indices().nth(LETTERS).and_then(|(at, _)| line.split_at_checked(at)) {
+        Some((start, rest)) => format!("{start} … ({} more letters)", rest.chars().count()),
+        None => line.to_string(),
+    };
+    let mut lines: Vec<String> = message.lines().take(LINES).map(cut).collect();
+    let more = message.lines().skip(LINES).count();
+    if more > 0 {
+        lines.push(format!("… ({more} more lines)"));
+    }
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_cut_where_nobody_reads_it() {
+        assert_eq!(shortened("error: a\n  b"), "error: a\n  b");
+        let long = format!("{}\nend", "é".repeat(LETTERS + 7));
+        assert_eq!(shortened(&long), format!("{} … (7 more letters)\nend", "é".repeat(LETTERS)));
+        let many = shortened(&"a\n".repeat(LINES + 3));
+        assert!(many.ends_with("a\n… (3 more lines)") && many.lines().count() == LINES + 1, "{many}");
+    }
+}

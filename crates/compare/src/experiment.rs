@@ -83,7 +83,7 @@ impl Experiment {
 
     /// The task that controls with corrupted tasks are judged on: the one named, or the first.
     pub(super) fn main_task(&self, recipe: &Recipe) -> String {
-        self.table.main.clone().unwrap_or_else(|| task_name(&recipe.tasks[0]))
+        self.table.main.clone().unwrap_or_else(|| recipe.tasks.first().map(|task| task_name(task)).unwrap_or_default())
     }
 
     /// How many stages the plan has: the rungs of the tuning, and the final runs.

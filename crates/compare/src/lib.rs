@@ -7,14 +7,22 @@
 //! Nothing here prints or touches the network: who compares watches through a [`Watch`], and says by a [`Library`]
 //! where recipes, datasets and models come from.
 
+// What a library reads may be odd, and that is an error, never a panic; `unwrap` and its kin belong to tests.
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[deny(clippy::indexing_slicing, clippy::string_slice)]
 mod checkpoints;
 mod conclude;
 mod engine;
+#[deny(clippy::indexing_slicing, clippy::string_slice)]
 mod experiment;
 mod leak;
 mod library;
+#[deny(clippy::indexing_slicing, clippy::string_slice)]
 pub mod paths;
+#[deny(clippy::indexing_slicing, clippy::string_slice)]
 mod plan;
+#[deny(clippy::indexing_slicing, clippy::string_slice)]
 mod record;
 mod run;
 mod tune;

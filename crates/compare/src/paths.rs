@@ -17,8 +17,9 @@ pub fn is_path(name: &str) -> bool {
 /// path, such as `tickets.team`, both are one name.
 pub fn divided(name: &str) -> (&str, Option<&str>) {
     const ENDING: &str = ".toml";
-    match name.rfind(".toml:") {
-        Some(at) => (&name[..at + ENDING.len()], Some(&name[at + ENDING.len() + 1..])),
+    let parts = name.rfind(".toml:").and_then(|at| name.split_at_checked(at + ENDING.len()));
+    match parts.and_then(|(file, label)| Some((file, label.strip_prefix(':')?))) {
+        Some((file, label)) => (file, Some(label)),
         None => (name, None),
     }
 }
@@ -109,8 +110,8 @@ fn relative(to: &Path, from: &Path) -> String {
     if common == 0 {
         return to.to_string_lossy().into_owned();
     }
-    let up = from_parts[common..].iter().map(|_| "..".to_string());
-    let down = to_parts[common..].iter().map(|part| part.as_os_str().to_string_lossy().into_owned());
+    let up = from_parts.iter().skip(common).map(|_| "..".to_string());
+    let down = to_parts.iter().skip(common).map(|part| part.as_os_str().to_string_lossy().into_owned());
     // A lone file name without `/` and `.toml` would be read as a name.
     let path = up.chain(down).collect::<Vec<_>>().join("/");
     if is_path(&path) { path } else { format!("./{path}") }

@@ -117,9 +117,10 @@ fn cosines(steps: &[Step], places: &[usize]) -> Vec<Vec<f64>> {
         let moved = |at: usize| step.gradient_norms.get(at).copied().flatten().is_some_and(|norm| norm > 0.);
         let pairs = (0..step.tasks.len()).flat_map(|i| (0..i).map(move |j| (i, j)));
         for ((i, j), cosine) in pairs.zip(&step.cosines).filter(|((i, j), _)| moved(*i) && moved(*j)) {
-            let Some(cosine) = cosine else { continue };
-            let (a, b) = (step.tasks[i].min(step.tasks[j]), step.tasks[i].max(step.tasks[j]));
-            let (sum, count) = sums.entry((a, b)).or_default();
+            let (Some(cosine), Some(&one), Some(&other)) = (cosine, step.tasks.get(i), step.tasks.get(j)) else {
+                continue;
+            };
+            let (sum, count) = sums.entry((one.min(other), one.max(other))).or_default();
             *sum += cosine;
             *count += 1;
         }

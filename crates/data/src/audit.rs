@@ -108,7 +108,7 @@ pub fn audit(datasets: &[Dataset], tokenizer: &Tokenizer, max_tokens: usize) -> 
     }
     let mut overlaps = Vec::new();
     for (at, (one, ours)) in texts.iter().enumerate() {
-        for (other, theirs) in &texts[at + 1..] {
+        for (other, theirs) in texts.iter().skip(at + 1) {
             let common = ours.intersection(theirs).count();
             if common > 0 {
                 overlaps.push(Overlap { one: one.clone(), other: other.clone(), texts: common });

@@ -124,6 +124,7 @@ pub fn load(
 ///
 /// # Errors
 /// As [`load`], with the dataset's name.
+#[expect(clippy::indexing_slicing, reason = "every list here has as many items as `sources`")]
 pub fn load_all(
     registries: &DataRegistries,
     sources: &[TaskSource],

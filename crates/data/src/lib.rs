@@ -8,6 +8,9 @@
 //! test split is trained on by any task; a [`Sampler`] says which examples a step sees, [`collate`] packs
 //! them. Everything is a function of files, manifest and seed: nothing here keeps state between steps.
 
+// What strangers wrote is read here: a file that is odd is an error, never a panic.
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::string_slice)]
+
 mod audit;
 mod collate;
 mod dataset;

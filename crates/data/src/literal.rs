@@ -6,6 +6,12 @@ pub(crate) fn looks_like_list(text: &str) -> bool {
     [('[', ']'), ('(', ')'), ('{', '}')].iter().any(|(open, close)| text.starts_with(*open) && text.ends_with(*close))
 }
 
+/// What stands between the brackets of a list.
+fn within(text: &str) -> Option<&str> {
+    let mut letters = text.chars();
+    letters.next().and(letters.next_back()).map(|_| letters.as_str())
+}
+
 /// The items of a list: quoted texts, numbers, true and false, with commas or white space between them. None if `text`
 /// is no such list.
 pub(crate) fn list(text: &str) -> Option<Vec<String>> {
@@ -13,10 +19,13 @@ pub(crate) fn list(text: &str) -> Option<Vec<String>> {
         return None;
     }
     let text = text.trim();
-    let mut rest = text[1..text.len() - 1].trim();
+    let mut rest = within(text)?.trim();
     let mut items = Vec::new();
     while let Some(first) = rest.chars().next() {
-        let (item, after) = if first == '\'' || first == '"' { quoted(&rest[1..], first)? } else { bare(rest)? };
+        let (item, after) = match rest.strip_prefix(['\'', '"']) {
+            Some(text) => quoted(text, first)?,
+            None => bare(rest)?,
+        };
         items.push(item);
         let next = after.trim_start();
         rest = match next.strip_prefix(',') {
@@ -31,27 +40,24 @@ pub(crate) fn list(text: &str) -> Option<Vec<String>> {
 /// A text up to its closing quote, and what follows.
 fn quoted(text: &str, quote: char) -> Option<(String, &str)> {
     let mut item = String::new();
-    let mut letters = text.char_indices();
-    while let Some((at, letter)) = letters.next() {
+    let mut letters = text.chars();
+    while let Some(letter) = letters.next() {
         match letter {
             '\\' => {
-                let (_, escape) = letters.next()?;
+                let escape = letters.next()?;
                 item.push(match escape {
                     'n' => '\n',
                     't' => '\t',
                     'r' => '\r',
                     'x' | 'u' => {
-                        let digits: String = (0..if escape == 'x' { 2 } else { 4 })
-                            .map_while(|_| letters.next())
-                            .map(|(_, digit)| digit)
-                            .collect();
+                        let digits: String = letters.by_ref().take(if escape == 'x' { 2 } else { 4 }).collect();
                         char::from_u32(u32::from_str_radix(&digits, 16).ok()?)?
                     }
                     '\\' | '\'' | '"' | '/' => escape,
                     _ => return None,
                 });
             }
-            letter if letter == quote => return Some((item, &text[at + quote.len_utf8()..])),
+            letter if letter == quote => return Some((item, letters.as_str())),
             letter => item.push(letter),
         }
     }

@@ -82,7 +82,7 @@ fn visible(text: &str, declared: bool) -> String {
 fn base64(body: &[u8]) -> Vec<u8> {
     let letters: Vec<u8> = body.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
     // Without an incomplete last group.
-    let letters = &letters[..letters.len() / 4 * 4];
+    let letters = letters.as_chunks::<4>().0.as_flattened();
     let mut bytes = vec![0; letters.len() / 4 * 3];
     let written = match BASE64_MIME_PERMISSIVE.decode_mut(letters, &mut bytes) {
         Ok(written) => written,
@@ -130,7 +130,7 @@ fn bare(subject: &str) -> &str {
     loop {
         let reply = ["re:", "fw:", "fwd:", "aw:"].iter().find(|mark| starts_with(rest, mark));
         let next = match (reply, rest.strip_prefix('[').and_then(|list| list.split_once(']'))) {
-            (Some(mark), _) => &rest[mark.len()..],
+            (Some(mark), _) => rest.get(mark.len()..).unwrap_or_default(),
             (None, Some((_, after))) => after,
             _ => return rest,
         };

@@ -6,6 +6,8 @@
 //!
 //! The shares are what a [`SamplerKind`] says, a member of a registry ([`crate::samplers`]).
 
+#![expect(clippy::indexing_slicing, reason = "an index is a task's, whose sizes and counts were made together")]
+
 use anyhow::{Result, bail};
 use mtl_task::TaskId;
 use mtl_task::rng::Key;

@@ -5,6 +5,8 @@
 //! class of few rows stays with train rather than being torn apart. What several tables share is drawn for all of them
 //! together, see [`shared`].
 
+#![expect(clippy::indexing_slicing, reason = "an index is one of the pool's, whose rows it stands for")]
+
 pub(crate) mod overlap;
 pub(crate) mod shared;
 

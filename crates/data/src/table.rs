@@ -184,8 +184,7 @@ fn entry(
 
 /// The field called `column`, unless the record has none, or an empty one.
 fn present<'a>(record: &'a Record, column: &str) -> Option<&'a Field> {
-    let field = &record.fields[record.columns.iter().position(|known| known == column)?];
-    match field {
+    match record.fields.get(record.columns.iter().position(|known| known == column)?)? {
         Field::Cell(Cell::Text(text)) if text.trim().is_empty() => None,
         Field::Other("null") => None,
         other => Some(other),

@@ -4,6 +4,7 @@
 //! file is therefore parsed and checked here first, its `padding` and `truncation` sections are dropped (both are done
 //! here), the dropout of its merges is switched off (a text has one reading), and the library is called behind a guard.
 
+mod added;
 mod byte_pairs;
 mod check;
 mod files;
@@ -107,7 +108,7 @@ impl Tokenizer {
             guarded(|| tokenizers::Tokenizer::from_str(&json))?.map_err(|error| anyhow!("no tokenizer: {error}"))?;
         check::given_ids(&value, &inner)?;
         let vocabulary = inner.get_vocab(true).values().max().map_or(0, |&id| id as usize + 1);
-        let unknown = check::unknown_id(&value["model"], &inner);
+        let unknown = check::unknown_id(member(&value, "model"), &inner);
         let (single, pair) = (Frame::single(&inner)?, Frame::pair(&inner)?);
         let tokenizer = Self { inner, growth, json, vocabulary, unknown, single, pair };
         tokenizer.encode(&Texts::One("A text, to see whether it works.".into()), 16).context("it cannot encode")?;
@@ -187,7 +188,7 @@ impl Tokenizer {
                         if !ids.is_empty() {
                             break;
                         }
-                        ids.extend(&pieces[..room]);
+                        ids.extend(pieces.iter().take(room));
                         anchors.push(frame.before() as u32);
                         break;
                     }
@@ -211,10 +212,10 @@ impl Tokenizer {
         // Few texts have more than ten characters a token; the surplus keeps what is decided at the cut out of sight.
         let (mut characters, enough) = (room.saturating_mul(10).saturating_add(200), room.saturating_add(8));
         loop {
-            let cut = text.char_indices().map(|(at, _)| at).nth(characters);
-            let cut = cut.and_then(|at| text[..at].rfind(char::is_whitespace));
-            let Some(cut) = cut else { return self.ids(text) };
-            let ids = self.ids(&text[..cut])?;
+            let start = text.char_indices().nth(characters).and_then(|(at, _)| text.get(..at));
+            let start = start.and_then(|start| start.get(..start.rfind(char::is_whitespace)?));
+            let Some(start) = start else { return self.ids(text) };
+            let ids = self.ids(start)?;
             if ids.len() >= enough {
                 return Ok(ids);
             }
@@ -228,6 +229,11 @@ impl Tokenizer {
             guarded(|| self.inner.encode_fast(text, false))?.map_err(|error| anyhow!("cannot tokenise: {error}"))?;
         Ok(encoding.get_ids().to_vec())
     }
+}
+
+/// The member of an object called `key`; null if it is no object, or has none.
+fn member<'a>(object: &'a Value, key: &str) -> &'a Value {
+    object.get(key).unwrap_or(&Value::Null)
 }
 
 /// Lengths that fit into `room` when the longer of two texts gives way first, the second one of equals.

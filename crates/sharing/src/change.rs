@@ -124,6 +124,9 @@ pub struct Structure {
     pub layouts: BTreeMap<String, SavedLayout>,
 }
 
+/// No model that is trained here has a larger parameter.
+const MOST_VALUES: usize = 2_000_000_000;
+
 /// A [`Layout`] as a file keeps it.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct SavedLayout {
@@ -140,6 +143,16 @@ impl SavedLayout {
         let layout = param.layout();
         let tensors = layout.entries().iter().map(|e| (e.name.clone(), e.shape.clone(), e.decay)).collect();
         Self { tensors, table: layout.row_width().is_some(), shape: param.tensor().dims().to_vec() }
+    }
+
+    /// How many values it has; none if its tensors do not fill its shape, or no model could hold them.
+    fn count(&self) -> Option<usize> {
+        let product = |shape: &[usize]| shape.iter().try_fold(1usize, |count, size| count.checked_mul(*size));
+        let mut all = 0usize;
+        for (_, shape, _) in &self.tensors {
+            all = all.checked_add(product(shape)?)?;
+        }
+        (product(&self.shape)? == all && all <= MOST_VALUES).then_some(all)
     }
 
     fn layout(&self) -> Arc<Layout> {
@@ -161,7 +174,7 @@ impl Structure {
     /// until their weights are read.
     ///
     /// # Errors
-    /// If it needs a parameter whose layout is not known.
+    /// If it needs a parameter whose layout is not known, or cannot be true.
     pub(crate) fn rebuild(&self, params: &mut Params) -> Result<()> {
         let gone: Vec<String> = params
             .iter()
@@ -176,7 +189,19 @@ impl Structure {
             let Some(saved) = self.layouts.get(name) else {
                 candle_core::bail!("the saved structure has a parameter `{name}` that this model lacks")
             };
-            let zeros = candle_core::Tensor::zeros(saved.shape.as_slice(), params.dtype(), params.device())?;
+            let Some(count) = saved.count() else {
+                candle_core::bail!(
+                    "the saved layout of `{name}` is damaged: shape {:?}, which its tensors do not fill",
+                    saved.shape
+                )
+            };
+            let mut zeros: Vec<f32> = Vec::new();
+            if zeros.try_reserve_exact(count).is_err() {
+                candle_core::bail!("no memory for the {count} values that the saved structure gives `{name}`");
+            }
+            zeros.resize(count, 0.);
+            let zeros = candle_core::Tensor::from_vec(zeros, saved.shape.as_slice(), params.device())?;
+            let zeros = zeros.to_dtype(params.dtype())?;
             params.insert_var(name, &saved.layout(), Var::from_tensor(&zeros)?, *owner != Owner::Frozen)?;
         }
         Ok(())

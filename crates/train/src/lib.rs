@@ -4,6 +4,9 @@
 //! [`Trainer::step`], looks at dev, keeps checkpoints, and ends in a report. Nothing here prints or touches the
 //! network: who runs it watches through an [`Observer`].
 
+// What a library reads may be odd, and that is an error, never a panic; `unwrap` and its kin belong to tests.
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod assemble;
 mod audit;
 mod control;
@@ -14,20 +17,25 @@ mod evaluate;
 mod finite;
 mod gradients;
 mod groups;
+#[deny(clippy::indexing_slicing, clippy::string_slice)]
 mod manifest;
 mod micro_batches;
 mod observer;
 pub mod optim;
+#[deny(clippy::indexing_slicing, clippy::string_slice)]
 mod recipe;
 mod registries;
+#[deny(clippy::indexing_slicing, clippy::string_slice)]
 mod resume;
 mod run;
 pub mod schedule;
 mod step;
+#[deny(clippy::indexing_slicing, clippy::string_slice)]
 mod store;
 mod structure;
 mod summed;
 mod trained;
+#[deny(clippy::indexing_slicing, clippy::string_slice)]
 mod trained_on;
 
 pub use assemble::{Assembled, Located, LocatedDataset, LocatedModel, assemble, audit_data, trainer};

@@ -243,7 +243,7 @@ impl Recipe {
     pub fn parse_resolved(registries: &Arc<Registries>, name: &str, text: &str) -> Result<Self> {
         let document = document::Document::parse(name, text)?;
         let recipe = check::recipe(&document, registries)?;
-        let grouped = document.value["optimizer"].get("groups").is_some();
+        let grouped = document.value.pointer("/optimizer/groups").is_some();
         Ok(if grouped { recipe } else { recipe.with_one_rate() })
     }
 
@@ -261,14 +261,17 @@ impl Recipe {
     /// Never for a checked recipe.
     pub fn to_toml(&self) -> Result<String> {
         let mut table = BTreeMap::new();
+        let set = |object: &mut Value, key: &str, value: Value| {
+            object.as_object_mut().and_then(|fields| fields.insert(key.to_string(), value));
+        };
         let member = |key: &str, member: &Member| -> Value {
             let mut object = member.settings.clone();
-            object[key] = member.name.clone().into();
+            set(&mut object, key, member.name.clone().into());
             object
         };
         let mut weighting = member("rule", &self.weighting);
-        weighting["private"] = serde_json::to_value(self.private)?;
-        weighting["over"] = serde_json::to_value(&self.over)?;
+        set(&mut weighting, "private", serde_json::to_value(self.private)?);
+        set(&mut weighting, "over", serde_json::to_value(&self.over)?);
         table.insert("tasks", serde_json::to_value(&self.tasks)?);
         table.insert("checkpoint", self.checkpoint.clone().into());
         table.insert("sharing", member("strategy", &self.sharing));
@@ -277,9 +280,9 @@ impl Recipe {
         table.insert("train", serde_json::to_value(&self.train)?);
         table.insert("sampler", member("name", &self.sampler));
         let mut optimizer = member("name", &self.optimizer);
-        optimizer["groups"] = serde_json::to_value(&self.groups)?;
+        set(&mut optimizer, "groups", serde_json::to_value(&self.groups)?);
         if !self.task_rates.is_empty() {
-            optimizer["task_rates"] = serde_json::to_value(&self.task_rates)?;
+            set(&mut optimizer, "task_rates", serde_json::to_value(&self.task_rates)?);
         }
         table.insert("optimizer", optimizer);
         table.insert("schedule", serde_json::to_value(&self.schedule)?);

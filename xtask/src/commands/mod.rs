@@ -4,6 +4,8 @@ mod bench;
 mod bench_solver;
 mod bench_step;
 mod check;
+mod fuzz;
 
 pub(crate) use bench::Bench;
 pub(crate) use check::Check;
+pub(crate) use fuzz::Fuzz;

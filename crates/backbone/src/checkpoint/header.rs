@@ -66,29 +66,26 @@ impl Header {
             let found = format!("a header length of {length}, where at most {MAX_HEADER} is sane");
             return Err(fault(path, "byte 0", found, "this is not a safetensors file; take the model's own file"));
         }
-        if length > size - 8 {
+        if length > size.saturating_sub(8) {
             let found = format!("a header length of {length} in a file of {size} bytes: the file is cut off");
             return Err(fault(path, "byte 0", found, FETCH_AGAIN));
         }
         let mut json = head.split_off(8);
-        file.take((length + 8).saturating_sub(512))
-            .read_to_end(&mut json)
-            .with_context(|| path.display().to_string())?;
+        let data = length.saturating_add(8);
+        file.take(data.saturating_sub(512)).read_to_end(&mut json).with_context(|| path.display().to_string())?;
         json.truncate(length as usize);
         let Listed(listed) = serde_json::from_slice(&json).map_err(|error| {
-            let place = format!("byte {}", 8 + error.column());
+            let place = format!("byte {}", error.column().saturating_add(8));
             fault(path, place, format!("a header that is not JSON ({error})"), FETCH_AGAIN)
         })?;
         let ties = listed.iter().filter(|(name, _)| name == "__metadata__").filter_map(|(_, value)| value.as_object());
+        let there: BTreeSet<&str> = listed.iter().map(|(name, _)| name.as_str()).collect();
         let ties: Vec<(String, String)> = ties
             .flatten()
             .filter_map(|(name, kept)| Some((name.clone(), kept.as_str()?.to_string())))
-            .filter(|(name, kept)| {
-                let is_there = |name: &str| listed.iter().any(|(listed, _)| listed == name);
-                is_there(kept) && !is_there(name)
-            })
+            .filter(|(name, kept)| there.contains(kept.as_str()) && !there.contains(name.as_str()))
             .collect();
-        Ok(Self { entries: check(path, listed, 8 + length, size)?, ties })
+        Ok(Self { entries: check(path, listed, data, size)?, ties })
     }
 }
 
@@ -118,15 +115,15 @@ fn check(path: &Path, listed: Vec<(String, Value)>, data: u64, size: u64) -> Res
             let found = format!("begins at byte {} and {what}, which ends at byte {end}", entry.start);
             return Err(fault(path, place, found, SOURCE));
         }
-        // No overflow: `place_of` has checked the sum.
-        end = entry.start + entry.bytes;
+        // `place_of` has checked the sum.
+        end = entry.start.saturating_add(entry.bytes);
         if end > size {
             let found = format!("ends at byte {end}, but the file has {size}: it is cut off");
             return Err(fault(path, place, found, FETCH_AGAIN));
         }
     }
     if end != size {
-        let found = format!("{} bytes behind the last tensor", size - end);
+        let found = format!("{} bytes behind the last tensor", size.saturating_sub(end));
         return Err(fault(path, format!("byte {end}"), found, SOURCE));
     }
     Ok(entries)

@@ -65,16 +65,21 @@ pub fn check_config(config: &Value) -> Result<()> {
     if weights > MAX_WEIGHTS {
         bail!(
             "a model of {weights:.1e} weights, where at most {MAX_WEIGHTS:.1e} are held; check `{}`, `{}`, `{}`, `{}`",
-            VOCABULARY.keys[0],
-            POSITIONS.keys[0],
-            HIDDEN.keys[0],
-            LAYERS.keys[0]
+            VOCABULARY.name(),
+            POSITIONS.name(),
+            HIDDEN.name(),
+            LAYERS.name()
         );
     }
     Ok(())
 }
 
 impl Count {
+    /// What BERT calls it.
+    fn name(&self) -> &'static str {
+        self.keys.first().copied().unwrap_or_default()
+    }
+
     /// The number, if the configuration states it.
     fn of(&self, config: &Value) -> Result<Option<u64>> {
         let stated =

@@ -34,7 +34,7 @@ impl Root {
         tables.dedup();
         match tables[..] {
             [] => Self::Unknown,
-            [one] => Self::Found(one[..one.len() - WORDS.len()].to_string()),
+            [one] => Self::Found(one.strip_suffix(WORDS).unwrap_or(one).to_string()),
             [one, other, ..] => Self::Several([one, other].map(String::from)),
         }
     }

@@ -23,7 +23,7 @@ pub(super) fn remedy_for(extension: &str) -> Option<&'static str> {
 /// Refuses bytes that are plainly not `wanted`, the beginning of a file of `size` bytes.
 pub(super) fn refuse_what_is_not(wanted: &str, path: &Path, head: &[u8], size: u64) -> Result<()> {
     let starts = |magic: &[u8]| head.starts_with(magic);
-    let text = String::from_utf8_lossy(&head[..head.len().min(512)]);
+    let text = String::from_utf8_lossy(head.get(..512).unwrap_or(head));
     let trimmed = text.trim_start_matches(['\u{feff}', ' ', '\t', '\r', '\n']);
     let lower = trimmed.to_ascii_lowercase();
     let (found, remedy) = if size == 0 {

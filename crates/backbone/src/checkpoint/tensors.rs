@@ -89,6 +89,6 @@ impl View for &NamedTensor {
     }
 
     fn data_len(&self) -> usize {
-        self.data.len() * size_of::<f32>()
+        self.data.len().saturating_mul(size_of::<f32>())
     }
 }

@@ -14,6 +14,7 @@ mod train;
 mod weigh;
 
 pub use list::{minilm, strategies};
+pub use weigh::weighed;
 
 use std::process::ExitCode;
 

@@ -63,6 +63,10 @@ pub struct Weigh {
     json: bool,
 }
 
+/// A rule looks at pairs of tasks, and at pairs of the rows of all mini-batches.
+const MOST_TASKS: usize = 1000;
+const MOST_ROWS: usize = 4000;
+
 /// A noise model as it is written.
 #[derive(Clone, Copy, Debug, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
@@ -102,6 +106,15 @@ struct Answer {
     norm: f64,
     progress: Vec<f64>,
     cosines: Vec<Vec<f64>>,
+}
+
+/// What `weigh --sequence --json` says of each step of the file at `path`: weights, direction, certificate. `settings` is
+/// an object; `of` is the length of the run, as many steps as there are if left out.
+///
+/// # Errors
+/// If the file cannot be read, a line is no step, or a step lacks what the rule looks at; names the line.
+pub fn weighed(entry: &Rule, settings: &Value, path: &Path, of: Option<usize>) -> Result<Vec<Value>> {
+    Ok(sequence::weigh(entry, settings, path, of)?.iter().map(|answer| answer.json(entry)).collect())
 }
 
 impl Weigh {
@@ -262,7 +275,12 @@ impl Answer {
 
 fn matrix(path: &Path) -> Result<Vec<Vec<f64>>> {
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    serde_json::from_str(&text).with_context(|| format!("{}: expected rows of numbers, [[…], …]", path.display()))
+    let rows: Vec<Vec<f64>> = serde_json::from_str(&text)
+        .with_context(|| format!("{}: expected rows of numbers, [[…], …]", path.display()))?;
+    if rows.len() > MOST_TASKS {
+        bail!("{}: {} rows; at most {MOST_TASKS} tasks are weighed", path.display(), rows.len());
+    }
+    Ok(rows)
 }
 
 fn inner_products(rows: &[Vec<f64>]) -> Result<Gram> {

@@ -7,6 +7,8 @@ use serde::Deserialize;
 
 /// The most seeds of an experiment, and combinations that are tried: more than anybody trains.
 const MOST_SEEDS: usize = 100_000;
+/// The most arms: each is trained for every seed.
+const MOST_ARMS: usize = 1000;
 /// The most resamples of the bootstrap, which are kept.
 const MOST_RESAMPLES: usize = 10_000_000;
 
@@ -85,6 +87,14 @@ pub(crate) struct Grid {
     pub(crate) rules: Vec<String>,
     pub(crate) samplers: Vec<String>,
     pub(crate) checkpoints: Vec<String>,
+}
+
+impl Grid {
+    /// How many arms it makes; none if they cannot be counted.
+    fn arms(&self) -> Option<usize> {
+        let lists = [&self.strategies, &self.rules, &self.samplers, &self.checkpoints];
+        lists.iter().try_fold(1usize, |arms, list| arms.checked_mul(list.len().max(1)))
+    }
 }
 
 /// What an arm controls for, so that what looks like transfer is not mistaken for it.
@@ -187,6 +197,9 @@ impl Table {
         sorted.sort_unstable();
         sorted.dedup();
         ensure!(sorted.len() == seeds.len(), "seeds: every seed may be listed once");
+        let grid = self.grid.arms();
+        let arms = grid.and_then(|grid| grid.checked_add(self.arm.len())).filter(|arms| *arms <= MOST_ARMS);
+        ensure!(arms.is_some(), "[[arm]] and [grid]: at most {MOST_ARMS} arms, found more");
         ensure!(self.level > 0. && self.level < 1., "level: must lie between 0 and 1, found {}", self.level);
         ensure!(self.resamples >= 2, "resamples: at least 2 are needed, found {}", self.resamples);
         let Some(tune) = &self.tune else {
@@ -218,6 +231,12 @@ impl Table {
                 }
             }
         }
+        let lists = tune.keys.values().map(|values| if let Keys::List(values) = values { values.len() } else { 1 });
+        let combinations = lists.into_iter().try_fold(1usize, |all, values| all.checked_mul(values));
+        ensure!(
+            combinations.is_some_and(|all| all <= MOST_SEEDS),
+            "[tune] keys: their values combine to more than {MOST_SEEDS}"
+        );
         ensure!(tune.method != Method::Random || tune.budget > 0, "[tune] budget: how many combinations are drawn?");
         Ok(())
     }

@@ -31,12 +31,9 @@ pub(super) fn duplicates(rows: &Rows<Entry>) -> Vec<String> {
     if repeated > 0 {
         notes.push(format!("{repeated} rows repeat the text of another, {disagreeing} of them with another label"));
     }
-    let names = ["train", "dev", "test"];
+    let name = |split: usize| ["train", "dev", "test"].get(split).copied().unwrap_or_default();
     notes.extend(across.into_iter().map(|((first, second), count)| {
-        format!(
-            "{count} rows of {} have a text that is also in {}, as the source splits it",
-            names[second], names[first]
-        )
+        format!("{count} rows of {} have a text that is also in {}, as the source splits it", name(second), name(first))
     }));
     notes
 }

@@ -110,7 +110,7 @@ pub(super) fn every(rows: &Rows) -> impl Iterator<Item = &RawExample> {
     let number = |row: &RawExample| match row.place.at {
         At::Line(number) | At::Words(number) | At::Record(number) => number,
     };
-    all.sort_by_key(|row| (files[&*row.place.file], number(row)));
+    all.sort_by_key(|row| (files.get(&*row.place.file).copied(), number(row)));
     all.into_iter()
 }
 
@@ -223,7 +223,9 @@ fn sets(names: &Names, manifest: &DatasetManifest, kind: &Kind) -> Result<()> {
         let mut seen: BTreeMap<String, usize> = BTreeMap::new();
         joined.iter().flat_map(|(name, _)| parts(name)).for_each(|part| *seen.entry(part).or_default() += 1);
         // A part is a label elsewhere, or part of another set. For spaces and slashes, every part has to be.
-        let known = |part: &String| names.contains_key(part.as_str()) || (separator != ' ' && seen[part] > 1);
+        let known = |part: &String| {
+            names.contains_key(part.as_str()) || (separator != ' ' && seen.get(part).is_some_and(|times| *times > 1))
+        };
         let strict = matches!(separator, ' ' | '/');
         let set = joined.iter().find(|(name, _)| {
             let parts = parts(name);

@@ -142,8 +142,7 @@ fn contradicting(
                 (None, true) => "at the end of its sentence".into(),
                 (None, false) => "at the beginning of its sentence".into(),
             };
-            let (at, tag) = kept[*word];
-            found.first = Some(format!("{}: `{tag}` {stands}", row.place.of_word(at)));
+            found.first = kept.get(*word).map(|(at, tag)| format!("{}: `{tag}` {stands}", row.place.of_word(*at)));
         }
     }
     found

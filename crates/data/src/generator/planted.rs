@@ -14,6 +14,8 @@
 //!
 //! A share `noise` of the labels (of `mood`: noise of that deviation) is random.
 
+#![expect(clippy::indexing_slicing, reason = "an index is drawn below the length of a list that is written here")]
+
 use std::sync::Arc;
 
 use anyhow::{Result, bail};

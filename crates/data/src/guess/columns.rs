@@ -95,9 +95,24 @@ const TOKENS: &[&str] = &["tokens", "words", "token", "word", "form"];
 /// Names that tags of words have, the likeliest first.
 const TAGS: &[&str] = &["ner_tags", "ner", "tags", "labels", "slots", "pos_tags", "pos", "upos", "chunk", "xpos"];
 
+/// So many columns are looked at.
+const MOST_COLUMNS: usize = 1000;
+
+/// Refuses more columns than anybody could choose from.
+pub(super) fn few(columns: usize) -> Result<()> {
+    if columns > MOST_COLUMNS {
+        bail!(
+            "{columns} columns; at most {MOST_COLUMNS} are looked at, so describe the file by hand: README, \"Your own \
+             data\""
+        );
+    }
+    Ok(())
+}
+
 pub(super) fn guess(records: &[Record], notes: &mut Vec<String>) -> Result<Columns> {
     let Some(first) = records.first() else { bail!("no row") };
-    let profiles: Vec<Profile> = (0..first.columns.len()).map(|at| Profile::of(at, records)).collect();
+    few(first.columns.len())?;
+    let profiles: Vec<Profile> = Profile::all(records);
     if let Some(found) = tagging(&profiles) {
         return Ok(found);
     }
@@ -136,12 +151,12 @@ pub(super) fn guess(records: &[Record], notes: &mut Vec<String>) -> Result<Colum
     // A column that is called a label is one; what else repeats itself may be anything.
     let named = labels.iter().filter(|label| rank(label) < LABELS.len()).count();
     if named > 0 && named < labels.len() {
-        let others: Vec<String> = labels[named..].iter().map(|label| format!("`{}`", label.column)).collect();
+        let others: Vec<String> = labels.iter().skip(named).map(|label| format!("`{}`", label.column)).collect();
         notes.push(format!("{} could be labels too, and are left out", others.join(", ")));
         labels.truncate(named);
     }
     if labels.len() > MOST {
-        let others: Vec<String> = labels[MOST..].iter().map(|label| format!("`{}`", label.column)).collect();
+        let others: Vec<String> = labels.iter().skip(MOST).map(|label| format!("`{}`", label.column)).collect();
         notes.push(format!("{} could be labels too, and are left out", others.join(", ")));
         labels.truncate(MOST);
     }

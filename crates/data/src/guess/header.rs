@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use mtl_task::{Cell, Registry};
 
 use crate::manifest::ReaderSpec;
@@ -29,6 +29,7 @@ pub(super) fn reader(
     // Under names of our own the first line is a row like the others, and can be compared with them.
     let tabs = reader.name.as_deref() == Some("tsv") || matches!(ending.as_str(), "tsv" | "tab");
     let width = reader::first_row(path, &reader, if tabs { '\t' } else { ',' })?.len();
+    super::columns::few(width).with_context(|| path.display().to_string())?;
     let numbered =
         ReaderSpec { header: (1..=width).map(|column| format!("column {column}")).collect(), ..reader.clone() };
     // What is wrong with the rows is told by whoever reads them.
@@ -45,10 +46,14 @@ pub(super) fn reader(
 }
 
 fn texts(record: &Record) -> impl Iterator<Item = &str> {
-    record.fields.iter().map(|field| match field {
+    record.fields.iter().map(text)
+}
+
+fn text(field: &Field) -> &str {
+    match field {
         Field::Cell(Cell::Text(text)) => text.trim(),
         _ => "",
-    })
+    }
 }
 
 /// Whether the first of `records` names the columns: its cells are short words that no other row has there.
@@ -57,18 +62,20 @@ fn is_header(records: &[Record]) -> bool {
     texts(first).enumerate().all(|(at, cell)| {
         let short = cell.split_whitespace().count() <= 4 && cell.chars().count() <= 40;
         let number = cell.parse::<f64>().is_ok();
-        let again = !cell.is_empty() && rest.iter().any(|row| texts(row).nth(at) == Some(cell));
+        let again = !cell.is_empty() && rest.iter().any(|row| row.fields.get(at).map(text) == Some(cell));
         short && !number && !again
     })
 }
 
 /// Names by what the columns look like: the wordiest are texts, the last of the others is the label.
 fn names(records: &[Record]) -> Vec<String> {
-    let profiles: Vec<super::profile::Profile> =
-        (0..records[0].columns.len()).map(|at| super::profile::Profile::of(at, records)).collect();
-    let texts: Vec<usize> = (0..profiles.len()).filter(|&at| profiles[at].is_text()).collect();
-    let label = (0..profiles.len()).rev().find(|at| !texts.contains(at) && !profiles[*at].is_name());
-    let called = |at: usize| match (texts.iter().position(|&text| text == at), texts.len()) {
+    let profiles: Vec<super::profile::Profile> = super::profile::Profile::all(records);
+    let of = |wanted: fn(&super::profile::Profile) -> bool| {
+        profiles.iter().enumerate().filter(move |(_, profile)| wanted(profile)).map(|(at, _)| at)
+    };
+    let texts: Vec<usize> = of(|profile| profile.is_text()).collect();
+    let label = of(|profile| !profile.is_text() && !profile.is_name()).next_back();
+    let called = |at: usize| match (texts.binary_search(&at).ok(), texts.len()) {
         (Some(_), 1) => "text".to_string(),
         (Some(0), _) => "text_a".to_string(),
         (Some(1), _) => "text_b".to_string(),

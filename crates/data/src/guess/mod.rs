@@ -72,37 +72,39 @@ pub fn groups(files: &[PathBuf]) -> Result<Vec<Group>> {
                 .map_or("data".into(), plain),
         };
         let key = folder.join(base);
-        let place = groups.iter().position(|(known, _)| known.as_ref() == Some(&key)).unwrap_or_else(|| {
-            groups.push((Some(key), Group { name, files: Vec::new() }));
-            groups.len() - 1
-        });
-        let group = &mut groups[place].1;
+        let file = (path.clone(), Some(split));
+        let Some((_, group)) = groups.iter_mut().find(|(known, _)| known.as_ref() == Some(&key)) else {
+            groups.push((Some(key), Group { name, files: vec![file] }));
+            continue;
+        };
         if let Some((other, _)) = group.files.iter().find(|(_, known)| *known == Some(split)) {
             bail!("{} and {} both look like the {split} split; name one of them", other.display(), path.display());
         }
-        group.files.push((path.clone(), Some(split)));
+        group.files.push(file);
     }
     let mut groups: Vec<Group> = groups.into_iter().map(|(_, group)| group).collect();
     for group in &mut groups {
         // A test set alone is not something to train on: it is a file like any other.
-        if !group.files.iter().any(|(_, split)| *split == Some("train")) && group.files.len() == 1 {
-            group.files[0].1 = None;
+        if let [(_, split)] = &mut group.files[..]
+            && *split != Some("train")
+        {
+            *split = None;
         }
     }
-    for at in 0..groups.len() {
-        let taken = |name: &str| groups[..at].iter().any(|known| known.name == name);
-        let name = groups[at].name.clone();
+    let mut taken: Vec<String> = Vec::new();
+    for group in &mut groups {
+        let name = group.name.clone();
         let free = std::iter::once(name.clone()).chain((2..).map(|number| format!("{name}-{number}")));
-        let free = free.into_iter().find(|name| !taken(name)).unwrap_or(name);
-        groups[at].name = free;
+        group.name = free.into_iter().find(|name| !taken.contains(name)).unwrap_or(name);
+        taken.push(group.name.clone());
     }
     Ok(groups)
 }
 
 /// What a stem is called without the name of a split at its end, and the split.
 fn split_of(stem: &str) -> Option<(&str, &'static str)> {
-    let (base, last) = match stem.rfind(['-', '_', '.']) {
-        Some(at) => (&stem[..at], &stem[at + 1..]),
+    let (base, last) = match stem.rsplit_once(['-', '_', '.']) {
+        Some(parts) => parts,
         None => ("", stem),
     };
     let last = last.to_lowercase();

@@ -27,9 +27,15 @@ pub(super) struct Profile<'a> {
 }
 
 impl<'a> Profile<'a> {
-    pub(super) fn of(at: usize, records: &'a [Record]) -> Self {
+    /// Every column of `records`, as the first of them has them.
+    pub(super) fn all(records: &'a [Record]) -> Vec<Self> {
+        let columns = records.first().into_iter().flat_map(|first| first.columns.iter().enumerate());
+        columns.map(|(at, name)| Self::of(at, name, records)).collect()
+    }
+
+    fn of(at: usize, name: &'a str, records: &'a [Record]) -> Self {
         let mut found = Self {
-            name: &records[0].columns[at],
+            name,
             rows: records.len(),
             texts: Vec::new(),
             lists: Vec::new(),

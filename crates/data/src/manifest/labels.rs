@@ -15,6 +15,8 @@
 //! label_separator = ";"
 //! ```
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context, Result, bail};
 use mtl_task::{Kind, Registry, TaskSpec};
 use serde::{Deserialize, Serialize};
@@ -187,8 +189,9 @@ impl DatasetManifest {
                  (`column`, `label_separator`, `label_names`)"
             );
         }
-        for (index, label) in labels.iter().enumerate() {
-            if labels[..index].iter().any(|other| other.name == label.name) {
+        let mut names: BTreeSet<&str> = BTreeSet::new();
+        for label in labels {
+            if !names.insert(&label.name) {
                 bail!("two [[columns.labels]] are called `{}`; every task needs a name of its own", label.name);
             }
         }

@@ -75,7 +75,7 @@ fn read(source: &Source, spec: &ReaderSpec) -> Result<Vec<Record>> {
                 reason(line, tabs)
             );
         }
-        if columns.len() == UNIVERSAL && is_range(fields[0]) {
+        if columns.len() == UNIVERSAL && fields.first().is_some_and(|number| is_range(number)) {
             whole = false;
             continue;
         }

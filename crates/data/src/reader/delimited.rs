@@ -154,9 +154,10 @@ impl<'a> Rows<'a> {
         self.quoted.clear();
         while self.reader.read_record(&mut self.row).with_context(|| self.dialect.source.name.to_string())? {
             let end = self.reader.position().byte() as usize;
-            let (written, rest) = self.rest.split_at(end - self.read);
+            let read = end.saturating_sub(self.read);
+            let (written, rest) = self.rest.split_at_checked(read).unwrap_or((self.rest, ""));
             let fields = written.trim_start_matches(['\r', '\n']);
-            let line = self.line + newlines(&written[..written.len() - fields.len()]);
+            let line = self.line + newlines(written) - newlines(fields);
             (self.rest, self.read, self.line) = (rest, end, self.line + newlines(written));
             let fields = fields.strip_suffix('\n').unwrap_or(fields);
             if fields.is_empty() {
@@ -166,10 +167,10 @@ impl<'a> Rows<'a> {
                 self.quoted = self.dialect.check_quotes(fields, line)?;
             }
             // The carriage return of a line that ends in CR LF was taken for the end of its last field.
-            let last = self.row.len() - 1;
-            if let Some(field) = self.row[last].strip_suffix('\r').filter(|_| fields.ends_with('\r')) {
+            let last = self.row.iter().next_back().and_then(|field| field.strip_suffix('\r'));
+            if let Some(field) = last.filter(|_| fields.ends_with('\r')) {
                 let field = field.to_string();
-                self.row.truncate(last);
+                self.row.truncate(self.row.len().saturating_sub(1));
                 self.row.push_field(&field);
             }
             return Ok(Some((line, std::mem::take(&mut self.row))));
@@ -199,16 +200,16 @@ impl Dialect<'_> {
         for column in 0.. {
             if let Some(quoted) = rest.strip_prefix('"') {
                 let opened = line;
-                let Some(end) = closing(quoted) else {
+                let Some((inside, after)) = closed(quoted) else {
                     bail!(
                         "{}: a quote is opened and never closed; if quotes are ordinary characters in this file, set \
                          no_quotes = true in the manifest's [reader]",
                         self.source.line(opened)
                     )
                 };
-                let later = newlines(&quoted[..end]);
+                let later = newlines(inside);
                 line += later;
-                rest = &quoted[end + 1..];
+                rest = after;
                 if !rest.is_empty() && rest != "\r" && !rest.starts_with(self.delimiter) {
                     bail!(
                         "{}: a quoted field (opened on line {opened}) goes on after its closing quote; double the \
@@ -229,23 +230,23 @@ impl Dialect<'_> {
                     longer.push((opened, later, column));
                 }
             }
-            let Some(end) = rest.find(self.delimiter) else { break };
-            rest = &rest[end + 1..];
+            let Some((_, after)) = rest.split_once(self.delimiter) else { break };
+            rest = after;
         }
         Ok(longer)
     }
 }
 
-/// Where the quote that ends a field is; doubled ones are part of it.
-fn closing(quoted: &str) -> Option<usize> {
-    let mut from = 0;
-    loop {
-        let at = from + quoted[from..].find('"')?;
-        if !quoted[at + 1..].starts_with('"') {
-            return Some(at);
+/// What is in front of the quote that ends a field, and what is behind it; doubled ones are part of the field.
+fn closed(quoted: &str) -> Option<(&str, &str)> {
+    let mut quotes = quoted.match_indices('"').map(|(at, _)| at).peekable();
+    while let Some(at) = quotes.next() {
+        if quotes.next_if_eq(&(at + 1)).is_none() {
+            let (inside, after) = quoted.split_at_checked(at)?;
+            return Some((inside, after.strip_prefix('"')?));
         }
-        from = at + 2;
     }
+    None
 }
 
 fn newlines(text: &str) -> usize {

@@ -62,15 +62,16 @@ pub(super) fn delimiter(source: &Source, spec: &ReaderSpec, text: &str, usual: c
 /// The first rows of `text`: its lines, those together that a quote opens and closes on.
 fn rows(text: &str, quotes: bool) -> Vec<&str> {
     let mut rows = Vec::new();
-    let (mut start, mut end, mut open) = (0, 0, false);
+    let (mut rest, mut end, mut open) = (text, 0, false);
     for line in text.split_inclusive('\n') {
         end += line.len();
         open ^= quotes && line.matches('"').count() % 2 == 1;
         if open {
             continue;
         }
-        let row = text[start..end].trim_end_matches(['\r', '\n']);
-        start = end;
+        let (row, after) = rest.split_at_checked(end).unwrap_or((rest, ""));
+        let row = row.trim_end_matches(['\r', '\n']);
+        (rest, end) = (after, 0);
         if !row.trim().is_empty() {
             rows.push(row);
         }

@@ -41,15 +41,15 @@ pub(super) fn decode(source: &Source, bytes: Vec<u8>, label: Option<&str>) -> Re
             8.. => "it looks like UTF-16; set encoding = \"utf-16le\" in the manifest's [reader]",
             _ => "this is no text file, or it is in UTF-16 without a byte order mark",
         };
-        bail!("{}: byte {at} is NUL; {advice}", source.line(line_of(&bytes[..at])));
+        bail!("{}: byte {at} is NUL; {advice}", source.line(line_of(&bytes, at)));
     }
     let text = if encoding == UTF_8 && start == 0 {
         String::from_utf8(bytes).map_err(|error| {
             let at = error.utf8_error().valid_up_to();
-            refusal(source, error.as_bytes(), at, line_of(&error.as_bytes()[..at]), encoding, label)
+            refusal(source, error.as_bytes(), at, line_of(error.as_bytes(), at), encoding, label)
         })?
     } else {
-        strictly(&bytes[start..], encoding.new_decoder_without_bom_handling()).map_err(|(at, line)| match mark {
+        strictly(bytes.get(start..).unwrap_or_default(), encoding.new_decoder_without_bom_handling()).map_err(|(at, line)| match mark {
             Some(_) => anyhow!(
                 "{}: byte {}: no {}, which the file's byte order mark says it is; it is damaged or cut off, fetch it \
                  again",
@@ -61,7 +61,7 @@ pub(super) fn decode(source: &Source, bytes: Vec<u8>, label: Option<&str>) -> Re
         })?
     };
     if let Some(at) = text.find('\0') {
-        bail!("{}: a NUL character; this is no text file", source.line(line_of(&text.as_bytes()[..at])));
+        bail!("{}: a NUL character; this is no text file", source.line(line_of(text.as_bytes(), at)));
     }
     Ok(text)
 }
@@ -84,9 +84,9 @@ fn strictly(bytes: &[u8], mut decoder: Decoder) -> Result<String, (usize, usize)
     let mut text = String::with_capacity(room);
     match decoder.decode_to_string_without_replacement(bytes, &mut text, true) {
         (DecoderResult::InputEmpty, _) => Ok(text),
-        (DecoderResult::OutputFull, read) => Err((read, line_of(text.as_bytes()))),
+        (DecoderResult::OutputFull, read) => Err((read, line_of(text.as_bytes(), text.len()))),
         (DecoderResult::Malformed(length, beyond), read) => {
-            Err((read - usize::from(length) - usize::from(beyond), line_of(text.as_bytes())))
+            Err((read - usize::from(length) - usize::from(beyond), line_of(text.as_bytes(), text.len())))
         }
     }
 }
@@ -100,7 +100,8 @@ fn refusal(
     tried: &'static Encoding,
     label: Option<&str>,
 ) -> anyhow::Error {
-    let what = format!("{}: byte {at} ({:#04x}) is not {}", source.line(line), bytes[at], tried.name());
+    let byte = bytes.get(at).copied().unwrap_or_default();
+    let what = format!("{}: byte {at} ({byte:#04x}) is not {}", source.line(line), tried.name());
     let set = label.map_or_else(String::new, |label| format!(", which [reader] encoding = \"{label}\" asks for"));
     let chunks = bytes.utf8_chunks();
     let (valid, invalid) = chunks.fold((0, 0), |(valid, invalid), chunk| {
@@ -127,7 +128,8 @@ fn refusal(
 /// What encodings that have all of the file's bytes read around the byte `at`. In languages of the Latin script, letters
 /// beyond ASCII stand alone; where most have a neighbour of their kind, those encodings would read garbled words.
 fn readings(bytes: &[u8], at: usize, tried: &'static Encoding) -> Vec<String> {
-    let start = bytes[..at].iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1).max(at.saturating_sub(24));
+    let mut before = bytes.iter().take(at);
+    let start = before.rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1).max(at.saturating_sub(24));
     let high = |at: usize| bytes.get(at).is_some_and(|byte| !byte.is_ascii());
     let (all, beside) = (0..bytes.len()).filter(|&at| high(at)).fold((0, 0), |(all, beside), at| {
         (all + 1, beside + usize::from(high(at + 1) || at.checked_sub(1).is_some_and(high)))
@@ -145,7 +147,7 @@ fn readings(bytes: &[u8], at: usize, tried: &'static Encoding) -> Vec<String> {
             let odd = |letter: char| {
                 (letter.is_control() && !"\t\n\r".contains(letter)) || ('\u{e000}'..='\u{f8ff}').contains(&letter)
             };
-            let around = encoding.decode_without_bom_handling(&bytes[start..]).0;
+            let around = encoding.decode_without_bom_handling(bytes.get(start..).unwrap_or_default()).0;
             let around: String = around.chars().take_while(|letter| !"\r\n".contains(*letter)).take(40).collect();
             let label = encoding.name().to_lowercase();
             (!text.contains(odd)).then(|| format!("encoding = \"{label}\" reads `{around}`"))
@@ -153,8 +155,9 @@ fn readings(bytes: &[u8], at: usize, tried: &'static Encoding) -> Vec<String> {
         .collect()
 }
 
-fn line_of(before: &[u8]) -> usize {
-    before.iter().filter(|&&byte| byte == b'\n').count() + 1
+/// The line that the byte `at` is in.
+fn line_of(bytes: &[u8], at: usize) -> usize {
+    bytes.iter().take(at).filter(|&&byte| byte == b'\n').count() + 1
 }
 
 #[cfg(test)]

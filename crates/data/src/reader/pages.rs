@@ -34,8 +34,9 @@ pub(super) fn check(source: &Source, bytes: &[u8], metadata: &ParquetMetaData) -
             let values = whole(column.num_values())?;
             let start = column.dictionary_page_offset().unwrap_or(column.data_page_offset());
             let (start, length) = (whole(start)?, whole(column.compressed_size())?);
-            let end = start.checked_add(length).filter(|&end| end <= bytes.len() as u64);
-            let chunk = end.map(|end| &bytes[start as usize..end as usize]);
+            let whole = |number: Option<u64>| usize::try_from(number?).ok();
+            let range = whole(Some(start)).zip(whole(start.checked_add(length)));
+            let chunk = range.and_then(|(start, end)| bytes.get(start..end));
             let chunk = chunk.with_context(|| {
                 format!("{}: its footer places column {index} beyond the end of the file", source.name)
             })?;
@@ -123,13 +124,12 @@ impl Compact<'_> {
 
     /// Gives each field's number and kind to `each`, which reads its value.
     fn fields(&mut self, each: &mut dyn FnMut(&mut Self, i64, u8) -> Result<()>) -> Result<()> {
-        self.depth += 1;
-        ensure!(self.depth < 16, "its header is nested too deep");
+        self.deeper()?;
         let mut field = 0i64;
         loop {
             let head = self.byte()?;
             if head == 0 {
-                self.depth -= 1;
+                self.depth = self.depth.saturating_sub(1);
                 return Ok(());
             }
             field = match head >> 4 {
@@ -138,6 +138,13 @@ impl Compact<'_> {
             };
             each(self, field, head & 15)?;
         }
+    }
+
+    /// A struct or a list begins.
+    fn deeper(&mut self) -> Result<()> {
+        self.depth = self.depth.saturating_add(1);
+        ensure!(self.depth < 16, "its header is nested too deep");
+        Ok(())
     }
 
     fn skip(&mut self, kind: u8) -> Result<()> {
@@ -152,12 +159,15 @@ impl Compact<'_> {
                 self.take(usize::try_from(length)?)
             }
             9 | 10 => {
+                self.deeper()?;
                 let head = self.byte()?;
                 let count = if head >> 4 == 15 { self.number()? } else { u64::from(head >> 4) };
                 // In a list, true and false take a byte each, as all else does at least.
                 ensure!(count <= self.bytes.len() as u64, "a list is longer than its column");
                 let kind = if head & 15 <= 2 { 3 } else { head & 15 };
-                (0..count).try_for_each(|_| self.skip(kind))
+                (0..count).try_for_each(|_| self.skip(kind))?;
+                self.depth = self.depth.saturating_sub(1);
+                Ok(())
             }
             STRUCT => self.fields(&mut |this, _, kind| this.skip(kind)),
             other => bail!("no Thrift value is of kind {other} in a page's header"),
@@ -190,5 +200,23 @@ impl Compact<'_> {
     fn take(&mut self, count: usize) -> Result<()> {
         self.bytes = self.bytes.get(count..).context("its header is cut off")?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A list of a list of a list, each of one byte, would take as many frames of the stack.
+    #[test]
+    fn lists_in_lists_without_end_are_refused() {
+        let mut nested = vec![0x19; 1_000_000];
+        let refused = |bytes: &[u8]| format!("{:#}", pages(bytes, 1).err().expect("refused"));
+        assert!(refused(&nested).contains("nested too deep"));
+        // Beside each other they are as many as they like to be: field 9, a list of a hundred empty lists.
+        nested = [&[0x99, 0xf9, 100][..], &[0x03; 100], &[0]].concat();
+        assert!(!refused(&nested[..50]).contains("deep"));
+        let page = Compact { bytes: &nested, depth: 0 }.page().expect("a page");
+        assert_eq!((page.values, page.length), (0, 0));
     }
 }

@@ -105,20 +105,17 @@ impl Record {
                 delimiter_hint(&self.columns)
             )
         };
-        match &self.fields[at] {
-            Field::Cell(cell) => Ok(cell),
-            Field::Other(found) => {
-                bail!(
-                    "{}: column `{column}`: a text, a number or a list of them was expected, found {found}",
-                    self.place
-                )
-            }
-        }
+        let found = match self.fields.get(at) {
+            Some(Field::Cell(cell)) => return Ok(cell),
+            Some(Field::Other(found)) => found,
+            None => NULL,
+        };
+        bail!("{}: column `{column}`: a text, a number or a list of them was expected, found {found}", self.place)
     }
 
     /// As [`Record::field`]; nothing where its value is null.
     pub(crate) fn nullable(&self, column: &str) -> Result<Option<&Cell>> {
-        let null = |at: usize| self.fields[at] == Field::Other(NULL);
+        let null = |at: usize| self.fields.get(at) == Some(&Field::Other(NULL));
         if self.columns.iter().position(|known| known == column).is_some_and(null) {
             return Ok(None);
         }

@@ -60,7 +60,7 @@ impl<'a> Source<'a> {
         if bytes.iter().all(u8::is_ascii_whitespace) {
             bail!("{}: the file is empty; fetch it again", self.name);
         }
-        let start = String::from_utf8_lossy(&bytes[..bytes.len().min(256)]).trim_start().to_lowercase();
+        let start = String::from_utf8_lossy(bytes.get(..256).unwrap_or(&bytes)).trim_start().to_lowercase();
         if start.starts_with("<!doctype html") || start.starts_with("<html") {
             bail!("{}: byte 0: an HTML page, not data; fetch it again, and check endpoint and login", self.name);
         }

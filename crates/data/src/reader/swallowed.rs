@@ -43,7 +43,7 @@ pub(super) fn refuse(source: &Source, suspects: &[Suspect], records: &[Record], 
     for (suspect, row) in suspects.iter().zip(&rows) {
         let Some(values) = row else { continue };
         // Every row but the first begins anew, and gives all of its columns.
-        let width = records[suspect.record].columns.len();
+        let Some(width) = records.get(suspect.record).map(|record| record.columns.len()) else { continue };
         let (first, others) = values.split_at(values.len() % width);
         if (first.is_empty() || holds(first, &known)) && others.chunks(width).all(|row| holds(row, &known)) {
             bail!(
@@ -67,7 +67,7 @@ fn holds<'a>(row: &[(usize, &'a str)], known: &HashSet<(usize, &'a str)>) -> boo
 /// The values of the rows that would be there without the quote: of the first row what comes after the column that the
 /// quote is in, of the others every column, but without what stands beyond the closing quote. None if a line is no row.
 fn hidden<'a>(suspect: &Suspect, records: &'a [Record], delimiter: char) -> Option<Vec<(usize, &'a str)>> {
-    let record = &records[suspect.record];
+    let record = records.get(suspect.record)?;
     let width = record.columns.len();
     let mut lines = text(record.fields.get(suspect.column)?)?.split('\n');
     let first: Vec<&str> = lines.next()?.split(delimiter).collect();
@@ -81,7 +81,7 @@ fn hidden<'a>(suspect: &Suspect, records: &'a [Record], delimiter: char) -> Opti
         let mut fields: Vec<&str> = line.split(delimiter).map(str::trim).collect();
         if index + 1 == lines.len() {
             // What follows the closing quote ends the row.
-            fields.extend(record.fields[suspect.column + 1..].iter().filter_map(text).map(str::trim));
+            fields.extend(record.fields.iter().skip(suspect.column + 1).filter_map(text).map(str::trim));
         }
         if fields.len() != width {
             return None;

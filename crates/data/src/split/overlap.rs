@@ -1,5 +1,7 @@
 //! Texts of a dev or test split that some task would train on: splits that sources give overlap.
 
+#![expect(clippy::indexing_slicing, reason = "an index is that of a table")]
+
 use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};

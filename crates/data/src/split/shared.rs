@@ -10,6 +10,8 @@
 //! So neither the order of the tasks nor of the rows matters, and no text that one task holds out is trained on by
 //! another that draws. What sources give on both sides is left to [`overlap`](super::overlap).
 
+#![expect(clippy::indexing_slicing, reason = "an index is a rank, of which there are as many as tables")]
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use mtl_task::rng::Key;

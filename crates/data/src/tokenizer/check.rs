@@ -4,6 +4,8 @@
 use anyhow::{Result, bail};
 use serde_json::{Map, Value};
 
+use super::member;
+
 /// A tokenizer that is larger than this is a mistake or an attack.
 const MOST_IDS: u64 = 5_000_000;
 
@@ -81,7 +83,7 @@ const KINDS: &[(&str, &str)] = &[
 
 /// Drops padding and truncation, which are done here, and what would draw another reading of a text each time.
 pub(super) fn settle(tokenizer: &mut Value) -> Result<()> {
-    if tokenizer["truncation"]["direction"] == "Left" {
+    if member(&tokenizer["truncation"], "direction") == "Left" {
         bail!("truncation.direction is \"Left\", which would leave out the beginning of long texts; here their end is");
     }
     tokenizer["padding"] = Value::Null;
@@ -180,8 +182,8 @@ fn unknown(model: &Value, vocabulary: &Map<String, Value>) -> Result<()> {
 fn template(processor: &Value) -> Result<()> {
     for key in ["single", "pair"] {
         for (index, piece) in processor[key].as_array().into_iter().flatten().enumerate() {
-            let Some(name) = piece["SpecialToken"]["id"].as_str() else { continue };
-            let defined = &processor["special_tokens"][name];
+            let Some(name) = member(&piece["SpecialToken"], "id").as_str() else { continue };
+            let defined = member(&processor["special_tokens"], name);
             if defined["ids"].as_array().is_none_or(Vec::is_empty) {
                 bail!("post_processor.{key}[{index}]: the special token `{name}` is not defined in special_tokens");
             }

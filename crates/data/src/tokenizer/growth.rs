@@ -8,6 +8,7 @@ use serde_json::Value;
 use tokenizers::{NormalizedString, Normalizer, NormalizerWrapper};
 
 use super::guard::guarded;
+use super::member;
 
 /// A text may become this many times longer, and [`SHORT`] more.
 const TIMES: usize = 64;
@@ -108,7 +109,7 @@ impl Step {
         let length = |key: &str| step[key].as_str().map(str::len);
         // Old files leave the step's type out; its keys tell it then.
         match (length("content"), length("prepend")) {
-            (Some(content), _) => Self::Replace(content, step["pattern"]["String"].as_str().map(String::from)),
+            (Some(content), _) => Self::Replace(content, member(&step["pattern"], "String").as_str().map(String::from)),
             (None, Some(prepend)) => Self::Prepend(prepend),
             _ => Self::Other,
         }

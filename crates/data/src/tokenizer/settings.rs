@@ -10,7 +10,9 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use serde_json::{Map, Value, json};
 
+use super::added::{AddedTokens, name_of};
 use super::files::members;
+use super::member;
 
 const CONFIG: &str = "tokenizer_config.json";
 /// Tokens that each have a role of their own.
@@ -121,11 +123,12 @@ impl Settings {
             self.letters(tokenizer)?;
             self.prefix(tokenizer)?;
         }
+        let mut tokens = AddedTokens::of(tokenizer);
         for (id, token) in &self.added {
-            add(tokenizer, *id, token).with_context(|| format!("the added token {id}"))?;
+            tokens.add(*id, token).with_context(|| format!("the added token {id}"))?;
         }
         for (role, name) in special_tokens(&self.config) {
-            let Some(id) = vocabulary_id(tokenizer, &name) else {
+            let Some(id) = tokens.id(&name) else {
                 if LISTS.contains(&role.as_str()) {
                     bail!(
                         "`{role}`: neither the vocabulary nor the added tokens hold `{name}`; in Python, \
@@ -135,16 +138,17 @@ impl Settings {
                 // A padding or masking token that the vocabulary lacks stands in no text.
                 continue;
             };
-            if !added_tokens(tokenizer).iter().any(|token| token["content"] == name.as_str()) {
-                add(tokenizer, id, &json!({ "content": name, "special": true }))?;
+            if !tokens.holds(&name) {
+                tokens.add(id, &json!({ "content": name, "special": true }))?;
             }
         }
+        tokens.put(tokenizer);
         self.unknown(tokenizer)
     }
 
     /// `do_lower_case`, `strip_accents`, `tokenize_chinese_chars`: of BERT's normaliser, wherever it stands.
     fn letters(&self, tokenizer: &mut Value) -> Result<()> {
-        let word_piece = tokenizer["model"]["type"] == "WordPiece";
+        let word_piece = member(&tokenizer["model"], "type") == "WordPiece";
         let switches = [
             ("do_lower_case", "lowercase", "Lowercase"),
             ("strip_accents", "strip_accents", "StripAccents"),
@@ -205,7 +209,8 @@ impl Settings {
         match model["type"].as_str() {
             Some("WordPiece" | "WordLevel") => model["unk_token"] = name.into(),
             Some("Unigram") => {
-                let stated = model["unk_id"].as_u64().map(|id| &model["vocab"][id as usize][0]);
+                let stated =
+                    model["unk_id"].as_u64().and_then(|id| model["vocab"].get(usize::try_from(id).ok()?)?.get(0));
                 if let Some(stated) = stated.filter(|stated| **stated != Value::String(name.clone())) {
                     bail!("`unk_token` is `{name}`, but tokenizer.json's model has {stated}; make the two agree");
                 }
@@ -214,11 +219,6 @@ impl Settings {
         }
         Ok(())
     }
-}
-
-/// What a token is called that is stated by its name or with its flags.
-fn name_of(token: &Value) -> Option<&str> {
-    token.as_str().or_else(|| token["content"].as_str()).filter(|name| !name.is_empty())
 }
 
 /// The stated special tokens, each with its key.
@@ -258,40 +258,4 @@ fn find<'a>(component: &'a mut Value, kinds: &[&str]) -> Option<&'a mut Value> {
         }
     }
     None
-}
-
-fn added_tokens(tokenizer: &Value) -> &[Value] {
-    tokenizer["added_tokens"].as_array().map_or(&[], Vec::as_slice)
-}
-
-/// The id of a token in the vocabulary or among the added tokens.
-fn vocabulary_id(tokenizer: &Value, name: &str) -> Option<u64> {
-    let added = added_tokens(tokenizer).iter().find(|token| token["content"] == name);
-    let vocabulary = &tokenizer["model"]["vocab"];
-    added.and_then(|token| token["id"].as_u64()).or_else(|| match vocabulary {
-        Value::Array(pieces) => pieces.iter().position(|piece| piece[0] == name).map(|at| at as u64),
-        vocabulary => vocabulary[name].as_u64(),
-    })
-}
-
-/// Puts `token` among the added tokens, in the place of one of the same name if there is one.
-fn add(tokenizer: &mut Value, id: u64, token: &Value) -> Result<()> {
-    let Some(name) = name_of(token) else { bail!("it has no `content`: {token}") };
-    if let Some(other) = vocabulary_id(tokenizer, name).filter(|other| *other != id) {
-        bail!("`{name}` has the id {other} in the vocabulary; the files are of different models");
-    }
-    let flag = |key: &str, default: bool| token[key].as_bool().unwrap_or(default);
-    let special = flag("special", false);
-    let made = json!({
-        "id": id, "content": name, "single_word": flag("single_word", false), "lstrip": flag("lstrip", false),
-        "rstrip": flag("rstrip", false), "normalized": flag("normalized", !special), "special": special
-    });
-    if !tokenizer["added_tokens"].is_array() {
-        tokenizer["added_tokens"] = json!([]);
-    }
-    let Some(tokens) = tokenizer["added_tokens"].as_array_mut() else { return Ok(()) };
-    tokens.retain(|token| token["content"] != name);
-    let at = tokens.iter().position(|token| token["id"].as_u64() > Some(id)).unwrap_or(tokens.len());
-    tokens.insert(at, made);
-    Ok(())
 }

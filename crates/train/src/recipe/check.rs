@@ -1,6 +1,7 @@
 //! From a document to a checked recipe: every key known, every value of its type, every cell of the grid that cannot
 //! be refused with reason and remedy.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use anyhow::{Result, anyhow, bail};
@@ -248,16 +249,19 @@ fn tasks(document: &Document, found: Option<&Value>) -> Result<Vec<String>> {
     let Some(Value::Array(items)) = found else {
         bail!("{place}: `tasks` must be a list of dataset names, such as [\"spam-assassin\", \"reuters-r8\"]")
     };
-    let mut tasks = Vec::new();
+    let (mut tasks, mut known) = (Vec::new(), BTreeSet::new());
     for item in items {
         let Some(name) = item.as_str() else { bail!("{place}: `tasks` holds {item}, which is not a name") };
-        if tasks.iter().any(|known| known == name) {
+        if !known.insert(name) {
             bail!("{place}: two tasks are called `{name}`; every task needs a name of its own");
         }
         tasks.push(name.to_string());
     }
     if tasks.is_empty() {
         bail!("{place}: `tasks` is empty; name at least one dataset");
+    }
+    if tasks.len() > MOST_TASKS {
+        bail!("{place}: `tasks` names {} datasets; at most {MOST_TASKS} are trained together", tasks.len());
     }
     Ok(tasks)
 }
@@ -349,13 +353,18 @@ fn typed<T: DeserializeOwned + Serialize + Default>(document: &Document, name: &
         let mut keys: Vec<&str> = object.as_object().into_iter().flat_map(|o| o.keys().map(String::as_str)).collect();
         keys.extend(OPTIONAL.iter().filter(|(section, _)| *section == name).map(|(_, key)| *key));
         known(document, &[name, key], &keys)?;
-        object[key] = value.clone();
+        if let Some(fields) = object.as_object_mut() {
+            fields.insert(key.to_string(), value.clone());
+        }
         if let Err(error) = serde_json::from_value::<T>(object.clone()) {
             bail!("{place}: `{key}` cannot be {value}: {error}");
         }
     }
     Ok(serde_json::from_value(object)?)
 }
+
+/// Rules look at pairs of tasks.
+const MOST_TASKS: usize = 1000;
 
 /// Keys that were called otherwise: section, then, now.
 const RENAMED: &[(&str, &str, &str)] = &[("evaluation", "keep_looks", "keep_evaluations")];
@@ -370,14 +379,14 @@ const OPTIONAL: &[(&str, &str)] = &[
 ];
 
 pub(super) fn known(document: &Document, path: &[&str], keys: &[&str]) -> Result<()> {
-    let Some(key) = path.last() else { return Ok(()) };
+    let Some((key, sections)) = path.split_last() else { return Ok(()) };
     if keys.contains(key) {
         return Ok(());
     }
     let mut sorted = keys.to_vec();
     sorted.sort_unstable();
     sorted.dedup();
-    let section = match path[..path.len() - 1].join(".") {
+    let section = match sections.join(".") {
         section if section.is_empty() => section,
         section => format!(" in [{section}]"),
     };

@@ -49,7 +49,7 @@ impl Document {
     }
 
     fn position(&self, start: usize) -> String {
-        let before = &self.places.raw()[..start];
+        let before = self.places.raw().get(..start).unwrap_or_default();
         let line = before.matches('\n').count() + 1;
         let column = before.chars().rev().take_while(|&c| c != '\n').count() + 1;
         format!("{}:{line}:{column}", self.name)

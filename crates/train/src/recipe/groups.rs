@@ -94,7 +94,7 @@ pub(super) fn resolve(
     strategy: &Strategy,
     optimizer: &Member,
 ) -> Result<BTreeMap<Role, Group>> {
-    let base = optimizer.settings["rate"].as_f64().unwrap_or(0.);
+    let base = optimizer.settings.get("rate").and_then(Value::as_f64).unwrap_or(0.);
     let mut groups = defaults(strategy, base);
     let stated = match fields.get("groups") {
         None => return Ok(groups),
@@ -139,7 +139,7 @@ fn check(group: &Group, optimizer: &Member) -> Result<()> {
     if group.rate.is_some() && group.scale.is_some() {
         bail!("`rate` and `scale` are two answers to one question; state one of them");
     }
-    if group.rate.is_some() && optimizer.settings["rate"].as_f64() == Some(0.) {
+    if group.rate.is_some() && optimizer.settings.get("rate").and_then(Value::as_f64) == Some(0.) {
         bail!("the schedule is one of `optimizer.rate`, which is 0; give it another, and hold still by `scale = 0.0`");
     }
     if group.weight_decay.is_some() && optimizer.settings.get("weight_decay").is_none() {

@@ -41,7 +41,9 @@ pub(super) fn apply(document: &mut Document, overrides: &[String]) -> Result<Vec
         let keys: Vec<&str> = path.split('.').collect();
         match keys.as_slice() {
             [key] if !key.is_empty() => {
-                document.value[*key] = value;
+                if let Some(fields) = document.value.as_object_mut() {
+                    fields.insert((*key).to_string(), value);
+                }
             }
             [section, key] if !section.is_empty() && !key.is_empty() => {
                 let mut strategy_changed = None;

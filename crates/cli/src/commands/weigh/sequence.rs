@@ -9,7 +9,7 @@ use mtl_weighting::{CachedWeights, Class, Dense, Gram, GroupRule, Outcome, Rule}
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Answer, Noise, Shown, answer, decide, first_of, inner_products};
+use super::{Answer, MOST_ROWS, MOST_TASKS, Noise, Shown, answer, decide, first_of, inner_products};
 
 /// One line of the file.
 #[derive(Debug, Default, Deserialize)]
@@ -105,11 +105,15 @@ impl Step {
 
     /// How many tasks there are at least.
     fn reach(&self) -> Result<usize> {
-        match (&self.tasks, self.size()) {
-            (Some(tasks), _) => tasks.iter().max().map(|task| task + 1).context("a step needs at least one task"),
-            (None, Some(size)) => Ok(size),
+        let reach = match (&self.tasks, self.size()) {
+            (Some(tasks), _) => *tasks.iter().max().context("a step needs at least one task")?,
+            (None, Some(size)) => size.saturating_sub(1),
             (None, None) => bail!("a step needs losses, a jacobian, mini_batches or a gram"),
-        }
+        };
+        ensure!(reach < MOST_TASKS, "task {reach}: at most {MOST_TASKS} tasks are weighed, counted from 0");
+        let rows = self.mini_batches.iter().map(Vec::len).sum::<usize>();
+        ensure!(rows <= MOST_ROWS, "mini_batches have {rows} rows in all; at most {MOST_ROWS} are weighed");
+        Ok(if self.tasks.is_none() && self.size() == Some(0) { 0 } else { reach.saturating_add(1) })
     }
 
     /// The tasks that take part.
