@@ -40,3 +40,8 @@ pub fn result(text: &str) {
 pub fn note(line: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{line}");
 }
+
+/// Writes `bytes` to standard error without asking for memory, for a process that has none left.
+pub(crate) fn last_words(bytes: &[u8]) {
+    let _ = std::io::stderr().lock().write_all(bytes);
+}

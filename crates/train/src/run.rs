@@ -3,7 +3,7 @@
 mod answered;
 mod dev;
 mod keep;
-mod loader;
+pub(crate) mod loader;
 mod lock;
 mod log;
 mod report;
@@ -25,6 +25,7 @@ use sha2::{Digest, Sha256};
 use crate::assemble::{Assembled, Located, assemble_as};
 use crate::audit::audit_of;
 use crate::dev::DevSplits;
+use crate::memory;
 use crate::observer::{Observer, Plan};
 use crate::recipe::{Keep, Recipe};
 use crate::resume::{self, LAST, RunState};
@@ -225,6 +226,7 @@ impl Run {
     /// Trains to the end, or to the step that the observer interrupted behind.
     fn train(&mut self, observer: &mut dyn Observer) -> Result<Option<usize>> {
         let steps: usize = self.phases.iter().map(|phase| phase.steps).sum();
+        self.fits()?;
         let mut log = log::Log::open(&self.options.out.join("metrics.jsonl"), self.state.step)?;
         observer.begin(&Plan {
             tasks: self.assembled.datasets.iter().map(|dataset| dataset.name.clone()).collect(),
@@ -274,6 +276,15 @@ impl Run {
         observer.measure(self.state.step, steps, &self.assembled)?;
         self.save(LAST)?;
         Ok(None)
+    }
+
+    /// Refuses a training that cannot fit into memory.
+    fn fits(&self) -> Result<()> {
+        if self.state.phase >= self.phases.len() || !self.assembled.trainer.model.params.device().is_cpu() {
+            return Ok(());
+        }
+        let sizes = memory::Sizes::of(&self.recipe, &self.assembled, &self.loader, &self.phases)?;
+        memory::check(&sizes, memory::available())
     }
 
     /// Tells the strategy's warnings that were not `told` yet.

@@ -33,6 +33,12 @@ pub struct Train {
     /// Continue from the last checkpoint in the run folder
     #[arg(long)]
     resume: bool,
+    /// Say what the run would take (tasks, parameters, memory, time, disk) after a few of its steps, and make no run folder
+    #[arg(long, conflicts_with = "resume")]
+    dry_run: bool,
+    /// Print the dry run as JSON
+    #[arg(long, requires = "dry_run")]
+    json: bool,
     /// Work offline: use only what is on this machine
     #[arg(long)]
     offline: bool,
@@ -61,6 +67,10 @@ impl Train {
         };
         let out = self.out.clone().unwrap_or_else(|| free_folder(&given.name, self.resume));
         set_threads(given.recipe.train.threads)?;
+        if self.dry_run {
+            super::dry_run::print(&mtl_train::dry_run(&given.recipe, &located, &device)?, self.json)?;
+            return Ok(ExitCode::SUCCESS);
+        }
         let options = RunOptions {
             out: out.clone(),
             resume: self.resume,
