@@ -9,6 +9,8 @@ mod init;
 mod interrupted;
 mod labels;
 mod malformed;
+#[cfg(target_os = "linux")]
+mod memory;
 mod names;
 mod own;
 mod own_data;

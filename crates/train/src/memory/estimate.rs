@@ -296,3 +296,33 @@ fn longest(examples: &[Example]) -> Vec<usize> {
     lengths.sort_unstable_by_key(|length| std::cmp::Reverse(*length));
     lengths
 }
+
+#[cfg(test)]
+impl Sizes {
+    /// Three tasks on one encoder of 6 layers, whose activations are most of what a step needs.
+    pub(super) fn example() -> Self {
+        let row = RowSizes { dense: 2_000_000, width: 256 };
+        let task = || TaskSizes { row, layers: 6., computed: 0 };
+        Self {
+            bytes: 4,
+            hidden: 256,
+            intermediate: 1024,
+            fused: true,
+            parameters: 3_000_000,
+            trained: 3_000_000,
+            pretrained: 3_000_000,
+            moments: 2,
+            tasks: vec![task(), task(), task()],
+            once: row,
+            shared: 2_000_000,
+            penalty: false,
+            class: Class::Gram,
+            each: true,
+            pending: false,
+            mini_batches: 1,
+            dev: vec![vec![128; 8]; 3],
+            lengths: BatchLengths { micro: vec![16_384; 3], step: vec![16_384; 3], ..BatchLengths::default() },
+            settings: Settings { batch: 16, accumulate: 1, evaluation_batch: 64, recompute: false, log_gradients: 1 },
+        }
+    }
+}

@@ -99,3 +99,48 @@ pub fn readable(bytes: u64) -> String {
         _ => format!("{:.1} GB", bytes as f64 / 1e9),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::Bound;
+
+    fn left(bytes: u64) -> Option<Available> {
+        Some(Available { bytes, bound: Bound::ControlGroup })
+    }
+
+    #[test]
+    fn a_run_is_refused_only_if_it_clearly_cannot_fit() {
+        let sizes = Sizes::example();
+        let need = sizes.estimate(sizes.settings()).ahead();
+        for available in [None, left(need), left(need * 9 / 10)] {
+            assert!(check(&sizes, available).is_ok(), "{available:?} of {need}");
+        }
+        let error = check(&sizes, left(need / 2)).expect_err("half of it").to_string();
+        for part in [&readable(need), &readable(need / 2), "control group", "MTL_IGNORE_MEMORY"] {
+            assert!(error.contains(part), "`{part}` is missing in: {error}");
+        }
+    }
+
+    #[test]
+    fn what_is_proposed_fits_and_sees_the_same_examples() {
+        let sizes = Sizes::example();
+        let own = sizes.settings();
+        let need = sizes.estimate(own).ahead();
+        let smaller = fitting(&sizes, need * 3 / 4).expect("half a batch");
+        assert_eq!((smaller.batch, smaller.accumulate), (own.batch / 2, own.accumulate * 2));
+        assert_eq!(
+            smaller.said(own),
+            "train.batch = 8 and train.accumulate = 2 (now train.batch = 16 and train.accumulate = 1)"
+        );
+        for share in 1..10 {
+            if let Some(found) = fitting(&sizes, need * share / 10) {
+                assert!(sizes.estimate(found).ahead() <= need * share / 10);
+                assert!(found.batch * found.accumulate >= own.batch * own.accumulate, "{found:?}");
+            }
+        }
+        // Weights and moments are there whatever the batch.
+        let error = check(&sizes, left(1000)).expect_err("a kilobyte").to_string();
+        assert!(error.contains("a batch of one text would not fit either"), "{error}");
+    }
+}

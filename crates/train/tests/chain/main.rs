@@ -1,6 +1,7 @@
 //! The chain from a recipe to a run folder, on tiny encoders and generated text.
 
 mod apart;
+mod dry_run;
 mod groups;
 mod optimizers;
 mod recipe;
