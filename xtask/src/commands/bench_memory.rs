@@ -15,6 +15,9 @@ use mtl_train::memory::resident;
 use mtl_train::{Ended, Located, Observer, Run, RunOptions, StepReport};
 use serde::{Deserialize, Serialize};
 
+/// What strategies need in order to fit the embedded encoder of two layers.
+const FITTING: &[(&str, &str)] = &[("single-small", "sharing.tolerance=1")];
+
 /// Steps over which the most is taken. Freed pages go back to the system at moments of the allocator's choice, mostly
 /// after a checkpoint: between two of them the same training is seen with and without these.
 const WINDOW: usize = 250;
@@ -108,6 +111,8 @@ impl BenchMemory {
             "evaluation.limit=24".to_string(),
         ]
         .to_vec();
+        let fitting = FITTING.iter().filter(|(name, _)| *name == strategy);
+        set.extend(fitting.map(|(_, set)| (*set).to_string()));
         set.extend(self.set.iter().cloned());
         let given = recipe(registries, "embedded", &set)?;
         let files = Files::new(registries, true)?;
