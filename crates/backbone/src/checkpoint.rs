@@ -25,7 +25,7 @@ mod write;
 use header::Header;
 use names::Root;
 
-pub use limits::check_config;
+pub use limits::{check_config, stated_weights};
 pub(crate) use names::elsewhere;
 pub use tensors::{NamedTensor, read_safetensors};
 pub use write::{TEMPORARY_PREFIX, safetensors_bytes, write_atomically, write_safetensors_atomic};

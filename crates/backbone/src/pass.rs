@@ -122,6 +122,7 @@ impl GradientSum {
 pub struct Pass {
     key: Option<Key>,
     sites: u64,
+    computed: usize,
     gathered: GradientSum,
     leaves: Vec<Leaf>,
     origins: Vec<(GradientAccumulator, Origin)>,
@@ -160,6 +161,12 @@ impl Pass {
     /// encoder was walked, since every layer has the same number.
     pub fn sites(&self) -> u64 {
         self.sites
+    }
+
+    /// Number of values in the parts that the strategy computed for this pass (see [`Pass::materialise`]), which a
+    /// parameter that is read as it is does not add to.
+    pub fn computed_values(&self) -> usize {
+        self.computed
     }
 
     /// The dropout of the next site on the way; keeps everything when answering, or at `probability` 0.
@@ -238,6 +245,7 @@ impl Pass {
             candle_core::bail!("a part of {} parameters was given {}", layout.len(), theta.elem_count());
         }
         let layout = layout.clone();
+        self.computed += layout.len();
         if !self.is_training() || matches!(wants, Wants::None) {
             return Ok(ParameterView { theta: theta.flatten_all()?, layout, wants: Wants::None, accumulator: None });
         }

@@ -1,5 +1,6 @@
 //! Where to compute, on how many threads, and how a binary without that device's feature gets it.
 
+use std::error::Error;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail};
@@ -9,15 +10,21 @@ use mtl_backbone::DeviceName;
 
 use crate::{Program, output};
 
-/// Sets the number of threads, if it is not 0; nothing that is computed depends on it.
+/// Starts the threads, one a core if `threads` is 0; nothing that is computed depends on their number. Left to the first
+/// loop that needs them, threads that cannot be started would be a panic.
 ///
 /// # Errors
-/// If threads run already.
+/// If the system starts no such number of threads, or others than `threads` run already.
 pub fn set_threads(threads: usize) -> Result<()> {
-    if threads > 0 {
-        rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().context("the thread pool")?;
+    match rayon::ThreadPoolBuilder::new().num_threads(threads).build_global() {
+        // Without a cause they run already.
+        Err(error) if threads == 0 && error.source().is_none() => Ok(()),
+        Err(error) if error.source().is_some() => Err(error).context(
+            "the threads cannot be started: memory is short, or a limit of addresses (`ulimit -v`) or processes \
+             (`ulimit -u`) is low; train.threads says how many there are to be",
+        ),
+        built => built.context("the thread pool"),
     }
-    Ok(())
 }
 
 /// What a shell and a loader exit with when a program cannot be started.

@@ -4,6 +4,7 @@
 //! registries. A command line with commands of its own too takes [`Command`] into its own, and [`parse`] and [`end`]:
 //! that is how `cargo xtask` is made.
 
+mod allocator;
 mod assets;
 mod checkout;
 pub mod commands;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser};
 
+pub use allocator::{Allocator, OUT_OF_MEMORY};
 pub use assets::differing;
 pub use checkout::checkout;
 pub use commands::Command;

@@ -60,6 +60,13 @@ pub struct Dataset {
     pub fingerprint: Fingerprint,
 }
 
+impl Dataset {
+    /// Number of examples to report on: counted without opening them.
+    pub fn test_size(&self) -> usize {
+        self.test.counted().examples.len()
+    }
+}
+
 /// How much of a dataset is loaded.
 #[derive(Clone, Copy, Debug)]
 pub struct LoadOptions {

@@ -16,6 +16,7 @@ use serde_json::Value;
 
 use crate::device::{check_precision, check_recompute};
 use crate::manifest::{check_manifest, check_metrics};
+use crate::memory;
 use crate::recipe::{EncoderPath as Route, Precision, Recipe};
 use crate::registries::Registries;
 use crate::step::Trainer;
@@ -84,6 +85,9 @@ pub(crate) fn assemble_as(
 ) -> Result<Assembled> {
     if let Some(trained_on) = trained_on {
         trained_on.check(located)?;
+    }
+    if device.is_cpu() {
+        memory::check_files(located, memory::available())?;
     }
     let tokenizer = tokenizer(recipe, located)?;
     let pretrained = encoder(recipe, &located.model, &tokenizer, device)?;
@@ -220,6 +224,9 @@ fn encoder(recipe: &Recipe, model: &LocatedModel, tokenizer: &Tokenizer, device:
             let mut config: Value = serde_json::to_value(table)?;
             config["vocab_size"] = tokenizer.vocabulary().into();
             config["model_type"] = model.manifest.architecture.clone().into();
+            if device.is_cpu() {
+                memory::check_random(&model.name, &config, memory::available())?;
+            }
             random(architectures, &model.manifest.architecture, &config, Key::new(recipe.train.seed).named("encoder"))
                 .with_context(|| format!("model `{}`, [random]", model.name))?
         }

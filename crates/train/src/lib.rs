@@ -13,12 +13,14 @@ mod control;
 mod dev;
 mod device;
 pub mod diagnose;
+pub mod dry_run;
 mod evaluate;
 mod finite;
 mod gradients;
 mod groups;
 #[deny(clippy::indexing_slicing, clippy::string_slice)]
 mod manifest;
+pub mod memory;
 mod micro_batches;
 mod observer;
 pub mod optim;
@@ -42,6 +44,7 @@ pub use assemble::{Assembled, Located, LocatedDataset, LocatedModel, assemble, a
 pub use audit::audit;
 pub use control::Control;
 pub use dev::DevSplits;
+pub use dry_run::{DryRun, dry_run};
 pub use evaluate::{Forward, headline, judged_truths, train_sample};
 pub use gradients::{GradientRows, grams, total};
 pub use manifest::check_manifest;

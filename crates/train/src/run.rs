@@ -6,7 +6,7 @@ mod dev;
 mod divergence;
 mod explain;
 mod keep;
-mod loader;
+pub(crate) mod loader;
 mod lock;
 mod log;
 mod open;
@@ -30,6 +30,7 @@ use crate::StepReport;
 use crate::assemble::Assembled;
 use crate::audit::audit_of;
 use crate::dev::DevSplits;
+use crate::memory;
 use crate::observer::{Observer, Plan};
 use crate::recipe::Recipe;
 use crate::resume::{self, LAST, RunState};
@@ -174,6 +175,7 @@ impl Run {
     /// Trains to the end, or to the step that the observer interrupted behind.
     fn train(&mut self, observer: &mut dyn Observer) -> Result<Option<usize>> {
         let steps: usize = self.phases.iter().map(|phase| phase.steps).sum();
+        self.fits()?;
         let (mut log, lost) = log::Log::open(&self.options.out.join(METRICS), self.state.step)?;
         let detector = Detector::new(&self.recipe.train, &self.assembled.trainer, &self.loader.first(&self.assembled));
         observer.begin(&Plan {
@@ -231,6 +233,15 @@ impl Run {
         observer.measure(self.state.step, steps, &self.assembled)?;
         self.save(LAST)?;
         Ok(None)
+    }
+
+    /// Refuses a training that cannot fit into memory.
+    fn fits(&self) -> Result<()> {
+        if self.state.phase >= self.phases.len() || !self.assembled.trainer.model.params.device().is_cpu() {
+            return Ok(());
+        }
+        let sizes = memory::Sizes::of(&self.recipe, &self.assembled, &self.loader, &self.phases)?;
+        memory::check(&sizes, memory::available())
     }
 
     /// Tells the strategy's warnings that were not `told` yet.

@@ -32,9 +32,14 @@ impl Trainer {
             0 => false,
             every => step.is_multiple_of(every),
         };
+        logged || self.needs_each_gradient()
+    }
+
+    /// Whether every step keeps each task's gradient, whatever is logged.
+    pub(crate) fn needs_each_gradient(&self) -> bool {
         // Heads that are weighted otherwise than what is shared have another sum.
         let apart = matches!(self.private, Private::Own | Private::Normalised);
-        logged || self.class != Class::Losses || apart || self.mini_batches() > 1 || self.model.sharing.reads_grams()
+        self.class != Class::Losses || apart || self.mini_batches() > 1 || self.model.sharing.reads_grams()
     }
 
     /// Takes a step on `batches` against the gradient of the weighted sum of their losses.

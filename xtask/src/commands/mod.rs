@@ -1,6 +1,7 @@
 //! The developers' commands, one file each.
 
 mod bench;
+mod bench_memory;
 mod bench_solver;
 mod bench_step;
 mod check;

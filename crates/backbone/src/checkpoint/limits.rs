@@ -40,13 +40,8 @@ const DROPOUTS: &[&str] = &["hidden_dropout_prob", "attention_probs_dropout_prob
 pub fn check_config(config: &Value) -> Result<()> {
     computed::check(config)?;
     let hidden = HIDDEN.of(config)?;
-    let layers = LAYERS.of(config)?;
-    let intermediate = INTERMEDIATE.of(config)?;
-    let vocabulary = VOCABULARY.of(config)?;
-    let positions = POSITIONS.of(config)?;
-    let types = TYPES.of(config)?;
     PADDING.of(config)?;
-    let width = WIDTH.of(config)?.or(hidden);
+    let weights = stated_weights(config)?;
     if let (Some(hidden), Some(heads)) = (hidden, HEADS.of(config)?)
         && hidden % heads != 0
     {
@@ -58,10 +53,6 @@ pub fn check_config(config: &Value) -> Result<()> {
     for key in ["layer_norm_eps", "initializer_range"] {
         number_within(config, key, 0., 10.)?;
     }
-    let count = |number: Option<u64>| number.unwrap_or(0) as f64;
-    let layer = 4. * count(hidden) * count(hidden) + 2. * count(hidden) * count(intermediate);
-    let rows = count(vocabulary) + count(positions) + count(types);
-    let weights = rows * count(width) + count(layers) * layer;
     if weights > MAX_WEIGHTS {
         bail!(
             "a model of {weights:.1e} weights, where at most {MAX_WEIGHTS:.1e} are held; check `{}`, `{}`, `{}`, `{}`",
@@ -72,6 +63,19 @@ pub fn check_config(config: &Value) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// How many weights an encoder of this configuration has, but for biases and norms; what is not stated counts as 0.
+///
+/// # Errors
+/// As of [`check_config`], if a number is of the wrong type or outside its range.
+pub fn stated_weights(config: &Value) -> Result<f64> {
+    let stated = |count: &Count| -> Result<f64> { Ok(count.of(config)?.unwrap_or(0) as f64) };
+    let (hidden, layers) = (stated(&HIDDEN)?, stated(&LAYERS)?);
+    let intermediate = stated(&INTERMEDIATE)?;
+    let rows = stated(&VOCABULARY)? + stated(&POSITIONS)? + stated(&TYPES)?;
+    let width = WIDTH.of(config)?.map_or(hidden, |width| width as f64);
+    Ok(rows * width + layers * (4. * hidden * hidden + 2. * hidden * intermediate))
 }
 
 impl Count {

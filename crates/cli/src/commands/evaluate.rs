@@ -12,7 +12,7 @@ use mtl_eval::Judged;
 use mtl_task::Label;
 use mtl_train::Trained;
 
-use crate::device::OnDevice;
+use crate::device::{OnDevice, set_threads};
 use crate::locate::Files;
 use crate::output::line;
 
@@ -49,6 +49,7 @@ impl Evaluate {
         if let Some(code) = self.on.rerun(&context.program)? {
             return Ok(code);
         }
+        set_threads(0)?;
         let trained = Trained::open(&context.registries, &self.run, &self.on.open()?)?;
         let recipe = &trained.recipe;
         let located =

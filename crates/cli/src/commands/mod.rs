@@ -3,6 +3,7 @@
 mod compare;
 mod data;
 mod diagnose;
+mod dry_run;
 mod evaluate;
 mod explain;
 mod fetch;

@@ -11,7 +11,7 @@ use mtl_task::{Answer, Label, Reads, Task, TaskId};
 use mtl_train::Trained;
 use serde_json::{Map, Value, json};
 
-use crate::device::OnDevice;
+use crate::device::{OnDevice, set_threads};
 use crate::output;
 
 /// Lines that are answered together.
@@ -43,6 +43,7 @@ impl Predict {
         if let Some(code) = self.on.rerun(&context.program)? {
             return Ok(code);
         }
+        set_threads(0)?;
         let trained = Trained::open(&context.registries, &self.run, &self.on.open()?)?;
         let asked: Vec<(&str, TaskId, &dyn Task)> = (trained.tasks.iter().map(|(name, _)| name.as_str()))
             .filter(|_| self.task.is_none())

@@ -41,6 +41,12 @@ pub struct Train {
     /// Begin anew: remove the run that is in the folder of --out; without --out, take the next free folder
     #[arg(long, conflicts_with = "resume")]
     fresh: bool,
+    /// Say what the run would take (tasks, parameters, memory, time, disk) after a few of its steps, and make no run folder
+    #[arg(long, conflicts_with_all = ["resume", "fresh"])]
+    dry_run: bool,
+    /// Print the dry run as JSON
+    #[arg(long, requires = "dry_run")]
+    json: bool,
     /// Work offline: use only what is on this machine
     #[arg(long)]
     offline: bool,
@@ -74,6 +80,10 @@ impl Train {
         };
         let out = self.out.clone().unwrap_or_else(|| folder(&given.name, &given.recipe, start));
         set_threads(given.recipe.train.threads)?;
+        if self.dry_run {
+            super::dry_run::print(&mtl_train::dry_run(&given.recipe, &located, &device)?, self.json)?;
+            return Ok(ExitCode::SUCCESS);
+        }
         let options = RunOptions {
             out: out.clone(),
             start,

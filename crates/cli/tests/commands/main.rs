@@ -10,6 +10,8 @@ mod interrupted;
 mod kept;
 mod labels;
 mod malformed;
+#[cfg(target_os = "linux")]
+mod memory;
 mod names;
 mod own;
 mod own_data;

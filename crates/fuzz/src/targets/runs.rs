@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use candle_core::Device;
 use mtl_data::manifest::{DatasetManifest, ModelManifest};
 use mtl_train::{
-    Located, LocatedDataset, LocatedModel, Observer, Recipe, Registries, Run, RunOptions, StepReport, Trained,
+    Located, LocatedDataset, LocatedModel, Observer, Recipe, Registries, Run, RunOptions, Start, StepReport, Trained,
 };
 use sha2::{Digest, Sha256};
 
@@ -75,7 +75,7 @@ fn located() -> Result<Located> {
 fn new(out: &Path, resume: bool) -> Result<Run> {
     let options = RunOptions {
         out: out.to_path_buf(),
-        resume,
+        start: if resume { Start::Resume } else { Start::New },
         recipe_name: "tiny".into(),
         fallback: false,
         commit: None,

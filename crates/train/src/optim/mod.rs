@@ -45,6 +45,11 @@ pub trait Optimizer: Moments + Send + Sync {
     /// Those of candle.
     fn step(&mut self, param: &Param, blend: &WeightedSum, pace: Pace) -> Result<()>;
 
+    /// How many vectors of a parameter's length it remembers: what an estimate of memory counts on.
+    fn moments_kept(&self) -> usize {
+        2
+    }
+
     /// Forgets all moments.
     fn reset(&mut self);
 

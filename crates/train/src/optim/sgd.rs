@@ -124,6 +124,10 @@ impl Optimizer for Sgd {
         update(param, blend, std::slice::from_mut(momentum), pace.mask, &step)
     }
 
+    fn moments_kept(&self) -> usize {
+        1
+    }
+
     fn reset(&mut self) {
         self.momenta.clear();
     }

@@ -14,7 +14,7 @@ use crate::recipe::{Recipe, StepKind};
 /// Share of a task's training examples that a rule with a validation draw validates on.
 const HELD_OUT: f64 = 0.1;
 
-pub(super) struct DataLoader {
+pub(crate) struct DataLoader {
     /// What is learnt.
     learnt: Pool,
     /// What a rule that asks for it validates on, taken out of the training examples.
@@ -69,7 +69,7 @@ impl Pool {
 impl DataLoader {
     /// # Errors
     /// If a task has no example, or none is left beside those held out.
-    pub(super) fn new(recipe: &Recipe, assembled: &Assembled, device: &Device) -> Result<Self> {
+    pub(crate) fn new(recipe: &Recipe, assembled: &Assembled, device: &Device) -> Result<Self> {
         let sizes = assembled.datasets.iter().map(|dataset| dataset.train.examples.len());
         let key = Key::new(recipe.train.seed).named("held out");
         let divided = sizes.enumerate().map(|(task, size)| match assembled.trainer.validates() {
@@ -99,7 +99,7 @@ impl DataLoader {
     }
 
     /// The mini-batches of step `step`, one batch per task of `phase` each.
-    pub(super) fn mini_batches(
+    pub(crate) fn mini_batches(
         &self,
         assembled: &Assembled,
         step: usize,
@@ -111,7 +111,7 @@ impl DataLoader {
     }
 
     /// A batch of every task, for the audit before the first step.
-    pub(super) fn first(&self, assembled: &Assembled) -> Vec<TaskBatch> {
+    pub(crate) fn first(&self, assembled: &Assembled) -> Vec<TaskBatch> {
         (0..assembled.datasets.len())
             .map(|task| {
                 let chosen = self.learnt.sampler.examples(TaskId(task), 0, self.batch);
@@ -120,24 +120,42 @@ impl DataLoader {
             .collect()
     }
 
+    /// The lengths in tokens of the examples that step `step` learns from, task by task, in their order.
+    pub(crate) fn lengths(
+        &self,
+        assembled: &Assembled,
+        step: usize,
+        phase: &Phase,
+    ) -> Result<Vec<(TaskId, Vec<usize>)>> {
+        let pool = &self.learnt;
+        let learnt = self.mini_batches - usize::from(self.held_out.is_some());
+        let length = |task: TaskId, at: usize| {
+            assembled.datasets[task.0].train.examples[pool.examples[task.0][at]].encoded.ids.len()
+        };
+        let lengths =
+            |(task, chosen): (TaskId, Vec<usize>)| (task, chosen.into_iter().map(|at| length(task, at)).collect());
+        Ok(self.chosen(pool, step * learnt, phase)?.into_iter().map(lengths).collect())
+    }
+
     fn batches(&self, pool: &Pool, assembled: &Assembled, index: usize, phase: &Phase) -> Result<Vec<TaskBatch>> {
+        let chosen = self.chosen(pool, index, phase)?.into_iter();
+        Ok(chosen.map(|(task, chosen)| pool.batch(assembled, task, index, &chosen, self.packed)).collect())
+    }
+
+    /// The tasks of draw `index`, each with its examples of `pool`.
+    fn chosen(&self, pool: &Pool, index: usize, phase: &Phase) -> Result<Vec<(TaskId, Vec<usize>)>> {
         let allowed = |task: TaskId| phase.tasks.as_ref().is_none_or(|tasks| tasks.contains(&task));
-        let chosen = match self.kind {
+        let mut chosen = match self.kind {
             StepKind::Joint => pool.sampler.joint(index, self.size),
             StepKind::One => pool.sampler.one(index, self.size),
         };
-        let batches: Vec<TaskBatch> = chosen
-            .into_iter()
-            .filter(|(task, _)| allowed(*task))
-            .map(|(task, chosen)| pool.batch(assembled, task, index, &chosen, self.packed))
-            .collect();
-        if !batches.is_empty() {
-            return Ok(batches);
+        chosen.retain(|(task, _)| allowed(*task));
+        if !chosen.is_empty() {
+            return Ok(chosen);
         }
         // A phase of few tasks under one-task steps: the drawn task sits out, and the allowed ones take turns.
         let tasks = phase.tasks.as_deref().filter(|tasks| !tasks.is_empty()).context("a phase without tasks")?;
         let task = tasks[index % tasks.len()];
-        let chosen = pool.sampler.examples(task, index, self.size);
-        Ok(vec![pool.batch(assembled, task, index, &chosen, self.packed)])
+        Ok(vec![(task, pool.sampler.examples(task, index, self.size))])
     }
 }

@@ -2,6 +2,7 @@
 
 mod apart;
 mod diverging;
+mod dry_run;
 mod groups;
 mod kept;
 mod optimizers;
