@@ -24,6 +24,8 @@ enum Command {
     Bench(commands::Bench),
     /// Run the developers' checks: format, lints, documentation, shipped files
     Check(commands::Check),
+    /// Harm runs in every way there is, and see that nothing is lost
+    Torture(commands::Torture),
 }
 
 /// How this program is started, and which package builds it.
@@ -41,6 +43,7 @@ impl Arguments {
             Command::Product(command) => command.run(context),
             Command::Bench(command) => command.run(context),
             Command::Check(command) => command.run(),
+            Command::Torture(command) => command.run(),
         }
     }
 }

@@ -4,6 +4,8 @@ mod bench;
 mod bench_solver;
 mod bench_step;
 mod check;
+mod torture;
 
 pub(crate) use bench::Bench;
 pub(crate) use check::Check;
+pub(crate) use torture::Torture;

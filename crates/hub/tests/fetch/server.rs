@@ -7,6 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+/// Bytes after which an endless answer ends.
+const ENDLESS: usize = 64 << 20;
+
 /// What was asked.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
@@ -29,6 +32,8 @@ pub(crate) struct Reply {
     pub(crate) whole: bool,
     /// Hang up after so many bytes of the body.
     pub(crate) cut: Option<usize>,
+    /// Send the body over and over, and say no length.
+    pub(crate) endless: bool,
     /// The pause before each of the first bytes.
     pub(crate) drip: Duration,
 }
@@ -141,7 +146,7 @@ fn serve(mut stream: TcpStream, seen: &Mutex<Vec<(Request, usize)>>, answer: &dy
         None => {}
     }
     let mut head = format!("HTTP/1.1 {} Answer\r\nConnection: close\r\n", reply.status);
-    if !reply.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-length")) {
+    if !reply.endless && !reply.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-length")) {
         head += &format!("Content-Length: {}\r\n", reply.body.len());
     }
     for (name, value) in &reply.headers {
@@ -153,7 +158,13 @@ fn serve(mut stream: TcpStream, seen: &Mutex<Vec<(Request, usize)>>, answer: &dy
         return Some(());
     }
     let body = &reply.body[..reply.cut.unwrap_or(reply.body.len()).min(reply.body.len())];
-    if reply.drip.is_zero() {
+    if reply.endless {
+        // A client that never hangs up has to be told from one that is about to.
+        for _ in 0..ENDLESS.div_ceil(body.len().max(1)) {
+            stream.write_all(body).ok()?;
+            seen.lock().expect("no panic")[index].1 += body.len();
+        }
+    } else if reply.drip.is_zero() {
         stream.write_all(body).ok()?;
         seen.lock().expect("no panic")[index].1 = body.len();
     } else {
