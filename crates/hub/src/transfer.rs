@@ -98,6 +98,9 @@ pub(crate) struct Client {
 
 const MOST_REDIRECTS: usize = 5;
 
+/// Bytes of the largest file of which nobody said how large it is.
+const LARGEST: u64 = 64 << 30;
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Method {
     Head,
@@ -222,23 +225,29 @@ impl Client {
         file.set_len(start)?;
         file.seek(SeekFrom::Start(start))?;
         let end = size.or(promised);
-        let came = self.copy(&mut response.body_mut().as_reader(), file, start, transfer)?;
+        let came = self.copy(&mut response.body_mut().as_reader(), file, start, end.unwrap_or(LARGEST), transfer)?;
         match end {
+            None if came > LARGEST => {
+                file.set_len(0)?;
+                Err(hopeless(format!("it sent more than {LARGEST} bytes without saying how many there are")))
+            }
             Some(end) if came < end => Err(passing(format!("the stream ended after {came} of {end} bytes"))),
             Some(end) if came > end => {
                 file.set_len(0)?;
-                Err(hopeless(format!("wrong length: it sent {came} bytes of a file of {end}")))
+                Err(hopeless(format!("wrong length: it sent more than the {end} bytes of the file")))
             }
             _ => Ok(()),
         }
     }
 
-    /// Copies a body to the end of `file`, which then holds the number of bytes returned.
+    /// Copies a body to the end of `file`, which then holds the number of bytes returned; of a body that goes on after
+    /// `end` bytes of the file, not much more than these.
     fn copy(
         &self,
         body: &mut dyn Read,
         file: &mut File,
         start: u64,
+        end: u64,
         transfer: &mut dyn Transfer,
     ) -> Result<u64, Failure> {
         let began = Instant::now();
@@ -252,6 +261,9 @@ impl Client {
             };
             file.write_all(&buffer[..read])?;
             at += read as u64;
+            if at > end {
+                return Ok(at);
+            }
             transfer.at(at);
             let seconds = began.elapsed();
             if seconds > self.patience.crawl && ((at - start) as f64) < 1024.0 * seconds.as_secs_f64() {

@@ -110,6 +110,15 @@ fn wrong_bytes_wrong_lengths_and_other_things_than_the_file_are_refused() {
 }
 
 #[test]
+fn an_answer_without_end_is_cut_where_the_file_should_end() {
+    let pair = at_cdn(|_, reply| Reply { endless: true, ..reply });
+    assert!(refused(&pair).contains("wrong length: it sent more than the 200000 bytes"));
+    let sent: usize = pair.cdn.seen().iter().map(|(_, sent)| sent).sum();
+    // What fits into the buffers of a connection has left the server, and is never read.
+    assert!(sent < 16 << 20, "{sent} bytes were taken");
+}
+
+#[test]
 fn a_server_that_is_no_hub_or_has_no_such_file_is_named() {
     let missing = Pair::start(|_, _| Reply::status(404).with("X-Error-Message", "Entry not found"), |_, reply| reply);
     let error = refused(&missing);
