@@ -7,9 +7,6 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// Bytes after which an endless answer ends.
-const ENDLESS: usize = 64 << 20;
-
 /// What was asked.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
@@ -32,10 +29,10 @@ pub(crate) struct Reply {
     pub(crate) whole: bool,
     /// Hang up after so many bytes of the body.
     pub(crate) cut: Option<usize>,
-    /// Send the body over and over, and say no length.
-    pub(crate) endless: bool,
     /// The pause before each of the first bytes.
     pub(crate) drip: Duration,
+    /// Say no length, and send the body again and again for as long as somebody reads.
+    pub(crate) endless: bool,
 }
 
 impl Reply {
@@ -157,16 +154,15 @@ fn serve(mut stream: TcpStream, seen: &Mutex<Vec<(Request, usize)>>, answer: &dy
     if method == "HEAD" {
         return Some(());
     }
+    while reply.endless {
+        stream.write_all(&reply.body).ok()?;
+        seen.lock().expect("no panic")[index].1 += total;
+    }
     let body = &reply.body[..reply.cut.unwrap_or(reply.body.len()).min(reply.body.len())];
-    if reply.endless {
-        // A client that never hangs up has to be told from one that is about to.
-        for _ in 0..ENDLESS.div_ceil(body.len().max(1)) {
-            stream.write_all(body).ok()?;
-            seen.lock().expect("no panic")[index].1 += body.len();
-        }
-    } else if reply.drip.is_zero() {
-        stream.write_all(body).ok()?;
+    if reply.drip.is_zero() {
+        // Noted first: who got all of it may look before this thread goes on.
         seen.lock().expect("no panic")[index].1 = body.len();
+        stream.write_all(body).ok()?;
     } else {
         for byte in body {
             std::thread::sleep(reply.drip);

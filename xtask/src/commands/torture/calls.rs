@@ -24,7 +24,7 @@ pub(super) fn run(harness: &Harness, points: usize) -> Result<Outcome> {
     let calls = of_a_save(harness, points)?;
     let points = harness.each("calls", calls.len(), |number, stream, place| {
         let (reference, call) = calls.get(number).context("there is no such point")?;
-        point(harness, reference, call, stream, place)
+        point(harness, number, (*reference, call), stream, place)
     })?;
     Ok(Outcome::Tried(Tally::new(&["lost", "different", "left over", "twice", "missed"], points)))
 }
@@ -44,7 +44,13 @@ pub(super) fn of_a_save(harness: &Harness, most: usize) -> Result<Vec<(&Referenc
     Ok((0..most).map(|index| calls[index * calls.len() / most].clone()).collect())
 }
 
-fn point(harness: &Harness, reference: &Reference, call: &Call, stream: &mut Stream, place: &Path) -> Result<Point> {
+fn point(
+    harness: &Harness,
+    number: usize,
+    (reference, call): (&Reference, &Call),
+    stream: &mut Stream,
+    place: &Path,
+) -> Result<Point> {
     let trial = Trial::new(harness, reference, place)?;
     if !traced::killed(&trial, call, &[])? {
         return Ok(Point::of("missed"));
@@ -60,7 +66,7 @@ fn point(harness: &Harness, reference: &Reference, call: &Call, stream: &mut Str
     }
     let kept = place.with_extension("kept");
     trial.keep(&kept)?;
-    let (lines, ended) = traced::logged(&trial, trial.more())?;
+    let (lines, ended) = traced::logged(&trial, trial.more(number))?;
     let mut found = Point::default().judged(said(trial.judge(&ended)?, None));
     let next: Vec<&Call> = lines.iter().filter(|line| line.saves < 2).map(|line| &line.call).collect();
     for _ in 0..SECONDS {
@@ -69,13 +75,13 @@ fn point(harness: &Harness, reference: &Reference, call: &Call, stream: &mut Str
         }
         let then = next[stream.below(next.len())];
         trial.put_back(&kept)?;
-        if !traced::killed(&trial, then, trial.more())? {
+        if !traced::killed(&trial, then, trial.more(number))? {
             found = found.and("missed");
             continue;
         }
         found = found.and("twice").judged(said(trial.stands(before), Some(then)));
         if found.is_good() {
-            found = found.judged(said(trial.judge(&trial.again()?)?, Some(then)));
+            found = found.judged(said(trial.judge(&trial.again(number)?)?, Some(then)));
         }
     }
     std::fs::remove_dir_all(&kept)?;

@@ -23,13 +23,14 @@ pub(super) fn run(harness: &Harness, points: usize) -> Result<Outcome> {
     let calls = of_a_save(harness, points.div_ceil(ERRORS.len()))?;
     let points = harness.each("errors", calls.len() * ERRORS.len(), |number, _, place| {
         let (reference, call) = calls.get(number / ERRORS.len()).context("there is no such point")?;
-        point(harness, reference, call, ERRORS[number % ERRORS.len()], place)
+        point(harness, number, reference, call, place)
     })?;
     let names = ["lost", "different", "left over", "unclear", "failed", "unharmed"];
     Ok(Outcome::Tried(Tally::new(&names, points)))
 }
 
-fn point(harness: &Harness, reference: &Reference, call: &Call, error: (&str, &str), place: &Path) -> Result<Point> {
+fn point(harness: &Harness, number: usize, reference: &Reference, call: &Call, place: &Path) -> Result<Point> {
+    let error = ERRORS[number % ERRORS.len()];
     let trial = Trial::new(harness, reference, place)?;
     let ended = traced::failed(&trial, call, error.0)?;
     let said = |(name, what): (&'static str, String)| (name, format!("{} at {call}: {what}", error.0));
@@ -43,5 +44,5 @@ fn point(harness: &Harness, reference: &Reference, call: &Call, error: (&str, &s
         return Ok(found.judged(trial.judge(&ended)?.map(said)));
     }
     let found = found.judged(trial.stands(None).map(said));
-    Ok(found.judged(trial.judge(&trial.again()?)?.map(said)))
+    Ok(found.judged(trial.judge(&trial.again(number / ERRORS.len())?)?.map(said)))
 }

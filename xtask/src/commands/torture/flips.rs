@@ -24,7 +24,7 @@ pub(super) fn run(harness: &Harness, points: usize) -> Result<Outcome> {
     }
     let points = harness.each("flips", points, |number, stream, place| {
         let (reference, kept) = &cases[number % cases.len()];
-        point(harness, reference, kept, stream, place)
+        point(harness, number / cases.len(), (*reference, kept.as_path()), stream, place)
     })?;
     Ok(Outcome::Tried(Tally::new(&["undetected", "lost", "different", "left over", "recovered"], points)))
 }
@@ -53,7 +53,13 @@ fn stopped(harness: &Harness, reference: &Reference, kept: &Path) -> Result<()> 
     bail!("no run could be stopped between its second save and its end")
 }
 
-fn point(harness: &Harness, reference: &Reference, kept: &Path, stream: &mut Stream, place: &Path) -> Result<Point> {
+fn point(
+    harness: &Harness,
+    number: usize,
+    (reference, kept): (&Reference, &Path),
+    stream: &mut Stream,
+    place: &Path,
+) -> Result<Point> {
     let trial = Trial::new(harness, reference, place)?;
     trial.put_back(kept)?;
     let last = trial.run_folder().join("checkpoints/last");
@@ -69,7 +75,7 @@ fn point(harness: &Harness, reference: &Reference, kept: &Path, stream: &mut Str
     let said = |(kind, what): (&'static str, String)| {
         (kind, format!("{}: byte {at} of {name} changed by {change:#04x}: {what}", reference.case.name))
     };
-    let ended = trial.again()?;
+    let ended = trial.again(number)?;
     // Of a damaged list of files, the file that it names by mistake.
     let named = if name == "manifest.json" { "checkpoints/last/".into() } else { format!("checkpoints/last/{name}") };
     let detected = ended.said.lines().any(|line| line.contains(&named) && line.contains("last.previous"));

@@ -93,5 +93,5 @@ fn point(harness: &Harness, means: Means, number: usize, stream: &mut Stream, pl
     let clear = ended.code == Some(1) && ended.last_line().contains(told) && ended.last_line().contains("run/");
     let found = Point::of("full").judged((!clear).then(|| said(("unclear", ended.how()))));
     let found = found.judged(trial.stands(None).map(said));
-    Ok(found.judged(trial.judge(&trial.again()?)?.map(said)))
+    Ok(found.judged(trial.judge(&trial.again(number / 4)?)?.map(said)))
 }

@@ -37,7 +37,7 @@ pub(super) struct Reference {
     /// From its start to its end, and to when it holds its folder's lock.
     pub(super) seconds: f64,
     pub(super) locked: f64,
-    /// Saves that were seen, and seconds of the longest.
+    /// Saves that were seen, and their mean seconds.
     pub(super) saves: usize,
     pub(super) save_seconds: f64,
     /// Bytes of its folder in pages of 4,096, and of its longest file.
@@ -145,7 +145,7 @@ impl Harness {
             seconds,
             locked: locked.context("it took no lock")?,
             saves: saves.len(),
-            save_seconds: saves.into_iter().fold(0., f64::max),
+            save_seconds: saves.iter().sum::<f64>() / saves.len() as f64,
             bytes,
             longest,
         })

@@ -71,6 +71,10 @@ impl<'a> Trial<'a> {
         Ok(Self { harness, reference, folder: folder.to_path_buf() })
     }
 
+    pub(super) fn reference(&self) -> &Reference {
+        self.reference
+    }
+
     pub(super) fn folder(&self) -> &Path {
         &self.folder
     }
@@ -119,14 +123,15 @@ impl<'a> Trial<'a> {
         self.start(more)?.wait()
     }
 
-    /// What a user adds to the command that was killed: nothing before there is a checkpoint.
-    pub(super) fn more(&self) -> &'static [&'static str] {
-        if self.newest().is_some() { &["--resume"] } else { &[] }
+    /// What is added to the command that was killed: nothing, for by itself it goes on, or, where there is a checkpoint
+    /// and `number` is odd, that this is wanted.
+    pub(super) fn more(&self, number: usize) -> &'static [&'static str] {
+        if number % 2 == 1 && self.newest().is_some() { &["--resume"] } else { &[] }
     }
 
-    /// Goes on with a run that was harmed.
-    pub(super) fn again(&self) -> Result<Ended> {
-        self.run(self.more())
+    /// Goes on with a run that was harmed at point `number`.
+    pub(super) fn again(&self, number: usize) -> Result<Ended> {
+        self.run(self.more(number))
     }
 
     /// What is wrong with a run that went on to its end as `ended` says.
