@@ -21,6 +21,8 @@ pub(super) const GLANCE: Duration = Duration::from_micros(100);
 /// What all sections share.
 pub(super) struct Harness {
     binary: PathBuf,
+    /// Where to work, if somebody said so.
+    folder: Option<PathBuf>,
     key: Key,
     /// The one point to do, if it is one.
     only: Option<usize>,
@@ -62,7 +64,25 @@ impl Harness {
         };
         let work = work.context("no folder to work in")?;
         let references = CASES.iter().map(|_| OnceLock::new()).collect();
-        Ok(Self { binary, key: Key::new(seed).named("torture"), only, jobs, work, references })
+        let (folder, key) = (folder.map(Path::to_path_buf), Key::new(seed).named("torture"));
+        Ok(Self { binary, folder, key, only, jobs, work, references })
+    }
+
+    /// One that works on the disk, where a save takes long enough to be met.
+    pub(super) fn on_disk(&self) -> Result<Self> {
+        let work = match &self.folder {
+            Some(folder) => tempfile::tempdir_in(folder),
+            None => tempfile::tempdir(),
+        };
+        Ok(Self {
+            binary: self.binary.clone(),
+            folder: self.folder.clone(),
+            key: self.key,
+            only: self.only,
+            jobs: self.jobs,
+            work: work.context("no folder to work in")?,
+            references: CASES.iter().map(|_| OnceLock::new()).collect(),
+        })
     }
 
     pub(super) fn binary(&self) -> &Path {

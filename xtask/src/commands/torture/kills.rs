@@ -1,4 +1,5 @@
-//! `kills`: SIGKILL at random moments of a run, every second time inside a save, every fourth time twice in a row.
+//! `kills`: SIGKILL at random moments of a run, every second time inside a save, every fourth time twice in a row. On the
+//! disk, for there a save takes its time.
 
 use std::path::Path;
 use std::thread;
@@ -15,6 +16,7 @@ use super::trial::{LIMIT, Trial};
 const DRAWS: usize = 100;
 
 pub(super) fn run(harness: &Harness, points: usize) -> Result<Outcome> {
+    let harness = &harness.on_disk()?;
     harness.prepare()?;
     let points = harness.each("kills", points, |number, stream, place| point(harness, number, stream, place))?;
     let names = ["lost", "different", "left over", "inside a save", "twice", "missed"];
@@ -66,7 +68,7 @@ fn killed(trial: &Trial, way: usize, saves: Option<&mut usize>, stream: &mut Str
             (true, false) => (seen, saving) = (seen + 1, true),
             (now, _) => saving = now,
         }
-        // A save in memory takes a millisecond: no nap here.
+        // A save may take a millisecond: no nap here.
         thread::yield_now();
     }
     *saves -= save;

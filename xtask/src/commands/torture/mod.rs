@@ -58,7 +58,7 @@ pub(crate) struct Torture {
     /// The program to harm [default: this one]
     #[arg(long, value_name = "PATH")]
     binary: Option<PathBuf>,
-    /// Where to work [default: in memory where the system has such a folder, else its temporary folder]
+    /// Where to work [default: the system's temporary folder for kills, and for all else memory, where it has such a folder]
     #[arg(long, value_name = "DIR")]
     folder: Option<PathBuf>,
     /// Points at a time [default: one a core]
