@@ -26,6 +26,8 @@ enum Command {
     Check(commands::Check),
     /// Feed the parsers with damaged files, and say which of them fail
     Fuzz(commands::Fuzz),
+    /// Harm runs in every way there is, and see that nothing is lost
+    Torture(commands::Torture),
 }
 
 /// How this program is started, and which package builds it.
@@ -44,6 +46,7 @@ impl Arguments {
             Command::Bench(command) => command.run(context),
             Command::Check(command) => command.run(),
             Command::Fuzz(command) => command.run(),
+            Command::Torture(command) => command.run(),
         }
     }
 }

@@ -124,7 +124,7 @@ impl BenchMemory {
         let out = std::env::temp_dir().join(format!("mtl-bench-memory-{}", std::process::id()));
         let options = RunOptions {
             out: out.clone(),
-            resume: false,
+            start: mtl_train::Start::New,
             recipe_name: given.name,
             fallback: false,
             commit: None,

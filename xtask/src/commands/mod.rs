@@ -6,7 +6,9 @@ mod bench_solver;
 mod bench_step;
 mod check;
 mod fuzz;
+mod torture;
 
 pub(crate) use bench::Bench;
 pub(crate) use check::Check;
 pub(crate) use fuzz::Fuzz;
+pub(crate) use torture::Torture;

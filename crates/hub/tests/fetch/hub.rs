@@ -9,7 +9,7 @@ use mtl_hub::{Cache, Fetcher, Hub, Patience};
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
-use crate::server::{Reply, Request, Server};
+use super::server::{Reply, Request, Server};
 
 pub(crate) const COMMIT: &str = "1234567890abcdef1234567890abcdef12345678";
 pub(crate) const REPO: &str = "owner/model";

@@ -160,8 +160,9 @@ fn serve(mut stream: TcpStream, seen: &Mutex<Vec<(Request, usize)>>, answer: &dy
     }
     let body = &reply.body[..reply.cut.unwrap_or(reply.body.len()).min(reply.body.len())];
     if reply.drip.is_zero() {
-        stream.write_all(body).ok()?;
+        // Noted first: who got all of it may look before this thread goes on.
         seen.lock().expect("no panic")[index].1 = body.len();
+        stream.write_all(body).ok()?;
     } else {
         for byte in body {
             std::thread::sleep(reply.drip);
