@@ -11,6 +11,7 @@ mod context;
 pub mod device;
 pub mod locate;
 pub mod output;
+mod printable;
 mod tasks;
 mod watch;
 

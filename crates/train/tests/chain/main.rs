@@ -2,7 +2,6 @@
 
 mod apart;
 mod groups;
-mod optimizers;
 mod recipe;
 mod rules;
 mod runs;
