@@ -7,7 +7,7 @@ use candle_core::{DType, Device, Tensor};
 use mtl_backbone::{Flat, GradientBlock, Layout, Param, Params, SparseRows};
 use mtl_sharing::Bits;
 use mtl_task::rng::{Key, Stream};
-use mtl_train::optim::{Optimizer, Pace, WeightedSum};
+use mtl_train::optim::{Pace, WeightedSum};
 use serde_json::json;
 
 use crate::pytorch::built;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Tensor};
+use mtl_sharing::Moments;
 use mtl_train::optim::{Optimizer, Pace, WeightedSum};
 use serde_json::json;
 
@@ -113,7 +114,7 @@ fn what_is_dropped_is_forgotten_and_nothing_else() {
     each(|name, mut optimizer| {
         let mut wanted = remembered(&*optimizer);
         wanted.retain(|key, _| !key.ends_with("/a"));
-        optimizer.drop("a");
+        Moments::drop(&mut *optimizer, "a");
         assert_eq!(remembered(&*optimizer), wanted, "{name}");
     });
 }
