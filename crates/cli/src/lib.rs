@@ -12,6 +12,7 @@ mod context;
 pub mod device;
 pub mod locate;
 pub mod output;
+mod printable;
 mod tasks;
 mod watch;
 

@@ -47,6 +47,19 @@ fn values() {
     }
 }
 
+/// Rounding is by the numbers' own size: a constant of a million is one, millionths apart are not.
+#[test]
+fn answers_that_differ_by_their_rounding_alone_are_one_constant() {
+    let truth = [1., 2., 3., 4.].map(Label::Value);
+    for metric in ["pearson", "spearman"] {
+        let of = |answers: [f32; 4]| score(metric, answers.map(Label::Value).to_vec(), &truth, &[]);
+        assert_eq!(of([1e6, 1e6 + 0.0625, 1e6 + 0.125, 1e6 + 0.1875]), 0., "{metric}");
+        assert_eq!(of([-1e6, -1e6 + 0.0625, -1e6 + 0.125, -1e6 + 0.1875]), 0., "{metric}");
+        assert!((of([1e-6, 2e-6, 3e-6, 4e-6]) - 1.).abs() < 1e-6, "{metric}");
+        assert!((of([1e6, 1e6 + 1., 1e6 + 2., 1e6 + 3.]) - 1.).abs() < EXACT, "{metric}");
+    }
+}
+
 #[test]
 fn sets() {
     for case in cases("sets") {

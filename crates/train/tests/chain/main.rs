@@ -5,7 +5,6 @@ mod diverging;
 mod dry_run;
 mod groups;
 mod kept;
-mod optimizers;
 mod recipe;
 mod rules;
 mod runs;

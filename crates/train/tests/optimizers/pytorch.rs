@@ -16,7 +16,7 @@ fn numbers(value: &Value) -> Vec<f32> {
     value.as_array().expect("a list").iter().map(|number| number.as_f64().expect("a number") as f32).collect()
 }
 
-fn parameter(values: &[f32], decay: bool) -> Param {
+pub(crate) fn parameter(values: &[f32], decay: bool) -> Param {
     let mut params = Params::new(&Device::Cpu, DType::F32);
     params
         .insert_tensor("shared/v", &Tensor::new(values, &Device::Cpu).expect("a tensor"), decay, true)
@@ -27,7 +27,7 @@ fn values(param: &Param) -> Vec<f32> {
     param.tensor().to_vec1().expect("values")
 }
 
-fn built(name: &str, settings: &Value) -> Box<dyn Optimizer> {
+pub(crate) fn built(name: &str, settings: &Value) -> Box<dyn Optimizer> {
     let registry = Registry::<OptimizerKind>::default();
     let entry = registry.find(name).expect("known");
     let mut all = (entry.defaults)();
@@ -35,7 +35,7 @@ fn built(name: &str, settings: &Value) -> Box<dyn Optimizer> {
     (entry.build)(&all).expect("valid")
 }
 
-fn dense(values: &[f32]) -> GradientBlock {
+pub(crate) fn dense(values: &[f32]) -> GradientBlock {
     GradientBlock::Dense(Flat::F32(values.to_vec()))
 }
 
@@ -158,6 +158,9 @@ fn settings_out_of_range_are_refused_by_name() {
         ("adamw", "beta2", json!(-0.1)),
         ("adamw", "epsilon", json!(-1e-8)),
         ("adamw", "rate", json!(-1.0)),
+        ("adamw", "weight_decay", json!(-1.0)),
+        ("sgd", "rate", json!(-1.0)),
+        ("sgd", "momentum", json!(-0.1)),
         ("sgd", "momentum", json!(1.0)),
         ("sgd", "weight_decay", json!(-1.0)),
     ] {
@@ -165,7 +168,26 @@ fn settings_out_of_range_are_refused_by_name() {
         let entry = registry.find(name).expect("known");
         let mut settings = (entry.defaults)();
         settings[key] = value;
-        let error = format!("{:#}", (entry.check)(&settings).expect_err(key));
-        assert!(error.contains(&format!("`{key}`")) && error.contains("found"), "{error}");
+        for refusal in [(entry.check)(&settings).err(), (entry.build)(&settings).err()] {
+            let error = refusal.map(|error| format!("{error:#}")).unwrap_or_default();
+            assert!(error.contains(&format!("`{key}`")) && error.contains("found"), "{error}");
+        }
+    }
+    // What is at the end of its range is within it.
+    for (name, settings) in [
+        ("adamw", json!({ "beta1": 0., "beta2": 0., "epsilon": 0., "rate": 0., "weight_decay": 0. })),
+        ("sgd", json!({ "momentum": 0., "rate": 0., "weight_decay": 0. })),
+    ] {
+        built(name, &settings);
+    }
+}
+
+#[test]
+fn what_a_section_does_not_know_is_refused() {
+    for entry in &Registry::<OptimizerKind>::default() {
+        let mut settings = (entry.defaults)();
+        settings["warp"] = json!(1);
+        let error = format!("{:#}", (entry.check)(&settings).expect_err("an unknown key"));
+        assert!(error.contains("[optimizer]") && error.contains("warp"), "{error}");
     }
 }
