@@ -85,6 +85,7 @@ pub fn compare(
     watch: &mut dyn Watch,
 ) -> Result<Ended> {
     let lock = lock(&options.out)?;
+    mtl_train::clear_temporaries(&options.out)?;
     let mut plan = Plan::open(&options.out)?;
     let (arms, refused) = experiment.arms()?;
     let mut total = TotalProgress::new(experiment, &arms, watch);

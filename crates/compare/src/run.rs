@@ -133,7 +133,9 @@ fn finish(
     // What another machine may have is no fault of the run.
     let device = options.device.open().with_context(|| format!("the device `{}`", options.device));
     let device = device.map_err(Failure::Passing)?;
-    let Some(finished) = opened(line, &recipe, &located, folder, options, &device)?.execute_recorded(observer)? else {
+    let run = opened(line, &recipe, &located, folder, options, &device)?;
+    run.found().iter().for_each(|note| observer.note(note));
+    let Some(finished) = run.execute_recorded(observer)? else {
         return Ok(false);
     };
     if line.purpose == Purpose::Tune && finished.report.test_opened_at.is_some() {
@@ -168,7 +170,7 @@ fn opened(
     };
     let saved = folder.join("checkpoints");
     let resumed = || -> Result<Option<Run>> {
-        if !saved.exists() || !checkpoints::can_continue(&saved)? {
+        if !mtl_train::has_checkpoint(&saved) {
             return Ok(None);
         }
         checkpoints::verify(&saved)?;
@@ -190,7 +192,7 @@ fn opened(
 fn same_recipe(recipe: &Recipe, folder: &Path) -> Result<()> {
     let path = folder.join("recipe.toml");
     let Ok(found) = std::fs::read_to_string(&path) else { return Ok(()) };
-    if folder.join("checkpoints/last").exists() && found != recipe.to_toml()? {
+    if mtl_train::has_checkpoint(&folder.join("checkpoints")) && found != recipe.to_toml()? {
         bail!(
             "{}: the checkpoint in this folder is of another recipe than the plan's; remove the folder and use --retry to \
              run it again",

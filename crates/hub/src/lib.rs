@@ -8,6 +8,7 @@ mod archive;
 mod check;
 mod hub;
 mod ledger;
+mod leftovers;
 mod origin;
 mod package;
 mod transfer;
@@ -125,6 +126,7 @@ impl Fetcher {
             return Ok(item.home.to_path_buf());
         }
         if item.is_present()? {
+            item.clear_up();
             return Ok(item.folder());
         }
         let mut attempts = Vec::new();
@@ -157,6 +159,7 @@ impl Fetcher {
         if item.is_present()? {
             return Ok(folder);
         }
+        leftovers::remove(&partial)?;
         let mut known = item.known(source)?;
         let unpacked;
         let (revision, arrived) = match source {
@@ -169,7 +172,7 @@ impl Fetcher {
                 let registry = if matches!(source, Source::Pip { .. }) { Registry::Pip } else { Registry::Npm };
                 let package = Package { registry, name: package, version, sha256 };
                 let archive = self.packages.archive(&package, &*self.watch)?;
-                unpacked = tempfile::tempdir_in(&partial)?;
+                unpacked = leftovers::folder_in(&partial)?;
                 (String::new(), from_archive(&archive, files, &known, unpacked.path())?)
             }
             Source::Path { .. } => unreachable!("read in place above"),
@@ -200,6 +203,16 @@ impl Fetcher {
 impl Item<'_> {
     fn folder(&self) -> PathBuf {
         self.root.join(self.name)
+    }
+
+    /// Removes what a fetch left that was killed after its files had landed, unless another one is at it. What the disk
+    /// refuses here keeps nobody from the files.
+    fn clear_up(&self) {
+        let partial = self.folder().join(".partial");
+        let Ok(guard) = File::options().append(true).open(self.folder().join(".guard")) else { return };
+        if partial.exists() && guard.try_lock().is_ok() {
+            let _ = std::fs::remove_dir_all(partial);
+        }
     }
 
     /// What `source` has promised, by its manifest or by what it gave before.

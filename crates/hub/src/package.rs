@@ -6,9 +6,9 @@ use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail, ensure};
-use tempfile::TempDir;
 
 use crate::check;
+use crate::leftovers::Held;
 use crate::watch::Watch;
 
 /// A kind of registry.
@@ -32,7 +32,7 @@ pub(crate) struct Package<'a> {
 /// The archives fetched by this process: several datasets come out of one package.
 #[derive(Default)]
 pub(crate) struct Packages {
-    got: Mutex<BTreeMap<String, (TempDir, PathBuf)>>,
+    got: Mutex<BTreeMap<String, (Held, PathBuf)>>,
 }
 
 impl Packages {
@@ -53,7 +53,7 @@ impl Packages {
         if let Some((_, path)) = got.get(&key) {
             return Ok(path.clone());
         }
-        let folder = tempfile::Builder::new().prefix("package-").tempdir().context("cannot make a temporary folder")?;
+        let folder = Held::new_in(&std::env::temp_dir())?;
         let mut transfer = watch.begin(&format!("{name} {version}"), None);
         match registry {
             Registry::Pip => pip(name, version, sha256, folder.path())?,
@@ -118,7 +118,9 @@ fn only_archive(folder: &Path) -> Result<PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;
-        if entry.file_type()?.is_file() {
+        // Hidden is what marks the folder as this process's.
+        let hidden = entry.file_name().to_string_lossy().starts_with('.');
+        if !hidden && entry.file_type()?.is_file() {
             found.push(entry.path());
         }
     }

@@ -15,7 +15,7 @@ use ureq::{Agent, Body};
 use crate::origin::{Origin, is_absolute, join};
 use crate::watch::Transfer;
 
-/// How long to wait for a server, and how often to ask it again.
+/// How long to wait for a server, how often to ask it again, and how much to take from it.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
     /// Requests in a row that may bring nothing before the source is given up.
@@ -30,6 +30,8 @@ pub struct Patience {
     pub silence: Duration,
     /// An answer that comes in at less than 1,024 bytes a second for so long is broken off.
     pub crawl: Duration,
+    /// The most bytes of a file, whatever its server says.
+    pub largest: u64,
 }
 
 impl Default for Patience {
@@ -41,6 +43,7 @@ impl Default for Patience {
             connect: Duration::from_secs(10),
             silence: Duration::from_secs(30),
             crawl: Duration::from_secs(60),
+            largest: 16 << 30,
         }
     }
 }
@@ -97,6 +100,9 @@ pub(crate) struct Client {
 }
 
 const MOST_REDIRECTS: usize = 5;
+/// What helps against a server that is not to be believed.
+const BY_HAND: &str =
+    "take another source, or fetch the file by hand and name its folder in the manifest: [[source]] kind = \"path\"";
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Method {
@@ -222,14 +228,27 @@ impl Client {
         file.set_len(start)?;
         file.seek(SeekFrom::Start(start))?;
         let end = size.or(promised);
-        let came = self.copy(&mut response.body_mut().as_reader(), file, start, transfer)?;
+        let largest = self.patience.largest;
+        if let Some(end) = end.filter(|end| *end > largest) {
+            return Err(hopeless(format!("it offers {end} bytes, where a file may have {largest}; {BY_HAND}")));
+        }
+        // One byte more than there may be tells that there are more; the rest of them, of which there may be no end, is
+        // not taken.
+        let most = end.unwrap_or(largest).saturating_add(1);
+        let mut body = response.body_mut().as_reader().take(most.saturating_sub(start));
+        let came = self.copy(&mut body, file, start, transfer)?;
         match end {
             Some(end) if came < end => Err(passing(format!("the stream ended after {came} of {end} bytes"))),
-            Some(end) if came > end => {
+            _ if came < most => Ok(()),
+            found => {
                 file.set_len(0)?;
-                Err(hopeless(format!("wrong length: it sent {came} bytes of a file of {end}")))
+                Err(hopeless(match found {
+                    Some(end) => format!("wrong length: it sends more than the {end} bytes of the file"),
+                    None => format!(
+                        "it says no length, and sends more than the {largest} bytes that a file may have; {BY_HAND}"
+                    ),
+                }))
             }
-            _ => Ok(()),
         }
     }
 

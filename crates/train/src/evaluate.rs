@@ -12,6 +12,7 @@ use mtl_sharing::{Heads, Model, Sharing};
 use mtl_task::rng::Key;
 use mtl_task::{Answer, Label, Packed, Reads, Task, TaskBatch, TaskId};
 
+use crate::finite::{check_answer, check_logits};
 use crate::step::Trainer;
 
 /// A model that predicts: its heads over what a strategy shows them.
@@ -35,7 +36,7 @@ impl<'a> Forward<'a> {
     /// `batch` at a time.
     ///
     /// # Errors
-    /// Those of the forward pass.
+    /// If one is not finite; those of the forward pass.
     pub fn answers(self, task: &dyn Task, id: TaskId, examples: &[Example], batch: usize) -> Result<Vec<Answer>> {
         Ok(self.answers_each(&[(id, task)], examples, batch)?.swap_remove(0))
     }
@@ -44,7 +45,7 @@ impl<'a> Forward<'a> {
     /// [`Forward::answers`], but states that several tasks see are computed once, see [`Sharing::represent_each`].
     ///
     /// # Errors
-    /// Those of the forward pass.
+    /// As [`Forward::answers`].
     pub fn answers_each(
         self,
         tasks: &[(TaskId, &dyn Task)],
@@ -70,7 +71,9 @@ impl<'a> Forward<'a> {
                         true => Tensor::zeros((0, task.outputs()), DType::F32, &Device::Cpu)?,
                         false => logits.next().context("a task without logits")?,
                     };
+                    check_logits(&logits)?;
                     for (&index, answer) in chunk.iter().zip(task.decode(&logits, &tokens)?) {
+                        check_answer(&answer)?;
                         answers[index] = Some(answer);
                     }
                 }
@@ -92,7 +95,8 @@ pub(crate) fn says_nothing(task: &dyn Task, tokens: &Packed) -> bool {
 impl Trainer {
     /// The predictions of the model as it is for `examples` of `task`, see [`Forward::answers`].
     pub(crate) fn answers(&self, task: TaskId, examples: &[Example], batch: usize) -> Result<Vec<Answer>> {
-        Forward::of(&self.model).answers(self.tasks[task.0].as_ref(), task, examples, batch)
+        let answers = Forward::of(&self.model).answers(self.tasks[task.0].as_ref(), task, examples, batch);
+        answers.with_context(|| format!("task `{}`", self.model.tasks[task.0].name))
     }
 
     /// `mini_batches` without the tasks that one of these leaves without a word: they sit out.

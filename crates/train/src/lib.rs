@@ -11,6 +11,7 @@ mod dev;
 mod device;
 pub mod diagnose;
 mod evaluate;
+mod finite;
 mod gradients;
 mod groups;
 mod manifest;
@@ -42,6 +43,7 @@ pub use recipe::{
     StepKind, Test, Train,
 };
 pub use registries::Registries;
+pub use resume::{has_checkpoint, sweep_one as clear_temporaries, verify as verify_checkpoint};
 pub use run::{Answered, Ended, EvaluationPoint, Finished, Run, RunOptions, Start, is_unfinished};
 pub use step::{StepReport, Trainer};
 pub use store::{read_tensors, write_atomically, write_tensors};

@@ -5,6 +5,7 @@ mod check;
 mod document;
 mod groups;
 mod overrides;
+mod train;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use serde_json::Value;
 
 pub use groups::Group;
 pub use overrides::Dropped;
+pub use train::{EncoderPath, Precision, StepKind, Train};
 
 use crate::control::Control;
 use crate::registries::Registries;
@@ -90,106 +92,6 @@ pub enum ScopeName {
     Layerwise,
     /// One decision for each set of tasks that shares parameters, over these: what is not said means this.
     Owners,
-}
-
-/// `[train]`: the loop.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Train {
-    /// Optimizer steps in all.
-    pub steps: usize,
-    /// Examples a task and micro-batch: a joint step sees `batch` × tasks × `accumulate` examples.
-    pub batch: usize,
-    /// Micro-batches in a step; their gradients add up to the gradient of the whole window.
-    pub accumulate: usize,
-    /// Whether a step has every task (`joint`) or one (`one`).
-    pub step: StepKind,
-    /// Longest input in tokens; longer ones are cut.
-    pub max_tokens: usize,
-    /// Seed of every random choice.
-    pub seed: u64,
-    /// Seed of the draws behind `limit`, `dev_limit` and `test_limit`; left out, `seed`. Runs that are to be compared
-    /// example by example over seeds need a common one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub data_seed: Option<u64>,
-    /// Largest norm of the combined gradient; 0 for no bound.
-    pub clip: f64,
-    /// Steps between two whose line in metrics.jsonl has the norms and cosines of the task gradients: 1 for every step,
-    /// 0 for none. In the other steps a rule over losses keeps no task's gradient: one buffer takes in the gradient of
-    /// the weighted sum of the losses, which saves time and memory and rounds otherwise.
-    pub log_gradients: usize,
-    /// Training examples a task, drawn by seed; 0 for all.
-    pub limit: usize,
-    /// Steps between two checkpoints; 0 for one at every evaluation.
-    pub save_every: usize,
-    /// `f32`; `bf16`, which rounds what enters the encoder's large products and keeps weights, sums and gradients in
-    /// f32; or `f64` for experiments with exactness.
-    pub precision: Precision,
-    /// `auto`, the fused kernel where the device has one, or `reference`, candle's own operations everywhere.
-    pub path: EncoderPath,
-    /// Whether the encoder's layers keep nothing but their inputs for the backward and compute the rest again: for long
-    /// inputs. The bits stay the same.
-    pub recompute: bool,
-    /// Dropout of states and attention; left out, the checkpoint's own.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub dropout: Option<f64>,
-    /// Threads; 0 for one a core. Results do not depend on it.
-    pub threads: usize,
-}
-
-/// How many tasks a step has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum StepKind {
-    /// Every task.
-    Joint,
-    /// One, drawn by the sampler.
-    One,
-}
-
-/// Arithmetic of parameters and gradients.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Precision {
-    /// Single, with products of half of it.
-    Bf16,
-    /// Single.
-    F32,
-    /// Double.
-    F64,
-}
-
-/// Which implementation of the encoder's operations runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum EncoderPath {
-    /// The fused kernel on the processor, candle's operations elsewhere.
-    Auto,
-    /// Candle's operations.
-    Reference,
-}
-
-impl Default for Train {
-    fn default() -> Self {
-        Self {
-            steps: 300,
-            batch: 16,
-            accumulate: 1,
-            step: StepKind::Joint,
-            max_tokens: 128,
-            seed: 0,
-            data_seed: None,
-            clip: 1.,
-            log_gradients: 1,
-            limit: 0,
-            save_every: 0,
-            precision: Precision::F32,
-            path: EncoderPath::Auto,
-            recompute: false,
-            dropout: None,
-            threads: 0,
-        }
-    }
 }
 
 /// `[schedule]`: the learning rate over time, by the names that Hugging Face uses.
@@ -300,13 +202,6 @@ impl Evaluation {
     /// Test examples a task; 0 for all.
     pub fn test_limit(&self) -> usize {
         self.limit.unwrap_or(self.test_limit)
-    }
-}
-
-impl Train {
-    /// The seed by which examples are drawn where there is a limit.
-    pub fn data_seed(&self) -> u64 {
-        self.data_seed.unwrap_or(self.seed)
     }
 }
 

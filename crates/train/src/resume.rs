@@ -1,10 +1,12 @@
 //! Checkpoints: everything a run needs to go on as if nothing had happened.
 //!
 //! A checkpoint is a folder of files and a manifest with the SHA-256 of each, written last; how it comes to its name and
-//! what is found after a kill is told in [`folder`]. Of the one that a run goes on from, two generations are kept, so
-//! that damage to one costs no more than the steps between two saves.
+//! what is found after a kill is told in [`folder`], what is checked before it is used in [`contents`]. Of the one that a
+//! run goes on from, two generations are kept, so that damage to one costs no more than the steps between two saves. What
+//! is no finite number is never saved.
 //! Random streams are functions of (seed, phase, step), so no generator has to be saved.
 
+mod contents;
 mod folder;
 mod forget;
 
@@ -13,13 +15,17 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 use candle_core::Tensor;
-use mtl_sharing::Structure;
 use serde::{Deserialize, Serialize};
 
-use crate::run::EvaluationPoint;
+use crate::finite::{Diverged, check_tensors};
+use crate::run::{EvaluationPoint, TaskLosses};
 use crate::step::Trainer;
-use crate::store::{read_tensors, tensor_bytes};
-pub(crate) use folder::{find, settle, sweep, verify};
+use crate::store::tensor_bytes;
+use contents::{Weights, read_optimizer};
+pub use contents::{has_checkpoint, verify};
+pub(crate) use contents::{read_weights, steps_of};
+pub use folder::sweep_one;
+pub(crate) use folder::{find, settle, sweep};
 pub(crate) use forget::forget;
 
 /// Where a run stands.
@@ -35,6 +41,12 @@ pub(crate) struct RunState {
     /// Each task's best headline score on dev so far; empty unless `evaluation.keep` is `each`.
     #[serde(default)]
     pub(crate) bests: Vec<f64>,
+    /// SHA-256 of the file with the parameters of each of those.
+    #[serde(default)]
+    pub(crate) each: Vec<String>,
+    /// What is remembered of each task's losses, to tell whether it diverges.
+    #[serde(default)]
+    pub(crate) losses: Vec<TaskLosses>,
     /// Evaluations since then.
     pub(crate) stale: usize,
     /// Seconds spent, and real tokens seen.
@@ -59,6 +71,9 @@ pub(crate) struct RunState {
 /// The checkpoint that a run goes on from.
 pub(crate) const LAST: &str = "last";
 const MANIFEST: &str = "manifest.json";
+const MODEL: &str = "model.safetensors";
+const OPTIMIZER: &str = "optimizer.safetensors";
+const SHARING: &str = "sharing.safetensors";
 const STATE: &str = "state.json";
 /// Who owns which parameter, which is restored before any weight.
 const STRUCTURE: &str = "structure.json";
@@ -66,29 +81,61 @@ const STRUCTURE: &str = "structure.json";
 /// Saves the whole state of a run as `folder`/`name`.
 ///
 /// # Errors
-/// If the disk refuses; the checkpoint that was there before is then still found.
+/// If a value of it is not finite, naming step and value, or the disk refuses; the checkpoint that was there before is
+/// then still found.
 pub(crate) fn save(folder: &Path, name: &str, trainer: &Trainer, state: &RunState) -> Result<()> {
     let model: BTreeMap<String, Tensor> = trainer.model.params.tensors()?.into_iter().collect();
     let mut state = state.clone();
     state.known.clone_from(&trainer.known);
     state.rules = trainer.groups.iter().map(|b| (b.label.clone(), b.rule.state())).collect();
     let files = [
-        ("model.safetensors", tensor_bytes(&model)?),
-        ("optimizer.safetensors", tensor_bytes(&trainer.optimizer.state()?)?),
-        ("sharing.safetensors", tensor_bytes(&trainer.model.sharing.state()?)?),
+        (MODEL, tensor_bytes(&model)?),
+        (OPTIMIZER, tensor_bytes(&trainer.optimizer.state()?)?),
+        (SHARING, tensor_bytes(&trainer.model.sharing.state()?)?),
         (STRUCTURE, serde_json::to_vec(&trainer.model.structure())?),
         (STATE, serde_json::to_vec(&state)?),
     ];
+    let refuse = |what: String| {
+        Err(Diverged::everywhere(format!("step {}: the checkpoint `{name}` is not saved: {what}", state.step)))
+    };
+    if let Some(what) = state.infinite() {
+        return refuse(what);
+    }
+    for (file, bytes) in files.iter().filter(|(file, _)| file.ends_with(".safetensors")) {
+        if let Err(error) = check_tensors(bytes) {
+            return refuse(format!("{file}: {error:#}"));
+        }
+    }
     folder::write(folder, name, &files, &mut || Ok(()))
 }
 
-/// Removes the checkpoint that [`LAST`] replaced: a run that is over goes on from nowhere.
+impl RunState {
+    /// A value that is not finite, in words; in JSON it would be no number any more.
+    fn infinite(&self) -> Option<String> {
+        let odd = |value: &f64| !value.is_finite();
+        let of_rule = self.rules.iter().find_map(|(label, state)| {
+            let (key, value) = state.iter().find_map(|(key, values)| Some((key, values.iter().find(|v| odd(v))?)))?;
+            Some(format!("`{key}` of the weighting rule of `{label}` is {value}"))
+        });
+        let scores = self.best.iter().map(|(best, _)| best).chain(&self.bests);
+        let scores = scores.chain(self.evaluations.iter().flat_map(|point| point.dev.iter().chain(&point.train)));
+        let of_scores = || scores.copied().find(odd).map(|score| format!("a score on dev is {score}"));
+        let of_losses =
+            || self.known.iter().flatten().copied().find(odd).map(|loss| format!("a task's loss is {loss}"));
+        of_rule.or_else(of_scores).or_else(of_losses)
+    }
+}
+
+/// Removes the checkpoint that [`LAST`] replaced, and a damaged one that was set aside: a run that is over goes on from
+/// nowhere.
 ///
 /// # Errors
 /// If the disk refuses.
 pub(crate) fn forget_previous(folder: &Path) -> Result<()> {
-    let previous = folder.join(format!("{LAST}.previous"));
-    folder::remove(&previous, &mut || Ok(())).with_context(|| format!("cannot remove {}", previous.display()))
+    for older in [folder::previous(folder, LAST), folder::damaged(folder, LAST)] {
+        folder::remove(&older, &mut || Ok(())).with_context(|| format!("cannot remove {}", older.display()))?;
+    }
+    Ok(())
 }
 
 /// What a run goes on from.
@@ -102,7 +149,7 @@ pub(crate) struct Restored {
 }
 
 /// Puts the newest sound checkpoint called [`LAST`] into `trainer`; `None` if there is none at all. A damaged one is
-/// passed over for the one before it, with a note.
+/// passed over for the one before it, with a note, and set aside, so that the next save replaces neither.
 ///
 /// # Errors
 /// If all are damaged, or the newest sound one does not fit `trainer`.
@@ -114,7 +161,16 @@ pub(crate) fn restore_last(folder: &Path, trainer: &mut Trainer) -> Result<Optio
             continue;
         }
         let state = load(&checkpoint, trainer)?;
-        let instead = format!("training goes on from {} instead, after step {}", checkpoint.display(), state.step);
+        if damaged.is_empty() {
+            return Ok(Some(Restored { state, checkpoint, notes: Vec::new() }));
+        }
+        let aside = folder::set_aside(folder, LAST, &checkpoint)?;
+        let instead = format!(
+            "training goes on from {} instead, after step {}; the damaged one is kept as {} until the run ends",
+            checkpoint.display(),
+            state.step,
+            aside.display()
+        );
         let notes = damaged.into_iter().map(|error| format!("{error}; {instead}")).collect();
         return Ok(Some(Restored { state, checkpoint, notes }));
     }
@@ -129,22 +185,13 @@ pub(crate) fn restore_last(folder: &Path, trainer: &mut Trainer) -> Result<Optio
 /// # Errors
 /// If a file is missing or damaged, or does not fit `trainer`.
 pub(crate) fn restore(checkpoint: &Path, trainer: &mut Trainer) -> Result<RunState> {
-    verify(checkpoint).context("restore the checkpoint from a backup, or train anew")?;
+    verify(checkpoint).context("restore the checkpoint from a backup and resume, or train anew")?;
     load(checkpoint, trainer)
 }
 
-/// Puts the weights saved in `checkpoint` into `trainer`, for predictions alone: what only training needs is not read.
-///
-/// # Errors
-/// As of [`restore`].
-pub(crate) fn restore_weights(checkpoint: &Path, trainer: &mut Trainer) -> Result<()> {
-    verify(checkpoint).context("restore the checkpoint from a backup, or train anew")?;
-    load_weights(checkpoint, trainer).map(|_| ())
-}
-
 fn load(checkpoint: &Path, trainer: &mut Trainer) -> Result<RunState> {
-    let state = load_weights(checkpoint, trainer)?;
-    trainer.optimizer.restore(&read_tensors(&checkpoint.join("optimizer.safetensors"))?)?;
+    let state = load_weights(Weights::read(checkpoint)?, trainer)?;
+    trainer.optimizer.restore(&read_optimizer(checkpoint)?)?;
     trainer.known.clone_from(&state.known);
     for group in &mut trainer.groups {
         let state = state.rules.get(&group.label).with_context(|| format!("no state of rule `{}`", group.label))?;
@@ -153,42 +200,18 @@ fn load(checkpoint: &Path, trainer: &mut Trainer) -> Result<RunState> {
     Ok(state)
 }
 
-fn load_weights(checkpoint: &Path, trainer: &mut Trainer) -> Result<RunState> {
-    let state = read_state(checkpoint)?;
-    let structure = checkpoint.join(STRUCTURE);
-    // Checkpoints of before the structure could change have the one that the model is built with.
-    if structure.exists() {
-        let saved: Structure =
-            serde_json::from_slice(&std::fs::read(&structure)?).with_context(|| structure.display().to_string())?;
-        trainer.restructure(&saved).with_context(|| structure.display().to_string())?;
-    }
-    trainer.model.params.assign(&read_tensors(&checkpoint.join("model.safetensors"))?)?;
-    trainer.model.sharing.restore(&read_tensors(&checkpoint.join("sharing.safetensors"))?, state.phase)?;
-    Ok(state)
-}
-
-/// The steps that were done when `checkpoint` was saved, if it can be read.
-pub(crate) fn steps_of(checkpoint: &Path) -> Option<usize> {
-    read_state(checkpoint).ok().map(|state| state.step)
-}
-
-/// The fingerprint of the recipe by which `checkpoint` was trained.
+/// Puts `weights` into `trainer`, for predictions alone: what only training needs is not read.
 ///
 /// # Errors
-/// If it cannot be read.
-pub(crate) fn recipe_of(checkpoint: &Path) -> Result<String> {
-    read_state(checkpoint).map(|state| state.recipe)
-}
-
-fn read_state(checkpoint: &Path) -> Result<RunState> {
-    let path = state_file(checkpoint);
-    serde_json::from_slice(&std::fs::read(&path)?).with_context(|| path.display().to_string())
-}
-
-/// Where `checkpoint` says where the run stood; older ones call the file otherwise.
-fn state_file(checkpoint: &Path) -> PathBuf {
-    let path = checkpoint.join(STATE);
-    if path.exists() { path } else { checkpoint.join("standing.json") }
+/// If they do not fit `trainer`.
+pub(crate) fn load_weights(weights: Weights, trainer: &mut Trainer) -> Result<RunState> {
+    // Checkpoints of before the structure could change have the one that the model is built with.
+    if let Some(structure) = &weights.structure {
+        trainer.restructure(structure).with_context(|| weights.place().join(STRUCTURE).display().to_string())?;
+    }
+    trainer.model.params.assign(&weights.model()?)?;
+    trainer.model.sharing.restore(&weights.sharing()?, weights.state.phase)?;
+    Ok(weights.state)
 }
 
 /// Lower-case hexadecimal digits of `bytes`.

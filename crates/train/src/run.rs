@@ -3,11 +3,14 @@
 mod answered;
 mod clear;
 mod dev;
+mod divergence;
+mod explain;
 mod keep;
 mod loader;
 mod lock;
 mod log;
 mod open;
+mod place;
 mod report;
 mod save_now;
 pub(crate) mod stored;
@@ -23,14 +26,17 @@ use mtl_sharing::Phase;
 use mtl_task::{Answer, Label, Progress, TaskId};
 use serde::{Deserialize, Serialize};
 
+use crate::StepReport;
 use crate::assemble::Assembled;
 use crate::audit::audit_of;
 use crate::dev::DevSplits;
 use crate::observer::{Observer, Plan};
-use crate::recipe::{Keep, Recipe};
+use crate::recipe::Recipe;
 use crate::resume::{self, LAST, RunState};
 use crate::schedule;
 use crate::store::write_atomically;
+use divergence::Detector;
+pub(crate) use divergence::TaskLosses;
 use loader::DataLoader;
 use lock::Lock;
 pub use open::{Start, is_unfinished};
@@ -121,6 +127,12 @@ pub struct Run {
 }
 
 impl Run {
+    /// What was found on the way to where training starts, such as a damaged checkpoint that was passed over; told to the
+    /// observer too, as notes of the [`Plan`].
+    pub fn found(&self) -> &[String] {
+        &self.notes
+    }
+
     /// Everything the run works with.
     pub fn assembled(&self) -> &Assembled {
         &self.assembled
@@ -129,12 +141,12 @@ impl Run {
     /// Trains to the end, or until the observer interrupts.
     ///
     /// # Errors
-    /// If a loss or gradient is not finite, a file cannot be written, or those of candle.
+    /// If training diverges or something of it is not finite, a file cannot be written, or those of candle.
     pub fn execute(mut self, observer: &mut dyn Observer) -> Result<Ended> {
         if let Some(report) = self.reported()? {
             return Ok(Ended::Finished(Box::new(report)));
         }
-        match self.train(observer)? {
+        match self.train(observer).map_err(|error| self.explained(error))? {
             Some(step) => Ok(Ended::Interrupted(step)),
             None => Ok(Ended::Finished(Box::new(self.finish()?.0))),
         }
@@ -145,7 +157,7 @@ impl Run {
     /// # Errors
     /// As [`Run::execute`].
     pub fn execute_recorded(mut self, observer: &mut dyn Observer) -> Result<Option<Finished>> {
-        if self.train(observer)?.is_some() {
+        if self.train(observer).map_err(|error| self.explained(error))?.is_some() {
             return Ok(None);
         }
         let (report, answers, run) = self.finish()?;
@@ -162,13 +174,15 @@ impl Run {
     /// Trains to the end, or to the step that the observer interrupted behind.
     fn train(&mut self, observer: &mut dyn Observer) -> Result<Option<usize>> {
         let steps: usize = self.phases.iter().map(|phase| phase.steps).sum();
-        let mut log = log::Log::open(&self.options.out.join(METRICS), self.state.step)?;
+        let (mut log, lost) = log::Log::open(&self.options.out.join(METRICS), self.state.step)?;
+        let detector = Detector::new(&self.recipe.train, &self.assembled.trainer, &self.loader.first(&self.assembled));
         observer.begin(&Plan {
             tasks: self.assembled.datasets.iter().map(|dataset| dataset.name.clone()).collect(),
             steps,
             from: self.state.step,
             notes: self.notes(),
         });
+        lost.iter().for_each(|note| observer.note(note));
         if self.state.step == 0 {
             for name in self.audit()? {
                 observer.note(&format!("the gradient of `{name}` is all zero before the first step"));
@@ -179,6 +193,7 @@ impl Run {
         while self.state.phase < self.phases.len() && !stopped {
             let phase = self.phases[self.state.phase].clone();
             if self.state.phase_step == 0 {
+                Detector::begin_phase(&mut self.state.losses);
                 self.enter(self.state.phase)?;
                 self.warn(&mut told, observer)?;
                 if phase.reset_optimizer {
@@ -187,14 +202,16 @@ impl Run {
             }
             while self.state.phase_step < phase.steps && !stopped {
                 observer.measure(self.state.step, steps, &self.assembled)?;
-                self.advance(&phase, steps, &mut log, observer)?;
-                stopped = self.look(&phase, observer)?;
+                let report = self.advance(&phase, steps, &mut log, observer)?;
+                detector.observe(&mut self.state.losses, self.state.step - 1, &report)?;
+                stopped = self.look(&phase, &mut log, observer)?;
                 let saving = match self.recipe.train.save_every {
                     0 => self.recipe.evaluation.every,
                     every => every,
                 };
                 let (interrupted, asked) = (observer.interrupted(), self.is_save_asked());
-                if interrupted || asked || (saving > 0 && self.state.step.is_multiple_of(saving)) {
+                let due = saving > 0 && self.state.step.is_multiple_of(saving);
+                if interrupted || asked || due && !Detector::is_suspect(&self.state.losses) {
                     log.flush()?;
                     self.save(LAST)?;
                 }
@@ -228,7 +245,13 @@ impl Run {
     }
 
     /// One step of `phase`.
-    fn advance(&mut self, phase: &Phase, steps: usize, log: &mut log::Log, observer: &mut dyn Observer) -> Result<()> {
+    fn advance(
+        &mut self,
+        phase: &Phase,
+        steps: usize,
+        log: &mut log::Log,
+        observer: &mut dyn Observer,
+    ) -> Result<StepReport> {
         let (started, processor) = (Instant::now(), ProcessTime::now());
         let (at, of) = match phase.reset_optimizer {
             true => (self.state.phase_step, phase.steps),
@@ -248,7 +271,7 @@ impl Run {
         self.state.step += 1;
         self.state.phase_step += 1;
         observer.step(self.state.step, steps, rate, &report);
-        Ok(())
+        Ok(report)
     }
 
     /// Every trainable parameter must have a gradient before the first step.
@@ -258,41 +281,6 @@ impl Run {
         batches.retain(|batch| trainer.is_learnable(batch));
         let tasks: Vec<TaskId> = batches.iter().map(|batch| batch.task).collect();
         audit_of(&trainer.model, &tasks, &trainer.gradients(&batches)?)
-    }
-
-    /// Looks at dev where it is due; answers whether to stop.
-    fn look(&mut self, phase: &Phase, observer: &mut dyn Observer) -> Result<bool> {
-        let every = self.recipe.evaluation.every;
-        let last = self.state.phase_step == phase.steps;
-        let final_phase = self.state.phase + 1 == self.phases.len();
-        if !final_phase || !(last || (every > 0 && self.state.phase_step.is_multiple_of(every))) {
-            return Ok(false);
-        }
-        let look = self.scores()?;
-        let scores = self.named(&look.dev);
-        self.state.evaluations.push(look);
-        if self.recipe.evaluation.keep_evaluations {
-            self.save(&format!("step-{}", self.state.step))?;
-        }
-        if self.recipe.evaluation.keep == Keep::Each {
-            self.keep_each()?;
-        }
-        let mean = scores.values().sum::<f64>() / scores.len().max(1) as f64;
-        let better = self.state.best.is_none_or(|(best, _)| mean > best);
-        observer.evaluated(self.state.step, &scores, better);
-        if better {
-            self.state.best = Some((mean, self.state.step));
-            self.state.stale = 0;
-            self.save("best")?;
-        } else {
-            self.state.stale += 1;
-        }
-        Ok(self.out_of_patience())
-    }
-
-    fn out_of_patience(&self) -> bool {
-        let patience = self.recipe.evaluation.patience;
-        patience > 0 && self.state.stale >= patience
     }
 
     fn save(&self, name: &str) -> Result<()> {

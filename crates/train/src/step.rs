@@ -11,6 +11,7 @@ use mtl_task::{Likelihood, Progress, Task, TaskBatch, TaskId};
 use mtl_weighting::{Class, Private, StepInputs};
 
 use crate::dev::DevSplits;
+use crate::finite::Diverged;
 use crate::gradients::{grams, total};
 use crate::groups::{Decision, StepGradients, WeightingGroup, private_weights};
 use crate::optim::{Optimizer, Pace, WeightedSum};
@@ -202,7 +203,8 @@ impl Trainer {
 
     pub(crate) fn refuse_infinite(&self, step: usize, task: TaskId, loss: f64) -> Result<()> {
         if !loss.is_finite() {
-            bail!("step {step}: the loss of task `{}` is {loss}", self.model.tasks[task.0].name);
+            let name = &self.model.tasks[task.0].name;
+            return Err(Diverged::of(task, format!("step {step}: the loss of task `{name}` is {loss}")));
         }
         Ok(())
     }
@@ -273,8 +275,10 @@ impl Trainer {
             self.groups.iter_mut().map(|group| group.decide(&gradients, &inputs)).collect::<Result<_>>()?;
         for (decision, group) in decisions.iter().zip(&self.groups) {
             if let Status::NonFinite(task) = decision.outcome.status {
-                let name = &self.model.tasks[group.tasks[task % group.tasks.len()].0].name;
-                bail!("step {}: the gradient of task `{name}` is not finite", progress.step);
+                let task = group.tasks[task % group.tasks.len()];
+                let name = &self.model.tasks[task.0].name;
+                let what = format!("step {}: the gradient of task `{name}` is not finite", progress.step);
+                return Err(Diverged::of(task, what));
             }
         }
         let penalty = self.penalty()?;
@@ -316,7 +320,7 @@ impl Trainer {
         blends.iter().for_each(|(name, blend)| squares[self.layout.component(name)] += squared_norm(blend));
         let norm = squares.iter().sum::<f64>().sqrt();
         if !norm.is_finite() {
-            bail!("step {step}: the combined gradient is not finite");
+            return Err(Diverged::everywhere(format!("step {step}: the combined gradient is not finite")));
         }
         for (name, mut blend) in blends {
             let param = self.model.params.get(name).with_context(|| format!("no parameter `{name}`"))?;

@@ -12,6 +12,7 @@ use mtl_nash::Status;
 use mtl_task::{Progress, TaskBatch, TaskId};
 use mtl_weighting::{Class, Private, StepInputs};
 
+use crate::finite::Diverged;
 use crate::groups::Decision;
 use crate::optim::WeightedSum;
 use crate::step::{StepReport, Trainer, report};
@@ -75,7 +76,9 @@ impl Trainer {
         let group = self.groups.first_mut().context("a step without a rule")?;
         let decision = group.weigh(&tasks, &inputs)?;
         if let Status::NonFinite(task) = decision.outcome.status {
-            bail!("step {}: the weight of task `{}` is not finite", progress.step, self.model.tasks[task].name);
+            let name = &self.model.tasks[task].name;
+            let what = format!("step {}: the weight of task `{name}` is not finite", progress.step);
+            return Err(Diverged::of(TaskId(task), what));
         }
         let weights: Vec<f64> = (0..tasks.len()).map(|place| decision.weight(place, false).unwrap_or(1.)).collect();
         if let Some(foreseen) = foreseen.filter(|foreseen| *foreseen != weights) {

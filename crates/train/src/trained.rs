@@ -78,21 +78,19 @@ impl Trained {
         pretrained.encoder = computing(encoder, &recipe, device)?;
         let mut trainer = trainer(&recipe, &pretrained, &tasks, device)?;
         let checkpoints = folder.join("checkpoints");
-        let kept = match (name, recipe.evaluation.keep) {
-            (Some(name), _) => resume::find(&checkpoints, name),
-            (None, keep) => keep.checkpoints().iter().find_map(|name| resume::find(&checkpoints, name)),
-        };
-        let Some(checkpoint) = kept else {
+        let named: Vec<&str> = name.into_iter().collect();
+        let names = if named.is_empty() { recipe.evaluation.keep.checkpoints() } else { &named };
+        let Some(weights) = resume::read_weights(&checkpoints, names)? else {
             let which = name.map(|name| format!(" `{name}`")).unwrap_or_default();
             bail!("{}: no checkpoint{which}; the run has not got that far", checkpoints.display())
         };
-        resume::restore_weights(&checkpoint, &mut trainer)?;
-        let by = resume::recipe_of(&checkpoint)?;
+        let from = weights.place().to_path_buf();
+        let by = resume::load_weights(weights, &mut trainer)?.recipe;
         // The fingerprint in a checkpoint of before tells words, not keys.
         if stored::is_by_keys(&by) && !stored::is_of(&by, &resolved)? {
             bail!(
                 "{place}: not the recipe that {} was trained by: its fingerprint was {by}, and is {}; restore it",
-                checkpoint.display(),
+                from.display(),
                 stored::fingerprint(&resolved)?
             );
         }
@@ -173,7 +171,9 @@ impl Trained {
         for (places, _, examples) in passes {
             let task = |&place: &usize| (asked[place].0, self.trainer.tasks[asked[place].0.0].as_ref());
             let tasks: Vec<(TaskId, &dyn Task)> = places.iter().map(task).collect();
-            let found = Forward::of(self.model()).answers_each(&tasks, &examples, self.recipe.evaluation.batch)?;
+            let found = Forward::of(self.model()).answers_each(&tasks, &examples, self.recipe.evaluation.batch);
+            let names = || tasks.iter().map(|(id, _)| self.tasks[id.0].0.as_str()).collect::<Vec<_>>().join(", ");
+            let found = found.with_context(|| format!("task {}", names()))?;
             places.into_iter().zip(found).for_each(|(place, found)| answers[place] = found);
         }
         Ok(answers)

@@ -7,6 +7,7 @@ mod explain;
 mod init;
 #[cfg(unix)]
 mod interrupted;
+mod kept;
 mod labels;
 mod malformed;
 mod names;

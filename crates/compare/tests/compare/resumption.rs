@@ -77,6 +77,9 @@ fn a_flipped_byte_is_named_and_nothing_is_deleted() {
     let (whole, parts) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
     let expected = finished(&experiment(""), whole.path());
     let folder = interrupted(parts.path());
+    // The one before it, which a run would go on from.
+    let (previous, elsewhere) = (folder.join("checkpoints/last.previous"), parts.path().join("elsewhere"));
+    std::fs::rename(&previous, &elsewhere).expect("moved");
     let saved = files(&folder);
     for damaged in ["last/model.safetensors", "last/optimizer.safetensors", "best/model.safetensors"] {
         let path = folder.join("checkpoints").join(damaged);
@@ -96,8 +99,15 @@ fn a_flipped_byte_is_named_and_nothing_is_deleted() {
     let told = stopped(parts.path(), Noting::default());
     assert!(told.contains("manifest.json") && told.contains("damaged"), "{told}");
     std::fs::write(&manifest, text).expect("written");
-    // Mended, it continues, and ends as if nothing had been.
-    assert_eq!(timeless(finished(&experiment(""), parts.path())), timeless(expected));
+    // With the one before it back, it continues from that, aloud, and ends as if nothing had been.
+    std::fs::rename(&elsewhere, &previous).expect("moved back");
+    flip(&folder.join("checkpoints/last/model.safetensors"));
+    let mut watch = Noting::default();
+    let ended = compare(&experiment(""), &local(parts.path()), &Shipped, &mut watch).expect("compared");
+    let Ended::Finished(comparison) = ended else { panic!("not finished: {ended:?}") };
+    let told = watch.notes.join("\n");
+    assert!(told.contains("last/model.safetensors") && told.contains("last.previous instead, after step"), "{told}");
+    assert_eq!(timeless(*comparison), timeless(expected));
 }
 
 #[test]

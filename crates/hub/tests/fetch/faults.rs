@@ -110,6 +110,32 @@ fn wrong_bytes_wrong_lengths_and_other_things_than_the_file_are_refused() {
 }
 
 #[test]
+fn a_stream_without_end_is_cut() {
+    let endless = |_: &Request, reply: Reply| Reply { endless: true, ..reply };
+    // The socket may hold some MB that nobody has read.
+    let sent = |pair: &Pair| pair.cdn.seen().iter().map(|(_, sent)| *sent).sum::<usize>();
+    let promised = at_cdn(endless);
+    let error = refused(&promised);
+    assert!(error.contains("model.safetensors") && error.contains("more than the 200000 bytes"), "{error}");
+    assert_eq!(promised.cdn.gets(), 1, "asking again would not help");
+    assert!(sent(&promised) < 32 << 20, "{}", sent(&promised));
+
+    let unsized_hub = |_: &Request, mut reply: Reply| {
+        reply.headers.retain(|(name, _)| name != "X-Linked-Size");
+        reply
+    };
+    let pair = Pair::start(unsized_hub, endless);
+    let root = tempfile::tempdir().expect("a folder");
+    let error = fetch(&pair.fetcher(root.path()), &manifest()).expect_err("cut");
+    assert!(error.contains("says no length") && error.contains("1048576 bytes"), "{error}");
+    assert!(sent(&pair) < 32 << 20, "{}", sent(&pair));
+    let partial = root.path().join("models/small/.partial/model.safetensors.part");
+    assert_eq!(std::fs::metadata(partial).map_or(0, |found| found.len()), 0, "nothing of it is kept");
+    let huge = Pair::start(unsized_hub, |_, reply| reply.with("Content-Length", 1_u64 << 50));
+    assert!(refused(&huge).contains("1125899906842624 bytes, where a file may have 1048576"));
+}
+
+#[test]
 fn a_server_that_is_no_hub_or_has_no_such_file_is_named() {
     let missing = Pair::start(|_, _| Reply::status(404).with("X-Error-Message", "Entry not found"), |_, reply| reply);
     let error = refused(&missing);

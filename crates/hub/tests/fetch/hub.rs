@@ -63,6 +63,7 @@ pub(crate) fn fetcher(endpoint: &str, root: &Path) -> Fetcher {
         connect: Duration::from_secs(2),
         silence: Duration::from_millis(300),
         crawl: Duration::from_secs(1),
+        largest: 1 << 20,
     };
     fetcher
 }

@@ -31,6 +31,8 @@ pub(crate) struct Reply {
     pub(crate) cut: Option<usize>,
     /// The pause before each of the first bytes.
     pub(crate) drip: Duration,
+    /// Say no length, and send the body again and again for as long as somebody reads.
+    pub(crate) endless: bool,
 }
 
 impl Reply {
@@ -141,7 +143,7 @@ fn serve(mut stream: TcpStream, seen: &Mutex<Vec<(Request, usize)>>, answer: &dy
         None => {}
     }
     let mut head = format!("HTTP/1.1 {} Answer\r\nConnection: close\r\n", reply.status);
-    if !reply.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-length")) {
+    if !reply.endless && !reply.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-length")) {
         head += &format!("Content-Length: {}\r\n", reply.body.len());
     }
     for (name, value) in &reply.headers {
@@ -151,6 +153,10 @@ fn serve(mut stream: TcpStream, seen: &Mutex<Vec<(Request, usize)>>, answer: &dy
     stream.write_all(head.as_bytes()).ok()?;
     if method == "HEAD" {
         return Some(());
+    }
+    while reply.endless {
+        stream.write_all(&reply.body).ok()?;
+        seen.lock().expect("no panic")[index].1 += total;
     }
     let body = &reply.body[..reply.cut.unwrap_or(reply.body.len()).min(reply.body.len())];
     if reply.drip.is_zero() {

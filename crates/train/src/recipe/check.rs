@@ -208,6 +208,15 @@ fn ranges(document: &Document, recipe: &Recipe) -> Result<()> {
     if !train.clip.is_finite() || train.clip < 0. {
         bail!("{}: `clip` must be at least 0, found {}", at("train", "clip"), train.clip);
     }
+    if let Some(factor) = train.divergence
+        && factor != 0.
+        && !(factor >= 2. && factor.is_finite())
+    {
+        bail!("{}: `divergence` must be 0 or at least 2, found {factor}", at("train", "divergence"));
+    }
+    if train.divergence_steps == Some(0) {
+        bail!("{}: `divergence_steps` must be at least 1; divergence = 0 never stops", at("train", "divergence_steps"));
+    }
     if let Some(dropout) = train.dropout
         && !(0. ..1.).contains(&dropout)
     {
@@ -352,7 +361,13 @@ fn typed<T: DeserializeOwned + Serialize + Default>(document: &Document, name: &
 const RENAMED: &[(&str, &str, &str)] = &[("evaluation", "keep_looks", "keep_evaluations")];
 
 /// Keys that have no default to be seen by.
-const OPTIONAL: &[(&str, &str)] = &[("evaluation", "limit"), ("train", "data_seed"), ("train", "dropout")];
+const OPTIONAL: &[(&str, &str)] = &[
+    ("evaluation", "limit"),
+    ("train", "data_seed"),
+    ("train", "divergence"),
+    ("train", "divergence_steps"),
+    ("train", "dropout"),
+];
 
 pub(super) fn known(document: &Document, path: &[&str], keys: &[&str]) -> Result<()> {
     let Some(key) = path.last() else { return Ok(()) };

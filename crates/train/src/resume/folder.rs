@@ -6,22 +6,19 @@
 //! 2. `name.previous` is removed, its manifest first; `name` becomes `name.previous`; `.name.new` becomes `name`.
 //! 3. Unless it is to stay, `name.previous` is removed.
 //!
-//! So whatever is removed, something newer stands whole. [`settle`] finishes what a killed process began: a whole
-//! `.name.new` continues with step 2, any other is removed. [`find`] changes nothing and takes the newest whole folder
-//! under any of the three names.
+//! So whatever is removed, something newer stands whole, and of the three names the first one that is whole is the newest.
+//! [`settle`] finishes what a killed process began: a whole `.name.new` continues with step 2, any other is removed.
+//! [`find`] changes nothing.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use mtl_backbone::checkpoint::TEMPORARY_PREFIX;
-use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-#[cfg(test)]
-use super::STATE;
 use super::{LAST, MANIFEST, hex};
 use crate::store::write_atomically;
 
@@ -89,24 +86,42 @@ pub(crate) fn settle(folder: &Path) -> Result<()> {
     settle_all(folder, &mut || Ok(())).with_context(|| format!("cannot clear up {}", folder.display()))
 }
 
-/// Removes what killed writes left in `folders`, which nobody else may be writing to; a folder that is not there is
-/// passed over.
+/// Removes the files that killed writes left in the run folder `run`, which nobody else may be writing to: beside its own
+/// files, those of the encoder, and the checkpoints.
 ///
 /// # Errors
 /// If the disk refuses.
-pub(crate) fn sweep(folders: &[&Path]) -> Result<()> {
-    let swept = |folder: &Path| -> io::Result<()> {
-        for entry in fs::read_dir(folder)? {
-            let entry = entry?;
-            let left_over = entry.file_name().to_str().is_some_and(|name| name.starts_with(TEMPORARY_PREFIX));
-            if left_over && entry.file_type()?.is_file() {
-                fs::remove_file(entry.path())?;
-            }
+pub(crate) fn sweep(run: &Path) -> Result<()> {
+    let checkpoints = run.join("checkpoints");
+    let mut folders = vec![run.to_path_buf(), run.join("encoder"), checkpoints.clone()];
+    folders.extend(entries(&checkpoints)?.into_iter().filter(|entry| entry.is_dir()));
+    folders.iter().try_for_each(|folder| sweep_one(folder))
+}
+
+/// Removes the files that killed writes left in `folder`, which nobody else may be writing to; a folder that is not
+/// there is passed over.
+///
+/// # Errors
+/// If the disk refuses.
+pub fn sweep_one(folder: &Path) -> Result<()> {
+    for entry in entries(folder)? {
+        let name = entry.file_name().and_then(|name| name.to_str());
+        // Of a link the link itself.
+        let is_file = fs::symlink_metadata(&entry).is_ok_and(|found| found.is_file());
+        if is_file && name.is_some_and(|name| name.starts_with(TEMPORARY_PREFIX)) {
+            fs::remove_file(&entry).with_context(|| format!("cannot remove {}", entry.display()))?;
         }
-        Ok(())
-    };
-    let there = folders.iter().filter(|folder| folder.exists());
-    there.copied().try_for_each(|folder| swept(folder).with_context(|| format!("cannot clear up {}", folder.display())))
+    }
+    Ok(())
+}
+
+/// The paths in `folder`; none if it is not there.
+fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
+    if !folder.exists() {
+        return Ok(Vec::new());
+    }
+    let read = || -> io::Result<Vec<PathBuf>> { fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect() };
+    read().with_context(|| format!("cannot clear up {}", folder.display()))
 }
 
 pub(super) fn settle_all(folder: &Path, gate: Gate) -> io::Result<()> {
@@ -116,10 +131,7 @@ pub(super) fn settle_all(folder: &Path, gate: Gate) -> io::Result<()> {
     let entries: Vec<_> = fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<_>>()?;
     for entry in &entries {
         let Some(entry) = entry.to_str() else { continue };
-        if entry.starts_with(TEMPORARY_PREFIX) {
-            gate()?;
-            fs::remove_file(folder.join(entry))?;
-        } else if let Some(name) = entry.strip_prefix('.').and_then(|rest| rest.strip_suffix(".new")) {
+        if let Some(name) = entry.strip_prefix('.').and_then(|rest| rest.strip_suffix(".new")) {
             settle_one(folder, name, gate)?;
         } else if let Some(name) = entry.strip_suffix(".previous") {
             let Places { target, previous, .. } = Places::of(folder, name);
@@ -172,59 +184,48 @@ fn is_whole(checkpoint: &Path) -> bool {
     checkpoint.join(MANIFEST).exists()
 }
 
-/// The checkpoint called `name` in `folder`, if there is one: the newest whole one that a save, killed or not, left.
+/// The checkpoint called `name` in `folder`, if there is one: the newest that a save, killed or not, left.
 pub(crate) fn find(folder: &Path, name: &str) -> Option<PathBuf> {
     candidates(folder, name).into_iter().next()
 }
 
-/// The whole checkpoints under any of the names of `name`, newest first. Whole is what has a manifest; whether its
-/// files are what they were takes reading them, see [`verify`].
+/// The checkpoints under any of the names of `name`, newest first. Whether their files are what they were takes reading
+/// them, see [`verify`](super::verify). One that has its name is there even without a manifest, for a save never leaves
+/// one so: it is missed aloud and not passed over.
 pub(super) fn candidates(folder: &Path, name: &str) -> Vec<PathBuf> {
     let Places { new, target, previous } = Places::of(folder, name);
-    let mut found: Vec<(PathBuf, Age)> = [new, target, previous]
-        .into_iter()
-        .filter(|place| is_whole(place))
-        .map(|place| {
-            let age = age(&place);
-            (place, age)
-        })
-        .collect();
-    // Stable: of two of one age the one that was written later stays in front.
-    found.sort_by(|a, b| b.1.cmp(&a.1));
-    found.into_iter().map(|(place, _)| place).collect()
+    let is_there = |place: &PathBuf| is_whole(place) || *place == target && place.is_dir();
+    [new, target.clone(), previous].into_iter().filter(is_there).collect()
 }
 
-/// How far a checkpoint's run was.
-#[derive(Debug, Deserialize, PartialEq, Eq, PartialOrd, Ord)]
-struct Age {
-    step: usize,
-    phase: usize,
+/// Where the checkpoint stands that `name` replaced.
+pub(super) fn previous(folder: &Path, name: &str) -> PathBuf {
+    Places::of(folder, name).previous
 }
 
-/// One that cannot be read counts as new, so that it is missed aloud and not passed over.
-fn age(checkpoint: &Path) -> Age {
-    let text = fs::read_to_string(super::state_file(checkpoint)).unwrap_or_default();
-    serde_json::from_str(&text).unwrap_or(Age { step: usize::MAX, phase: usize::MAX })
+/// Where a damaged checkpoint `name` is kept.
+pub(super) fn damaged(folder: &Path, name: &str) -> PathBuf {
+    folder.join(format!("{name}.damaged"))
 }
 
-/// Checks every file of a checkpoint against its manifest.
-pub(crate) fn verify(checkpoint: &Path) -> Result<()> {
-    let path = checkpoint.join(MANIFEST);
-    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let manifest: BTreeMap<String, String> =
-        serde_json::from_str(&text).with_context(|| format!("{}: damaged", path.display()))?;
-    for (file, wanted) in &manifest {
-        if file.contains(['/', '\\']) {
-            bail!("{}: damaged: `{file}` is not a plain file name", path.display());
+/// Gives the name `name` to `sound`, the checkpoint before it; returns where the damaged one is now. At every moment the
+/// sound one is found.
+///
+/// # Errors
+/// If the disk refuses.
+pub(super) fn set_aside(folder: &Path, name: &str, sound: &Path) -> Result<PathBuf> {
+    let (target, aside) = (Places::of(folder, name).target, damaged(folder, name));
+    let moved = || -> io::Result<()> {
+        remove(&aside, &mut || Ok(()))?;
+        if target.exists() && target != sound {
+            fs::rename(&target, &aside)?;
+            sync(folder)?;
         }
-        let place = checkpoint.join(file);
-        let bytes = fs::read(&place).with_context(|| format!("cannot read {}", place.display()))?;
-        let found = hex(&Sha256::digest(&bytes));
-        if found != *wanted {
-            bail!("{}: damaged: its SHA-256 is {found}, the manifest says {wanted}", place.display());
-        }
-    }
-    Ok(())
+        fs::rename(sound, &target)?;
+        sync(folder)
+    };
+    moved().with_context(|| format!("cannot set {} aside", target.display()))?;
+    Ok(aside)
 }
 
 #[cfg(test)]
@@ -232,8 +233,7 @@ mod tests {
     use super::*;
 
     fn save(folder: &Path, name: &str, step: usize, gate: Gate) -> Result<()> {
-        let state = format!("{{\"step\": {step}, \"phase\": 0}}").into_bytes();
-        write(folder, name, &[("model", vec![step as u8; 64]), (STATE, state)], gate)
+        write(folder, name, &[("model", vec![step as u8; 64]), ("step", vec![step as u8])], gate)
     }
 
     /// Lets `count` changes of the disk through and no other.
@@ -248,10 +248,13 @@ mod tests {
     /// The step of the checkpoint that is found, whose files are those that were saved; 0 if there is none.
     fn found(folder: &Path, name: &str) -> usize {
         let Some(checkpoint) = find(folder, name) else { return 0 };
-        verify(&checkpoint).expect("sound");
-        let step = age(&checkpoint).step;
-        assert_eq!(fs::read(checkpoint.join("model")).expect("a model"), vec![step as u8; 64]);
-        step
+        let read = |file: &str| fs::read(checkpoint.join(file)).expect(file);
+        let manifest: BTreeMap<String, String> = serde_json::from_slice(&read(MANIFEST)).expect("a manifest");
+        assert_eq!(manifest.keys().collect::<Vec<_>>(), ["model", "step"]);
+        assert!(manifest.iter().all(|(file, wanted)| hex(&Sha256::digest(read(file))) == *wanted));
+        let step = read("step")[0];
+        assert_eq!(read("model"), [step; 64]);
+        step.into()
     }
 
     /// Something that is done to a folder, with a gate before each change.
@@ -316,26 +319,37 @@ mod tests {
     #[test]
     fn a_sweep_takes_files_of_killed_writes_and_nothing_else() {
         let place = tempfile::tempdir().expect("a folder");
-        let encoder = place.path().join("encoder");
-        fs::create_dir_all(encoder.join(".writing-folder")).expect("a folder");
-        for file in [".writing-7-0", "encoder/.writing-9-1", "report.json", "encoder/config.json"] {
-            fs::write(place.path().join(file), "").expect("written");
+        let run = place.path();
+        for folder in ["encoder/.writing-folder", "checkpoints/last", "mine"] {
+            fs::create_dir_all(run.join(folder)).expect("a folder");
         }
-        sweep(&[place.path(), &encoder, &place.path().join("none")]).expect("swept");
-        let left = |file: &str| place.path().join(file).exists();
-        assert!(!left(".writing-7-0") && !left("encoder/.writing-9-1"));
-        assert!(left("report.json") && left("encoder/config.json") && left("encoder/.writing-folder"));
+        let killed =
+            [".writing-7-0", "encoder/.writing-9-1", "checkpoints/.writing-3-1", "checkpoints/last/.writing-4-4"];
+        let others =
+            ["report.json", "encoder/config.json", "checkpoints/each-0.safetensors", ".gitignore", "mine/.writing-1"];
+        killed.iter().chain(&others).for_each(|file| fs::write(run.join(file), "").expect("written"));
+        sweep(run).expect("swept");
+        assert!(!killed.iter().any(|file| run.join(file).exists()));
+        assert!(others.iter().chain(&["encoder/.writing-folder"]).all(|file| run.join(file).exists()));
+        sweep(&run.join("none")).expect("nothing to do");
+        settle(&run.join("none")).expect("nothing to do");
     }
 
     #[test]
-    fn files_of_killed_writes_are_cleared_away_and_others_stay() {
+    fn a_damaged_checkpoint_makes_room_for_the_one_before_it() {
         let place = tempfile::tempdir().expect("a folder");
-        for file in [".writing-7-0", "each-0.safetensors", ".gitignore"] {
-            fs::write(place.path().join(file), "").expect("written");
+        let folder = place.path();
+        for step in 1..=2 {
+            save(folder, LAST, step, &mut || Ok(())).expect("saved");
         }
-        settle(place.path()).expect("settled");
-        let left = |file: &str| place.path().join(file).exists();
-        assert!(!left(".writing-7-0") && left("each-0.safetensors") && left(".gitignore"));
-        settle(&place.path().join("none")).expect("nothing to do");
+        fs::remove_file(folder.join("last").join(MANIFEST)).expect("removed");
+        let candidates = candidates(folder, LAST);
+        assert_eq!(candidates, [folder.join("last"), folder.join("last.previous")], "without a manifest it is missed");
+        let aside = set_aside(folder, LAST, &candidates[1]).expect("set aside");
+        assert_eq!(found(folder, LAST), 1);
+        assert_eq!(fs::read(aside.join("step")).expect("kept"), [2]);
+        save(folder, LAST, 3, &mut || Ok(())).expect("saved");
+        assert_eq!(found(folder, LAST), 3);
+        assert_eq!(fs::read(folder.join("last.previous/step")).expect("kept"), [1], "two sound ones, as ever");
     }
 }

@@ -2,15 +2,55 @@
 
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
 use cpu_time::ProcessTime;
+use mtl_sharing::Phase;
 use mtl_task::TaskId;
 
-use super::{EvaluationPoint, Run};
+use super::{EvaluationPoint, Run, log};
 use crate::dev::{Dev, DevSplits};
 use crate::evaluate::train_sample;
+use crate::observer::Observer;
+use crate::recipe::Keep;
 
 impl Run {
+    /// Looks at dev where it is due; answers whether to stop.
+    pub(super) fn look(&mut self, phase: &Phase, log: &mut log::Log, observer: &mut dyn Observer) -> Result<bool> {
+        let every = self.recipe.evaluation.every;
+        let last = self.state.phase_step == phase.steps;
+        let final_phase = self.state.phase + 1 == self.phases.len();
+        if !final_phase || !(last || (every > 0 && self.state.phase_step.is_multiple_of(every))) {
+            return Ok(false);
+        }
+        let look = self.scores()?;
+        // A checkpoint never knows of a step that the metrics do not.
+        log.flush()?;
+        let scores = self.named(&look.dev);
+        self.state.evaluations.push(look);
+        if self.recipe.evaluation.keep_evaluations {
+            self.save(&format!("step-{}", self.state.step))?;
+        }
+        if self.recipe.evaluation.keep == Keep::Each {
+            self.keep_each()?;
+        }
+        let mean = scores.values().sum::<f64>() / scores.len().max(1) as f64;
+        let better = self.state.best.is_none_or(|(best, _)| mean > best);
+        observer.evaluated(self.state.step, &scores, better);
+        if better {
+            self.state.best = Some((mean, self.state.step));
+            self.state.stale = 0;
+            self.save("best")?;
+        } else {
+            self.state.stale += 1;
+        }
+        Ok(self.out_of_patience())
+    }
+
+    pub(super) fn out_of_patience(&self) -> bool {
+        let patience = self.recipe.evaluation.patience;
+        patience > 0 && self.state.stale >= patience
+    }
+
     /// Headline scores now, task by task.
     pub(super) fn scores(&self) -> Result<EvaluationPoint> {
         let (assembled, trainer) = (&self.assembled, &self.assembled.trainer);
@@ -24,7 +64,14 @@ impl Run {
             device: model.params.device(),
         };
         let tasks = || assembled.datasets.iter().enumerate();
-        let score = |examples: &[mtl_data::Example], task| dev.score_on(examples, model.sharing.as_ref(), TaskId(task));
+        let score = |examples: &[mtl_data::Example], task: usize| {
+            let name = &assembled.datasets[task].name;
+            let score = dev.score_on(examples, model.sharing.as_ref(), TaskId(task));
+            let score = score.with_context(|| format!("step {}: task `{name}`", self.state.step))?;
+            // What compares to nothing cannot be the best, and has no place in a checkpoint.
+            ensure!(score.is_finite(), "step {}: the headline score of task `{name}` is {score}", self.state.step);
+            Ok(score)
+        };
         let on_dev = tasks().map(|(task, data)| score(&data.dev.examples, task)).collect::<Result<_>>()?;
         let train = match self.recipe.evaluation.train_curve {
             true => tasks().map(|(task, data)| score(&train_sample(data), task)).collect::<Result<_>>()?,

@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context, Result, bail};
 use candle_core::Tensor;
 use mtl_task::TaskId;
+use sha2::{Digest, Sha256};
 
 use super::Run;
+use crate::finite::{Diverged, check_tensors};
 use crate::recipe::Keep;
 use crate::resume;
-use crate::store::{read_tensors, write_tensors};
+use crate::store::{read_tensors, tensor_bytes, write_atomically};
 
 impl Run {
     /// Writes down the parameters of every task that the last look found better than before.
@@ -18,15 +20,41 @@ impl Run {
         let Some(look) = self.state.evaluations.last() else { return Ok(()) };
         let scores = look.dev.clone();
         self.state.bests.resize(scores.len(), f64::NEG_INFINITY);
+        self.state.each.resize(scores.len(), String::new());
         for (task, score) in scores.into_iter().enumerate() {
             if score <= self.state.bests[task] {
                 continue;
             }
-            self.state.bests[task] = score;
             let model = &self.assembled.trainer.model;
             let trained = |name: &String| model.params.get(name).is_some_and(|param| param.trainable());
             let own = model.params.tensors_of(&model.reach(TaskId(task)).into_iter().filter(trained).collect())?;
-            write_tensors(&self.each(task), &own.into_iter().collect())?;
+            let bytes = tensor_bytes(&own.into_iter().collect())?;
+            if let Err(error) = check_tensors(&bytes) {
+                let (step, task) = (self.state.step, &self.assembled.datasets[task].name);
+                return Err(Diverged::everywhere(format!(
+                    "step {step}: the weights of task `{task}` are not saved: {error:#}"
+                )));
+            }
+            write_atomically(&self.each(task), &bytes)?;
+            self.state.bests[task] = score;
+            self.state.each[task] = resume::hex(&Sha256::digest(&bytes));
+        }
+        Ok(())
+    }
+
+    /// Refuses a file of [`Run::keep_each`] that is not as it was written.
+    fn check_each(&self, task: usize) -> Result<()> {
+        let path = self.each(task);
+        // Runs of before did not write down what it should be.
+        let Some(wanted) = self.state.each.get(task).filter(|wanted| !wanted.is_empty()) else { return Ok(()) };
+        let bytes = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let found = resume::hex(&Sha256::digest(&bytes));
+        if found != *wanted {
+            bail!(
+                "{}: damaged: its SHA-256 is {found}, the run wrote {wanted}; restore it from a backup and resume, or train \
+                 anew",
+                path.display()
+            );
         }
         Ok(())
     }
@@ -53,6 +81,7 @@ impl Run {
         let params = &self.assembled.trainer.model.params;
         let mut all: BTreeMap<String, Tensor> = params.tensors()?.into_iter().collect();
         for task in 0..self.assembled.datasets.len() {
+            self.check_each(task)?;
             all.extend(read_tensors(&self.each(task))?);
         }
         params.assign(&all)?;

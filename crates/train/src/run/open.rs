@@ -8,7 +8,7 @@ use candle_core::Device;
 use super::loader::DataLoader;
 use super::lock::Lock;
 use super::stored::{self, Stored};
-use super::{REPORT, Run, RunOptions, clear};
+use super::{REPORT, Run, RunOptions, clear, place};
 use crate::assemble::{Located, assemble_as};
 use crate::recipe::Recipe;
 use crate::resume::{self, LAST, RunState};
@@ -36,10 +36,11 @@ impl Run {
     /// If something does not fit, or the run folder holds another run or another process trains in it.
     pub fn new(recipe: Recipe, located: &Located, options: RunOptions, device: &Device) -> Result<Self> {
         let (out, start) = (options.out.as_path(), options.start);
+        place::refuse_others(out, &recipe.registries)?;
         let lock = Lock::take(out)?;
         let checkpoints = out.join("checkpoints");
         if start == Start::Fresh {
-            clear::clear(out, &recipe.registries)?;
+            clear::clear(out)?;
         }
         let saved = resume::find(&checkpoints, LAST).is_some();
         let begun = out.join(stored::RECIPE).exists();
@@ -51,14 +52,14 @@ impl Run {
         };
         let continues = saved && matches!(start, Start::Continue | Start::Resume);
         if start == Start::Continue && !saved {
-            nothing_lost(out, &checkpoints)?;
+            nothing_lost(out)?;
         }
         let trained_on = if continues { TrainedOn::read(out)? } else { None };
         let recipe = stored.recipe;
         let mut assembled = assemble_as(&recipe, located, device, trained_on.as_ref())?;
         let loader = DataLoader::new(&recipe, &assembled, device)?;
         let phases = assembled.trainer.model.sharing.phases(recipe.train.steps);
-        resume::sweep(&[out, &out.join("encoder")])?;
+        resume::sweep(out)?;
         resume::settle(&checkpoints)?;
         let found = if continues { resume::restore_last(&checkpoints, &mut assembled.trainer)? } else { None };
         let (state, mut notes, text) = match found {
@@ -112,14 +113,13 @@ impl Run {
 }
 
 /// Refuses to begin where a run has been further than its folder shows.
-fn nothing_lost(out: &Path, checkpoints: &Path) -> Result<()> {
-    const REMEDY: &str = "restore it from a backup, begin anew with --fresh, or choose another --out";
-    let last = checkpoints.join(LAST);
-    if last.exists() {
-        bail!("{}: damaged: it has no manifest.json; {REMEDY}", last.display());
-    }
+fn nothing_lost(out: &Path) -> Result<()> {
     if out.join(REPORT).exists() {
-        bail!("{}: holds the report of a finished run, and no checkpoint; {REMEDY}", out.display());
+        bail!(
+            "{}: holds the report of a finished run, and no checkpoint; restore that from a backup, begin anew with --fresh, \
+             or choose another --out",
+            out.display()
+        );
     }
     Ok(())
 }

@@ -1,7 +1,9 @@
 //! The chain from a recipe to a run folder, on tiny encoders and generated text.
 
 mod apart;
+mod diverging;
 mod groups;
+mod kept;
 mod optimizers;
 mod recipe;
 mod rules;
