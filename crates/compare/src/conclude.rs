@@ -100,16 +100,20 @@ fn leaked(leak: &Leak) -> String {
     )
 }
 
+/// What a comparison writes beside its plan and its runs.
+pub(super) const FILES: [&str; 6] =
+    ["comparison.json", "report.html", "report.md", "report.csv", "report.tex", "leak.json"];
+
 /// The one place where a comparison becomes files.
 fn publish(comparison: &Comparison, out: &Path) -> Result<()> {
-    let files = [
-        ("comparison.json", serde_json::to_string_pretty(comparison)?),
-        ("report.html", mtl_report::html(comparison)?),
-        ("report.md", mtl_report::markdown(comparison)?),
-        ("report.csv", mtl_report::csv(comparison)?),
-        ("report.tex", mtl_report::latex_document(comparison)?),
+    let texts = [
+        serde_json::to_string_pretty(comparison)?,
+        mtl_report::html(comparison)?,
+        mtl_report::markdown(comparison)?,
+        mtl_report::csv(comparison)?,
+        mtl_report::latex_document(comparison)?,
     ];
-    files.iter().try_for_each(|(name, text)| write_atomically(&out.join(name), text.as_bytes()))
+    FILES.iter().zip(&texts).try_for_each(|(name, text)| write_atomically(&out.join(name), text.as_bytes()))
 }
 
 /// What to say if there is nothing to compare with.

@@ -84,6 +84,7 @@ pub fn compare(
     library: &dyn Library,
     watch: &mut dyn Watch,
 ) -> Result<Ended> {
+    refuse_others(&options.out)?;
     let lock = lock(&options.out)?;
     mtl_train::clear_temporaries(&options.out)?;
     let mut plan = Plan::open(&options.out)?;
@@ -138,6 +139,23 @@ pub fn run_one(
             false
         }
     })
+}
+
+/// Refuses a folder that holds something of the name of what a comparison writes, and no plan: that is somebody's own.
+fn refuse_others(out: &Path) -> Result<()> {
+    if out.join("plan.jsonl").exists() {
+        return Ok(());
+    }
+    let written = conclude::FILES.iter().find(|name| out.join(name).symlink_metadata().is_ok());
+    // One that holds nothing is of a comparison that was killed before it had a plan.
+    let own_lock = || std::fs::metadata(out.join("lock")).is_ok_and(|found| found.is_dir() || found.len() > 0);
+    let Some(name) = written.copied().or_else(|| own_lock().then_some("lock")) else { return Ok(()) };
+    bail!(
+        "{}: holds `{name}`, which is not of a comparison, and a comparison writes one of its own there; choose another \
+         --out, such as {}",
+        out.display(),
+        out.join("comparison").display()
+    )
 }
 
 /// Keeps a second process out of the folder for as long as the file lives.

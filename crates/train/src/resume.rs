@@ -218,3 +218,32 @@ pub(crate) fn load_weights(weights: Weights, trainer: &mut Trainer) -> Result<Ru
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_with_a_value_that_json_has_no_number_for_is_found() {
+        assert_eq!(RunState::default().infinite(), None);
+        let rules =
+            |value| BTreeMap::from([("all".to_string(), BTreeMap::from([("weights".to_string(), vec![1., value])]))]);
+        let point = |dev| EvaluationPoint { step: 1, dev: vec![dev], train: vec![0.5] };
+        for odd in [f64::NAN, f64::INFINITY] {
+            let sound = RunState::default;
+            for (state, named) in [
+                (RunState { rules: rules(odd), ..sound() }, "`weights` of the weighting rule of `all`"),
+                (RunState { best: Some((odd, 3)), ..sound() }, "a score on dev"),
+                (RunState { bests: vec![0.1, odd], ..sound() }, "a score on dev"),
+                (RunState { evaluations: vec![point(0.2), point(odd)], ..sound() }, "a score on dev"),
+                (RunState { known: vec![None, Some(odd)], ..sound() }, "a task's loss"),
+            ] {
+                let found = state.infinite().expect(named);
+                assert!(found.contains(named) && found.contains(&odd.to_string()), "{found}");
+            }
+        }
+        let state =
+            RunState { rules: rules(2.), known: vec![Some(0.5)], evaluations: vec![point(0.2)], ..RunState::default() };
+        assert_eq!(state.infinite(), None);
+    }
+}

@@ -168,3 +168,22 @@ fn a_device_that_is_not_there_costs_no_run() {
     let comparison = finished(&experiment(""), folder.path());
     assert_eq!(comparison.provenance["device"], "cpu");
 }
+
+#[test]
+fn files_of_others_are_not_written_over_and_those_of_killed_writes_are_removed() {
+    let out = tempfile::tempdir().expect("a folder");
+    let refused = |name: &str| {
+        let path = out.path().join(name);
+        std::fs::write(&path, "mine").expect("written");
+        let ended = compare(&experiment(""), &local(out.path()), &Shipped, &mut Silent);
+        let error = ended.err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(error.contains(&format!("`{name}`")) && error.contains("--out"), "{error}");
+        assert_eq!(std::fs::read(&path).expect("read"), b"mine");
+        std::fs::remove_file(path).expect("removed");
+    };
+    ["report.md", "report.html", "comparison.json", "lock"].iter().for_each(|name| refused(name));
+    std::fs::write(out.path().join("notes.txt"), "mine").expect("written");
+    std::fs::write(out.path().join(".writing-7-0"), "half").expect("written");
+    stopped(out.path(), Noting { steps: Some(1), ..Noting::default() });
+    assert!(!out.path().join(".writing-7-0").exists() && out.path().join("notes.txt").exists());
+}

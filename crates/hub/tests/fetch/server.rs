@@ -154,9 +154,11 @@ fn serve(mut stream: TcpStream, seen: &Mutex<Vec<(Request, usize)>>, answer: &dy
     if method == "HEAD" {
         return Some(());
     }
-    while reply.endless {
-        stream.write_all(&reply.body).ok()?;
-        seen.lock().expect("no panic")[index].1 += total;
+    if reply.endless {
+        loop {
+            stream.write_all(&reply.body).ok()?;
+            seen.lock().expect("no panic")[index].1 += total;
+        }
     }
     let body = &reply.body[..reply.cut.unwrap_or(reply.body.len()).min(reply.body.len())];
     if reply.drip.is_zero() {

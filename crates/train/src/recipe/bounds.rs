@@ -114,7 +114,8 @@ mod tests {
                 tried += 1;
             }
         }
-        for key in ["steps", "batch", "accumulate", "max_tokens", "limit", "save_every", "threads"] {
+        for key in ["steps", "batch", "accumulate", "max_tokens", "limit", "save_every", "threads", "divergence_steps"]
+        {
             refused("train.step=joint", &format!("train.{key}"));
         }
         for key in ["every", "patience", "dev_limit", "test_limit", "limit", "batch"] {

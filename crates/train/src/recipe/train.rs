@@ -32,7 +32,7 @@ pub struct Train {
     /// more; 0 to never stop for that; left out, 10. A loss that is not finite ends a run in any case.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub divergence: Option<f64>,
-    /// In how many steps of the task in a row, 1 or more; left out, 50.
+    /// In how many steps of the task in a row, 1 or more; left out, 25.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub divergence_steps: Option<usize>,
     /// Training examples a task, drawn by seed; 0 for all.
@@ -124,6 +124,6 @@ impl Train {
 
     /// In how many steps in a row.
     pub fn divergence_steps(&self) -> usize {
-        self.divergence_steps.unwrap_or(50)
+        self.divergence_steps.unwrap_or(25)
     }
 }

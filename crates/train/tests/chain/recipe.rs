@@ -76,6 +76,10 @@ fn values_of_the_wrong_type_or_size_are_refused_with_their_place() {
         ("train.max_tokens=2", "`max_tokens` must be at least 3"),
         ("train.clip=-1", "`clip` must be at least 0"),
         ("train.clip=nan", "`clip`"),
+        ("train.divergence=1.5", "`divergence` must be 0 or at least 2, found 1.5"),
+        ("train.divergence=-3.0", "`divergence` must be 0 or at least 2"),
+        ("train.divergence=inf", "`divergence`"),
+        ("train.divergence_steps=0", "`divergence_steps` must be at least 1"),
         ("train.dropout=1.0", "`dropout` must lie in [0, 1)"),
         ("train.step=both", "`step` cannot be \"both\""),
         ("train.precision=f16", "`precision` cannot be"),
@@ -171,6 +175,8 @@ fn a_resolved_recipe_reads_back_as_itself() {
     cells.push(more.map(String::from).to_vec());
     let more = ["train.dropout=0.25", "evaluation.limit=0", "train.precision=f64", "train.clip=0.1"];
     cells.push(more.map(String::from).to_vec());
+    cells.push(["train.divergence=3.0", "train.divergence_steps=7"].map(String::from).to_vec());
+    cells.push(vec!["train.divergence=0.0".to_string()]);
     for cell in cells {
         let (recipe, _) = Recipe::parse(&Default::default(), "my.toml", PLAIN, &cell)
             .unwrap_or_else(|error| panic!("{cell:?}: {error:#}"));
