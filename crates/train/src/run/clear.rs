@@ -10,8 +10,8 @@ use super::stored::RECIPE;
 use super::{METRICS, REPORT};
 use crate::{resume, trained_on};
 
-/// Removes the run in `folder`, which is a run's own (see [`super::place`]) and locked. A kill on the way leaves a folder that takes
-/// neither the one run nor the other for whole: the report goes first, and the recipe last.
+/// Removes the run in `folder`, which is a run's own (see [`super::place`]) and locked. After a kill on the way neither
+/// the one run nor the other is taken for whole: the report goes first, and the recipe last.
 ///
 /// # Errors
 /// If the disk refuses.

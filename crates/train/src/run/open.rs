@@ -39,9 +39,6 @@ impl Run {
         place::refuse_others(out, &recipe.registries)?;
         let lock = Lock::take(out)?;
         let checkpoints = out.join("checkpoints");
-        if start == Start::Fresh {
-            clear::clear(out)?;
-        }
         let saved = resume::find(&checkpoints, LAST).is_some();
         let begun = out.join(stored::RECIPE).exists();
         let stored = match start {
@@ -59,6 +56,10 @@ impl Run {
         let mut assembled = assemble_as(&recipe, located, device, trained_on.as_ref())?;
         let loader = DataLoader::new(&recipe, &assembled, device)?;
         let phases = assembled.trainer.model.sharing.phases(recipe.train.steps);
+        // Only now that nothing of the new run was refused.
+        if start == Start::Fresh {
+            clear::clear(out)?;
+        }
         resume::sweep(out)?;
         resume::settle(&checkpoints)?;
         let found = if continues { resume::restore_last(&checkpoints, &mut assembled.trainer)? } else { None };
@@ -99,6 +100,21 @@ impl Run {
         Ok(run)
     }
 
+    /// Whether the run is over and its report is written: [`Run::execute`] then reads that, and opens no test split.
+    pub fn is_finished(&self) -> bool {
+        self.state.phase >= self.phases.len() && self.options.out.join(REPORT).exists()
+    }
+
+    /// The report of a run that is over, so that going on with it does not open the test split once more.
+    pub(super) fn reported(&self) -> Result<Option<mtl_eval::Report>> {
+        if !self.is_finished() {
+            return Ok(None);
+        }
+        let path = self.options.out.join(REPORT);
+        let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        serde_json::from_str(&text).map(Some).with_context(|| format!("{}: no report", path.display()))
+    }
+
     /// Writes what the folder needs to be understood without this run: recipe, tasks, encoder and tokenizer.
     fn describe(&self, resolved: &str, trained_on: Option<TrainedOn>) -> Result<()> {
         let out = &self.options.out;
@@ -130,21 +146,4 @@ pub fn is_unfinished(folder: &Path, recipe: &Recipe) -> bool {
         && !folder.join(REPORT).exists()
         && Stored::continued(recipe.clone(), folder, None).is_ok()
         && Lock::is_free(folder)
-}
-
-impl Run {
-    /// Whether the run is over and its report is written: [`Run::execute`] then reads that, and opens no test split.
-    pub fn is_finished(&self) -> bool {
-        self.state.phase >= self.phases.len() && self.options.out.join(REPORT).exists()
-    }
-
-    /// The report of a run that is over, so that going on with it does not open the test split once more.
-    pub(super) fn reported(&self) -> Result<Option<mtl_eval::Report>> {
-        if !self.is_finished() {
-            return Ok(None);
-        }
-        let path = self.options.out.join(REPORT);
-        let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        serde_json::from_str(&text).map(Some).with_context(|| format!("{}: no report", path.display()))
-    }
 }

@@ -93,6 +93,11 @@ fn another_recipe_is_refused_with_the_keys_that_differ_and_begins_anew_when_aske
         }
     }
     std::fs::write(out.join("notes.txt"), "mine").expect("written");
+    // What is refused removes nothing.
+    let before = hash(&out, "model.safetensors");
+    let too_long = recipe(&["train.max_tokens=33"]);
+    let error = format!("{:#}", started(&too_long, &out, Start::Fresh).err().expect("refused"));
+    assert!(error.contains("train.max_tokens is 33") && hash(&out, "model.safetensors") == before, "{error}");
     started(&other, &out, Start::Fresh).expect("anew").execute(&mut Silent).expect("trained");
     let alone = folder.path().join("alone");
     run(&other, &alone);
