@@ -84,13 +84,13 @@ impl Trained {
             let which = name.map(|name| format!(" `{name}`")).unwrap_or_default();
             bail!("{}: no checkpoint{which}; the run has not got that far", checkpoints.display())
         };
-        let (by, checkpoint) = (weights.recipe().to_string(), weights.place().to_path_buf());
-        resume::load_weights(weights, &mut trainer)?;
+        let from = weights.place().to_path_buf();
+        let by = resume::load_weights(weights, &mut trainer)?.recipe;
         // The fingerprint in a checkpoint of before tells words, not keys.
         if stored::is_by_keys(&by) && !stored::is_of(&by, &resolved)? {
             bail!(
                 "{place}: not the recipe that {} was trained by: its fingerprint was {by}, and is {}; restore it",
-                checkpoint.display(),
+                from.display(),
                 stored::fingerprint(&resolved)?
             );
         }

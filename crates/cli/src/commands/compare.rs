@@ -18,11 +18,14 @@ use crate::{Context, Overrides, tasks};
 /// Compare arms (strategies under rules) over tasks and seeds, by one frozen plan.
 ///
 /// Hyper-parameters are tuned on dev with the test splits sealed; the final runs open them once. The command may be
-/// stopped anywhere: given again, it continues, and ends with the same comparison. Ctrl-C, SIGTERM, SIGHUP, SIGQUIT and
-/// SIGUSR1 save all runs that are on the way, of child processes too, and end with exit code 75; a second one ends at once.
+/// stopped anywhere: given again, it continues, and ends with the same comparison.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  {program} compare quick\n  {program} compare default-tasks --engine local:2\n  \
-    {program} compare my.toml --set train.steps=500 --out runs/longer")]
+    {program} compare my.toml --set train.steps=500 --out runs/longer\n\n\
+    Stopping and continuing:\n  \
+    Ctrl-C, SIGTERM, SIGHUP, SIGQUIT and SIGUSR1 save every run that is on the way, in child processes too, and end with \
+    exit code 75; a second one ends at once.\n  \
+    Given again, the command continues.")]
 pub struct Compare {
     /// An experiment: a path, or the name of a shipped one (`{program} list experiments`)
     experiment: String,

@@ -17,13 +17,15 @@ use crate::{Context, Overrides, checkout};
 /// Fine-tune an encoder on several tasks.
 ///
 /// Without a recipe the default one is trained; if its data cannot be fetched, the embedded one, which needs no network.
-///
-/// Given again, the command goes on with a run of the same recipe that was stopped on the way, and ends with the same
-/// bits; of one that is finished it shows the report. Ctrl-C, SIGTERM, SIGHUP, SIGQUIT and SIGUSR1 save after the current
-/// step and end with exit code 75; a second one ends at once. `touch RUN/save-now` saves, and training goes on.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  {program} train\n  {program} train embedded --out runs/first\n  \
-    {program} train my.toml --set weighting.rule=pcgrad --set train.seed=1")]
+    {program} train my.toml --set weighting.rule=pcgrad --set train.seed=1\n\n\
+    Stopping and continuing:\n  \
+    Ctrl-C, SIGTERM, SIGHUP, SIGQUIT and SIGUSR1 save after the current step and end with exit code 75; a second one \
+    ends at once.\n  \
+    `touch RUN/save-now` saves after the current step, and training proceeds.\n  \
+    Given again, the command continues an unfinished run of the same recipe, with the same final bits; of a finished one \
+    it shows the report.")]
 pub struct Train {
     /// A recipe: a path, or the name of a shipped one (`{program} list recipes`)
     recipe: Option<String>,

@@ -191,7 +191,9 @@ fn without_a_folder_the_latest_unfinished_run_of_the_recipe_goes_on() {
     assert!(train(&[]).contains("run folder: runs/embedded\n"));
     // A second one, stopped before its first checkpoint, and one of another recipe behind it.
     for number in [2, 3] {
-        std::fs::create_dir(here.join(format!("runs/embedded-{number}"))).expect("made");
+        let folder = here.join(format!("runs/embedded-{number}"));
+        std::fs::create_dir(&folder).expect("made");
+        std::fs::write(folder.join(".lock"), "").expect("written");
     }
     let recipe = std::fs::read_to_string(here.join("runs/embedded/recipe.toml")).expect("a recipe");
     std::fs::write(here.join("runs/embedded-2/recipe.toml"), &recipe).expect("written");

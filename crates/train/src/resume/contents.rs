@@ -103,6 +103,13 @@ pub fn verify(checkpoint: &Path) -> Result<()> {
     Ok(())
 }
 
+/// The steps that were done when `checkpoint` was saved, if it says so.
+pub(crate) fn steps_of(checkpoint: &Path) -> Option<usize> {
+    let read = |name: &str| std::fs::read(checkpoint.join(name)).ok();
+    let bytes = read(STATE).or_else(|| read(OLD_STATE))?;
+    serde_json::from_slice::<super::RunState>(&bytes).ok().map(|state| state.step)
+}
+
 fn parsed<T: serde::de::DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T> {
     serde_json::from_slice(bytes).with_context(|| format!("{}: damaged", path.display()))
 }
@@ -143,11 +150,6 @@ impl Weights {
         &self.place
     }
 
-    /// The fingerprint of the recipe by which it was trained.
-    pub(crate) fn recipe(&self) -> &str {
-        &self.state.recipe
-    }
-
     pub(super) fn model(&self) -> Result<BTreeMap<String, Tensor>> {
         tensors(&self.place.join(MODEL), &self.model)
     }
@@ -155,12 +157,6 @@ impl Weights {
     pub(super) fn sharing(&self) -> Result<BTreeMap<String, Tensor>> {
         tensors(&self.place.join(SHARING), &self.sharing)
     }
-}
-
-/// The steps that were done when `checkpoint` was saved, if it can be read.
-pub(crate) fn steps_of(checkpoint: &Path) -> Option<usize> {
-    let state = [STATE, OLD_STATE].into_iter().map(|file| checkpoint.join(file)).find(|path| path.exists())?;
-    serde_json::from_slice::<super::RunState>(&std::fs::read(state).ok()?).ok().map(|state| state.step)
 }
 
 /// What the optimizer of `checkpoint` remembers.

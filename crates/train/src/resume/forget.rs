@@ -45,7 +45,8 @@ fn is_a_runs(name: &str) -> bool {
         return number(task);
     }
     let written = name.strip_prefix('.').and_then(|rest| rest.strip_suffix(".new"));
-    let name = written.or_else(|| name.strip_suffix(".previous")).unwrap_or(name);
+    let older = || [".previous", ".damaged"].iter().find_map(|suffix| name.strip_suffix(suffix));
+    let name = written.or_else(older).unwrap_or(name);
     matches!(name, "last" | "best" | "each") || name.strip_prefix("step-").is_some_and(number)
 }
 
@@ -57,7 +58,7 @@ mod tests {
     fn checkpoints_go_and_what_no_run_wrote_stays() {
         let place = tempfile::tempdir().expect("a folder");
         let folder = place.path().join("checkpoints");
-        let runs = ["last", "last.previous", ".last.new", "best", ".best.new", "each", "step-40"];
+        let runs = ["last", "last.previous", ".last.new", "best", ".best.new", "last.damaged", "each", "step-40"];
         for name in runs.iter().chain(&["mine", "step-x"]) {
             fs::create_dir_all(folder.join(name)).expect("made");
             fs::write(folder.join(name).join("manifest.json"), "{}").expect("written");

@@ -29,7 +29,7 @@ impl Run {
         let told = told.iter().map(|history| format!("; {history}")).collect::<String>();
         anyhow!(
             "training has diverged: {error:#}{told}; {kept}; train anew with a lower optimizer.rate{rate}, a longer warm-up \
-             (schedule.warmup_steps), or a smaller train.clip"
+             (schedule.warmup_steps), or a smaller train.clip, under another --out or over this run by --fresh"
         )
     }
 }

@@ -39,9 +39,6 @@ impl Run {
         place::refuse_others(out, &recipe.registries)?;
         let lock = Lock::take(out)?;
         let checkpoints = out.join("checkpoints");
-        if start == Start::Fresh {
-            clear::clear(out, &recipe.registries)?;
-        }
         let saved = resume::find(&checkpoints, LAST).is_some();
         let begun = out.join(stored::RECIPE).exists();
         let stored = match start {
@@ -52,13 +49,17 @@ impl Run {
         };
         let continues = saved && matches!(start, Start::Continue | Start::Resume);
         if start == Start::Continue && !saved {
-            nothing_lost(out, &checkpoints)?;
+            nothing_lost(out)?;
         }
         let trained_on = if continues { TrainedOn::read(out)? } else { None };
         let recipe = stored.recipe;
         let mut assembled = assemble_as(&recipe, located, device, trained_on.as_ref())?;
         let loader = DataLoader::new(&recipe, &assembled, device)?;
         let phases = assembled.trainer.model.sharing.phases(recipe.train.steps);
+        // Only now that nothing of the new run was refused.
+        if start == Start::Fresh {
+            clear::clear(out)?;
+        }
         resume::sweep(out)?;
         resume::settle(&checkpoints)?;
         let found = if continues { resume::restore_last(&checkpoints, &mut assembled.trainer)? } else { None };
@@ -99,41 +100,6 @@ impl Run {
         Ok(run)
     }
 
-    /// Writes what the folder needs to be understood without this run: recipe, tasks, encoder and tokenizer.
-    fn describe(&self, resolved: &str, trained_on: Option<TrainedOn>) -> Result<()> {
-        let out = &self.options.out;
-        write_atomically(&out.join(stored::RECIPE), resolved.as_bytes())?;
-        // What is there already is what was found again, if it says all that is known today.
-        let trained_on = match trained_on.filter(TrainedOn::is_complete) {
-            Some(trained_on) => trained_on,
-            None => TrainedOn::of(&self.assembled)?,
-        };
-        trained_on.write(out, &self.assembled)
-    }
-}
-
-/// Refuses to begin where a run has been further than its folder shows.
-fn nothing_lost(out: &Path, checkpoints: &Path) -> Result<()> {
-    const REMEDY: &str = "restore it from a backup, begin anew with --fresh, or choose another --out";
-    let last = checkpoints.join(LAST);
-    if last.exists() {
-        bail!("{}: damaged: it has no manifest.json; {REMEDY}", last.display());
-    }
-    if out.join(REPORT).exists() {
-        bail!("{}: holds the report of a finished run, and no checkpoint; {REMEDY}", out.display());
-    }
-    Ok(())
-}
-
-/// Whether `folder` holds a run of `recipe` that is not finished, and that no process is at.
-pub fn is_unfinished(folder: &Path, recipe: &Recipe) -> bool {
-    folder.join(stored::RECIPE).exists()
-        && !folder.join(REPORT).exists()
-        && Stored::continued(recipe.clone(), folder, None).is_ok()
-        && Lock::is_free(folder)
-}
-
-impl Run {
     /// Whether the run is over and its report is written: [`Run::execute`] then reads that, and opens no test split.
     pub fn is_finished(&self) -> bool {
         self.state.phase >= self.phases.len() && self.options.out.join(REPORT).exists()
@@ -148,4 +114,36 @@ impl Run {
         let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         serde_json::from_str(&text).map(Some).with_context(|| format!("{}: no report", path.display()))
     }
+
+    /// Writes what the folder needs to be understood without this run: recipe, tasks, encoder and tokenizer.
+    fn describe(&self, resolved: &str, trained_on: Option<TrainedOn>) -> Result<()> {
+        let out = &self.options.out;
+        write_atomically(&out.join(stored::RECIPE), resolved.as_bytes())?;
+        // What is there already is what was found again, if it says all that is known today.
+        let trained_on = match trained_on.filter(TrainedOn::is_complete) {
+            Some(trained_on) => trained_on,
+            None => TrainedOn::of(&self.assembled)?,
+        };
+        trained_on.write(out, &self.assembled)
+    }
+}
+
+/// Refuses to begin where a run has been further than its folder shows.
+fn nothing_lost(out: &Path) -> Result<()> {
+    if out.join(REPORT).exists() {
+        bail!(
+            "{}: holds the report of a finished run, and no checkpoint; restore that from a backup, begin anew with --fresh, \
+             or choose another --out",
+            out.display()
+        );
+    }
+    Ok(())
+}
+
+/// Whether `folder` holds a run of `recipe` that is not finished, and that no process is at.
+pub fn is_unfinished(folder: &Path, recipe: &Recipe) -> bool {
+    folder.join(stored::RECIPE).exists()
+        && !folder.join(REPORT).exists()
+        && Stored::continued(recipe.clone(), folder, None).is_ok()
+        && Lock::is_free(folder)
 }

@@ -5,14 +5,23 @@ use std::sync::Arc;
 
 use anyhow::{Result, bail};
 
+use super::stored::RECIPE;
 use crate::recipe::Recipe;
 use crate::registries::Registries;
 use crate::trained_on::TASKS;
 
-const RECIPE: &str = "recipe.toml";
 /// What a run writes into its folder.
-const WRITTEN: &[&str] =
-    &[RECIPE, TASKS, "data.json", "encoder", "metrics.jsonl", "checkpoints", "report.json", "report.md"];
+const WRITTEN: &[&str] = &[
+    RECIPE,
+    TASKS,
+    "data.json",
+    "fingerprints.json",
+    "encoder",
+    "metrics.jsonl",
+    "checkpoints",
+    "report.json",
+    "report.md",
+];
 
 /// Refuses a folder that holds something of the name of what a run writes, and no run. What a recipe there names is
 /// looked up in `registries`.

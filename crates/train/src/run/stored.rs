@@ -21,7 +21,14 @@ use crate::trained_on::TrainedOn;
 pub(crate) const RECIPE: &str = "recipe.toml";
 
 /// Keys that change no weight, no score and no answer.
-const FREE: [&str; 4] = ["train.threads", "train.save_every", "train.recompute", "evaluation.keep_evaluations"];
+const FREE: [&str; 6] = [
+    "train.threads",
+    "train.save_every",
+    "train.recompute",
+    "train.divergence",
+    "train.divergence_steps",
+    "evaluation.keep_evaluations",
+];
 /// Keys whose values are names or paths; what lies there has fingerprints of its own.
 const PATHS: [&str; 2] = ["tasks", "checkpoint"];
 /// In front of a fingerprint of keys; older checkpoints have the SHA-256 of the recipe's text.
@@ -127,6 +134,7 @@ impl fmt::Display for Difference {
             (false, _) => f.write_str(" (changes no result)"),
             // Nobody can train longer by what was scheduled for less.
             (true, "train.steps") => f.write_str(" (the schedule and the phases are laid out over all steps)"),
+            (true, "train.log_gradients") => f.write_str(" (the gradients of logged steps are rounded otherwise)"),
             (true, _) => Ok(()),
         }
     }

@@ -93,6 +93,11 @@ fn another_recipe_is_refused_with_the_keys_that_differ_and_begins_anew_when_aske
         }
     }
     std::fs::write(out.join("notes.txt"), "mine").expect("written");
+    // What is refused removes nothing.
+    let before = hash(&out, "model.safetensors");
+    let too_long = recipe(&["train.max_tokens=33"]);
+    let error = format!("{:#}", started(&too_long, &out, Start::Fresh).err().expect("refused"));
+    assert!(error.contains("train.max_tokens is 33") && hash(&out, "model.safetensors") == before, "{error}");
     started(&other, &out, Start::Fresh).expect("anew").execute(&mut Silent).expect("trained");
     let alone = folder.path().join("alone");
     run(&other, &alone);
@@ -105,7 +110,7 @@ fn another_recipe_is_refused_with_the_keys_that_differ_and_begins_anew_when_aske
     std::fs::create_dir(&own).expect("made");
     std::fs::write(own.join("recipe.toml"), "tasks = [\"topic\"]\ncheckpoint = \"tiny\"\n").expect("written");
     let error = format!("{:#}", started(&other, &own, Start::Fresh).err().expect("refused"));
-    assert!(error.contains("no run wrote this file"), "{error}");
+    assert!(error.contains("`recipe.toml`, which is not of a run"), "{error}");
     assert!(std::fs::read_to_string(own.join("recipe.toml")).expect("there").starts_with("tasks"));
 }
 
@@ -130,7 +135,7 @@ fn a_run_without_a_checkpoint_begins_again_and_lost_ones_are_told() {
     assert!(lost.contains("report of a finished run, and no checkpoint") && lost.contains("--fresh"), "{lost}");
     std::fs::create_dir_all(out.join("checkpoints/last")).expect("made");
     let damaged = error(Start::Continue);
-    assert!(damaged.contains("it has no manifest.json"), "{damaged}");
+    assert!(damaged.contains("manifest.json: damaged") && damaged.contains("train anew"), "{damaged}");
     started(&recipe(BEFORE), &out, Start::Fresh).expect("anew").execute(&mut Silent).expect("trained");
     assert_eq!(hash(&out, "model.safetensors"), hash(&whole, "model.safetensors"));
 }
