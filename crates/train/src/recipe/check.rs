@@ -353,6 +353,10 @@ fn typed<T: DeserializeOwned + Serialize + Default>(document: &Document, name: &
         let mut keys: Vec<&str> = object.as_object().into_iter().flat_map(|o| o.keys().map(String::as_str)).collect();
         keys.extend(OPTIONAL.iter().filter(|(section, _)| *section == name).map(|(_, key)| *key));
         known(document, &[name, key], &keys)?;
+        // TOML has no null; it is what is made of `nan` and `inf`, and an optional key would take it for left out.
+        if value.is_null() {
+            bail!("{place}: `{key}` must be finite");
+        }
         if let Some(fields) = object.as_object_mut() {
             fields.insert(key.to_string(), value.clone());
         }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use candle_core::Device;
 use mtl_data::Texts;
+use mtl_task::rng::Key;
 use mtl_train::{Observer, Plan, Recipe, Silent, Trained};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -278,4 +279,26 @@ fn a_folder_with_files_of_others_is_left_as_it_is() {
     std::fs::write(out.join("notes.txt"), "mine").expect("written");
     run(&recipe(&[]), out);
     assert_eq!(std::fs::read(out.join("notes.txt")).expect("read"), b"mine");
+}
+
+#[test]
+fn every_changed_byte_of_a_checkpoint_is_noticed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    run(&recipe(&["evaluation.every=0"]), folder.path());
+    let checkpoint = folder.path().join("checkpoints/last");
+    let files: Vec<PathBuf> =
+        std::fs::read_dir(&checkpoint).expect("a folder").map(|entry| entry.expect("an entry").path()).collect();
+    let mut random = Key::new(3).named("flips").stream();
+    for flip in 0..1000 {
+        let path = &files[flip % files.len()];
+        let bytes = std::fs::read(path).expect("read");
+        let (place, mask) = (random.below(bytes.len()), 1 + random.below(255) as u8);
+        let mut changed = bytes.clone();
+        changed[place] ^= mask;
+        std::fs::write(path, changed).expect("written");
+        let error = mtl_train::verify_checkpoint(&checkpoint).expect_err("damaged").to_string();
+        assert!(error.contains(&checkpoint.display().to_string()), "byte {place} of {}: {error}", path.display());
+        std::fs::write(path, bytes).expect("written");
+    }
+    mtl_train::verify_checkpoint(&checkpoint).expect("sound again");
 }
