@@ -191,7 +191,7 @@ impl Structure {
             };
             let Some(count) = saved.count() else {
                 candle_core::bail!(
-                    "the saved layout of `{name}` is damaged: shape {:?}, which its tensors do not fill",
+                    "the saved layout of `{name}` is damaged: shape {:?}, which its tensors do not fill or no memory does",
                     saved.shape
                 )
             };

@@ -24,6 +24,9 @@ use toml::{Table, Value};
 
 use super::{Columns, DatasetManifest};
 
+/// Each is a task of its own.
+const MOST_LABELS: usize = 1000;
+
 /// One label column: a name, the keys of a `[task]` table and the `label` keys of a `[columns]` table.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(try_from = "Table", into = "Table")]
@@ -188,6 +191,9 @@ impl DatasetManifest {
                 "[columns] label keys beside [[columns.labels]]: write them into the label column they are meant for \
                  (`column`, `label_separator`, `label_names`)"
             );
+        }
+        if labels.len() > MOST_LABELS {
+            bail!("{} [[columns.labels]]; at most {MOST_LABELS} tasks are made of one table", labels.len());
         }
         let mut names: BTreeSet<&str> = BTreeSet::new();
         for label in labels {

@@ -42,7 +42,7 @@ impl AddedTokens {
     }
 
     fn push(&mut self, token: Value) {
-        if let Some(name) = token["content"].as_str() {
+        if let Some(name) = member(&token, "content").as_str() {
             self.places.entry(name.to_string()).or_default().push(self.listed.len());
         }
         self.listed.push(Some(token));

@@ -64,11 +64,13 @@ pub(super) fn work(fuzz: &Fuzz, target: &'static Target, path: &Path) -> Result<
     Ok(ExitCode::SUCCESS)
 }
 
-/// Takes this process the right to more than `bytes` of address space: what asks for more ends by an abort.
+/// Takes this process the right to more than `bytes` of address space (what asks for more ends by an abort), and to
+/// outlive the process that watches it.
 #[cfg(target_os = "linux")]
 fn limit(bytes: u64) -> Result<()> {
-    use rustix::process::{Resource, Rlimit, setrlimit};
+    use rustix::process::{Resource, Rlimit, Signal, set_parent_process_death_signal, setrlimit};
 
+    set_parent_process_death_signal(Some(Signal::KILL)).context("cannot end with the process that watches")?;
     let limit = Rlimit { current: Some(bytes), maximum: Some(bytes) };
     setrlimit(Resource::As, limit).context("cannot limit the memory of this process")
 }
