@@ -102,6 +102,5 @@ fn every_rule_resumes_bit_for_bit() {
 fn the_whole_matrix_resumes_bit_for_bit() {
     let cells = cells(&registries());
     let walked = walk(&cells);
-    println!("{walked} cells of {} resumed bit for bit", cells.len());
     assert!(walked > 150, "only {walked} cells were walked");
 }
