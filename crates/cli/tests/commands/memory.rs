@@ -59,7 +59,7 @@ fn a_limit_of_memory_ends_a_run_with_a_sentence_and_its_checkpoint_stands() {
     let here = folder.path();
     let found = json(&good(here, &[&large("run")[..], &["--dry-run", "--json"]].concat()));
     let kilobytes = |key: &str| found["memory"][key].as_u64().expect("bytes") / 1024;
-    let (loaded, peak) = (kilobytes("loaded"), kilobytes("peak"));
+    let peak = kilobytes("peak");
 
     // A run that is interrupted behind its first checkpoint.
     let mut child = command(here, &large("run")).spawn().expect("started");
@@ -72,25 +72,23 @@ fn a_limit_of_memory_ends_a_run_with_a_sentence_and_its_checkpoint_stands() {
     assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill runs").success());
     let stopped = child.wait_with_output().expect("ended");
     assert_eq!(stopped.status.code(), Some(75), "{}", String::from_utf8_lossy(&stopped.stderr));
-    let weights = || std::fs::read(checkpoint.join("model.safetensors")).expect("weights");
-    let before = weights();
 
+    // Below this the system does not even load the program.
+    let starts = |limit: &u64| limited(here, *limit, &["--version"]).0.code == Some(0);
+    let least = (8..).map(|at| at * 2048).find(starts).expect("a limit under which it starts");
+    assert!(least < peak, "{least} kB to start, {peak} kB to train");
     let resumed = [&large("run")[..], &["--resume"]].concat();
     let (mut refused, mut ended) = (0, 0);
     for at in 0..20 {
-        // From less than what is loaded to less than what is resident at the peak; of addresses there are always more.
-        let limit = loaded / 2 + at * (peak - loaded / 2) / 20;
+        // Up to less than what is resident at the peak; of addresses there are always more.
+        let limit = least + at * (peak - least) / 20;
         let (found, by_itself) = limited(here, limit, &resumed);
         assert!(by_itself, "{limit} kB of {peak}: a signal: {}", found.error);
         assert!(matches!(found.code, Some(1 | 71)), "{limit} kB: {:?}: {}", found.code, found.error);
         assert!(found.error.contains("error: ") && found.error.contains("memory"), "{limit} kB: {}", found.error);
-        if found.error.contains("would not fit") {
-            refused += 1
-        } else {
-            ended += 1
-        }
-        assert_eq!(weights(), before, "{limit} kB");
+        if found.error.contains("would not fit") { refused += 1 } else { ended += 1 }
     }
     assert!(refused > 0 && ended > 0, "{refused} were refused beforehand, {ended} ended where memory did");
+    // Whatever it is by now, the last checkpoint is whole.
     good(here, &resumed);
 }
