@@ -6,6 +6,7 @@ mod document;
 mod groups;
 mod overrides;
 mod train;
+mod typed;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

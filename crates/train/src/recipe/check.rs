@@ -7,13 +7,13 @@ use std::sync::Arc;
 use anyhow::{Result, anyhow, bail};
 use mtl_sharing::HeadSettings;
 use mtl_weighting::{Class, Private};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use super::bounds;
 use super::document::Document;
 use super::groups;
+use super::typed::typed;
 use super::{DecisionScope, Evaluation, Keep, Member, Recipe, Schedule, ScopeName, StepKind, Train};
 use crate::control::Control;
 use crate::{Registries, optim, schedule};
@@ -266,7 +266,7 @@ fn tasks(document: &Document, found: Option<&Value>) -> Result<Vec<String>> {
     Ok(tasks)
 }
 
-fn section(document: &Document, name: &str) -> Result<Map<String, Value>> {
+pub(super) fn section(document: &Document, name: &str) -> Result<Map<String, Value>> {
     match document.value.get(name) {
         None => Ok(Map::new()),
         Some(Value::Object(fields)) => Ok(fields.clone()),
@@ -342,45 +342,8 @@ fn field<T: DeserializeOwned>(
         .map_err(|error| anyhow!("{}: `{key}` cannot be {value}: {error}", document.place(&[section, key])))
 }
 
-/// A section with keys of its own.
-fn typed<T: DeserializeOwned + Serialize + Default>(document: &Document, name: &str) -> Result<T> {
-    let fields = section(document, name)?;
-    let mut object = serde_json::to_value(T::default())?;
-    for (key, value) in &fields {
-        let place = document.place(&[name, key]);
-        // Recipes of before still open.
-        let key = RENAMED.iter().find(|(section, old, _)| *section == name && old == key).map_or(key.as_str(), |r| r.2);
-        let mut keys: Vec<&str> = object.as_object().into_iter().flat_map(|o| o.keys().map(String::as_str)).collect();
-        keys.extend(OPTIONAL.iter().filter(|(section, _)| *section == name).map(|(_, key)| *key));
-        known(document, &[name, key], &keys)?;
-        // TOML has no null; it is what is made of `nan` and `inf`, and an optional key would take it for left out.
-        if value.is_null() {
-            bail!("{place}: `{key}` must be finite");
-        }
-        if let Some(fields) = object.as_object_mut() {
-            fields.insert(key.to_string(), value.clone());
-        }
-        if let Err(error) = serde_json::from_value::<T>(object.clone()) {
-            bail!("{place}: `{key}` cannot be {value}: {error}");
-        }
-    }
-    Ok(serde_json::from_value(object)?)
-}
-
 /// Rules look at pairs of tasks.
 const MOST_TASKS: usize = 1000;
-
-/// Keys that were called otherwise: section, then, now.
-const RENAMED: &[(&str, &str, &str)] = &[("evaluation", "keep_looks", "keep_evaluations")];
-
-/// Keys that have no default to be seen by.
-const OPTIONAL: &[(&str, &str)] = &[
-    ("evaluation", "limit"),
-    ("train", "data_seed"),
-    ("train", "divergence"),
-    ("train", "divergence_steps"),
-    ("train", "dropout"),
-];
 
 pub(super) fn known(document: &Document, path: &[&str], keys: &[&str]) -> Result<()> {
     let Some((key, sections)) = path.split_last() else { return Ok(()) };
