@@ -43,9 +43,9 @@ fn strategies_and_rules_need_what_they_are() {
     assert!(stitched.activations > 2 * hard.activations, "a walk of each encoder");
     assert!(stitched.gradients > 2 * hard.gradients, "every task reaches every encoder");
     let lora = rehearsed(&["train.steps=2", "sharing.strategy=lora", "weighting.rule=equal"]).memory.estimate;
-    assert!(lora.moments < hard.moments && lora.computed > 0, "{lora:?}");
+    assert!(lora.weights > hard.weights && lora.computed > 0, "factors beside a frozen encoder: {lora:?}");
     let summed = rehearsed(&["train.steps=2", "weighting.rule=equal", "train.log_gradients=0"]).memory.estimate;
-    assert!(summed.gradients < hard.gradients / 2, "one row in place of three");
+    assert!(summed.gradients < hard.gradients, "one row in place of three");
     let micro = rehearsed(&["train.steps=2", "train.batch=1", "train.accumulate=4"]).memory.estimate;
     assert!(micro.activations < hard.activations / 2 && micro.gradients > hard.gradients);
     let again = rehearsed(&["train.steps=2", "train.recompute=true"]).memory.estimate;
