@@ -344,9 +344,7 @@ fn typed<T: DeserializeOwned + Serialize + Default>(document: &Document, name: &
         let mut keys: Vec<&str> = object.as_object().into_iter().flat_map(|o| o.keys().map(String::as_str)).collect();
         keys.extend(OPTIONAL.iter().filter(|(section, _)| *section == name).map(|(_, key)| *key));
         known(document, &[name, key], &keys)?;
-        if let Some(fields) = object.as_object_mut() {
-            fields.insert(key.to_string(), value.clone());
-        }
+        super::document::set(&mut object, key, value.clone());
         if let Err(error) = serde_json::from_value::<T>(object.clone()) {
             bail!("{place}: `{key}` cannot be {value}: {error}");
         }
