@@ -262,17 +262,14 @@ impl Recipe {
     /// Never for a checked recipe.
     pub fn to_toml(&self) -> Result<String> {
         let mut table = BTreeMap::new();
-        let set = |object: &mut Value, key: &str, value: Value| {
-            object.as_object_mut().and_then(|fields| fields.insert(key.to_string(), value));
-        };
         let member = |key: &str, member: &Member| -> Value {
             let mut object = member.settings.clone();
-            set(&mut object, key, member.name.clone().into());
+            document::set(&mut object, key, member.name.clone().into());
             object
         };
         let mut weighting = member("rule", &self.weighting);
-        set(&mut weighting, "private", serde_json::to_value(self.private)?);
-        set(&mut weighting, "over", serde_json::to_value(&self.over)?);
+        document::set(&mut weighting, "private", serde_json::to_value(self.private)?);
+        document::set(&mut weighting, "over", serde_json::to_value(&self.over)?);
         table.insert("tasks", serde_json::to_value(&self.tasks)?);
         table.insert("checkpoint", self.checkpoint.clone().into());
         table.insert("sharing", member("strategy", &self.sharing));
@@ -281,9 +278,9 @@ impl Recipe {
         table.insert("train", serde_json::to_value(&self.train)?);
         table.insert("sampler", member("name", &self.sampler));
         let mut optimizer = member("name", &self.optimizer);
-        set(&mut optimizer, "groups", serde_json::to_value(&self.groups)?);
+        document::set(&mut optimizer, "groups", serde_json::to_value(&self.groups)?);
         if !self.task_rates.is_empty() {
-            set(&mut optimizer, "task_rates", serde_json::to_value(&self.task_rates)?);
+            document::set(&mut optimizer, "task_rates", serde_json::to_value(&self.task_rates)?);
         }
         table.insert("optimizer", optimizer);
         table.insert("schedule", serde_json::to_value(&self.schedule)?);

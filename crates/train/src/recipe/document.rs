@@ -67,6 +67,13 @@ impl Document {
     }
 }
 
+/// Puts `value` into `object`, if it is one.
+pub(super) fn set(object: &mut Value, key: &str, value: Value) {
+    if let Some(fields) = object.as_object_mut() {
+        fields.insert(key.to_string(), value);
+    }
+}
+
 /// A JSON value as TOML; nulls, which TOML does not have, are left out.
 pub(super) fn to_toml(value: &Value) -> Option<toml::Value> {
     Some(match value {

@@ -41,9 +41,7 @@ pub(super) fn apply(document: &mut Document, overrides: &[String]) -> Result<Vec
         let keys: Vec<&str> = path.split('.').collect();
         match keys.as_slice() {
             [key] if !key.is_empty() => {
-                if let Some(fields) = document.value.as_object_mut() {
-                    fields.insert((*key).to_string(), value);
-                }
+                super::document::set(&mut document.value, key, value);
             }
             [section, key] if !section.is_empty() && !key.is_empty() => {
                 let mut strategy_changed = None;

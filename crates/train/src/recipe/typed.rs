@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::check::{known, section};
-use super::document::Document;
+use super::document::{Document, set};
 
 /// Keys that were called otherwise: section, then, now.
 const RENAMED: &[(&str, &str, &str)] = &[("evaluation", "keep_looks", "keep_evaluations")];
@@ -34,9 +34,7 @@ pub(super) fn typed<T: DeserializeOwned + Serialize + Default>(document: &Docume
         if value.is_null() {
             bail!("{place}: `{key}` must be finite");
         }
-        if let Some(fields) = object.as_object_mut() {
-            fields.insert(key.to_string(), value.clone());
-        }
+        set(&mut object, key, value.clone());
         if let Err(error) = serde_json::from_value::<T>(object.clone()) {
             bail!("{place}: `{key}` cannot be {value}: {error}");
         }
