@@ -7,7 +7,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, BufWriter, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
@@ -17,7 +17,10 @@ use crate::StepReport;
 use crate::store::write_atomically;
 
 /// The metrics file of a run.
-pub(super) struct Log(BufWriter<File>);
+pub(super) struct Log {
+    file: BufWriter<File>,
+    path: PathBuf,
+}
 
 impl Log {
     /// Opens `path` to continue after step `from`: lines of later steps, which are to be done again, are cut off. Returns
@@ -36,7 +39,8 @@ impl Log {
             write_atomically(path, &kept)?;
         }
         let file = OpenOptions::new().append(true).open(path).with_context(context)?;
-        Ok((Self(BufWriter::new(file)), history.missing(path, from).into_iter().collect()))
+        let log = Self { file: BufWriter::new(file), path: path.to_path_buf() };
+        Ok((log, history.missing(path, from).into_iter().collect()))
     }
 
     /// Writes the line of step `step`.
@@ -61,12 +65,17 @@ impl Log {
             line["gradient_norms"] = json!(report.norms);
             line["cosines"] = json!(report.cosines);
         }
-        writeln!(self.0, "{line}").context("cannot write metrics.jsonl")
+        writeln!(self.file, "{line}").with_context(|| self.refused())
     }
 
     /// Puts everything on disk.
     pub(super) fn flush(&mut self) -> Result<()> {
-        self.0.flush().and_then(|()| self.0.get_ref().sync_data()).context("cannot write metrics.jsonl")
+        let flushed = self.file.flush().and_then(|()| self.file.get_ref().sync_data());
+        flushed.with_context(|| self.refused())
+    }
+
+    fn refused(&self) -> String {
+        format!("{}: cannot be written; check the folder's permissions and free space", self.path.display())
     }
 }
 
