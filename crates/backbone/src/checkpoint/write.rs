@@ -42,8 +42,9 @@ where
     let tensors: Vec<(S, V)> = tensors.into_iter().collect();
     let mut names: Vec<&str> = tensors.iter().map(|(name, _)| name.as_ref()).collect();
     names.sort_unstable();
-    if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-        bail!("two tensors are called `{}`; each needs a name of its own", pair[0]);
+    let twice = names.iter().zip(names.iter().skip(1)).find(|(one, next)| one == next);
+    if let Some((name, _)) = twice {
+        bail!("two tensors are called `{name}`; each needs a name of its own");
     }
     Ok(serialize(tensors, Some(metadata))?)
 }
