@@ -21,6 +21,11 @@ const UPLOADS: &[(&str, usize, &str)] = &[
     ("crates/backbone/src/pass.rs", 3, "dropout in f32, and the ids and places of a batch's words, which has some"),
     ("crates/backbone/src/pooling.rs", 3, "weights in f32, first tokens, and anchors where there are any"),
     ("crates/backbone/src/reference.rs", 6, "a batch's positions, segments, places and masks, in u32 and f32"),
+    (
+        "crates/train/src/run/divergence.rs",
+        1,
+        "a zero for every answer, of which there are some, as the parameters are",
+    ),
     ("crates/task/src/kinds/classification.rs", 1, "a class a text, in u32"),
     ("crates/task/src/kinds/multilabel.rs", 1, "labels a text, in f32"),
     ("crates/task/src/kinds/regression.rs", 1, "a value a text, in f32"),

@@ -84,6 +84,11 @@ fn a_limit_of_memory_ends_a_run_with_a_sentence_and_its_checkpoint_stands() {
         let limit = least + at * (peak - least) / 20;
         let (found, by_itself) = limited(here, limit, &resumed);
         assert!(by_itself, "{limit} kB of {peak}: a signal: {}", found.error);
+        // A dry run's peak is that of the longest batches; the run itself may do with somewhat less.
+        if found.code == Some(0) {
+            assert!(at >= 15, "{limit} kB of {peak} were enough");
+            break;
+        }
         assert!(matches!(found.code, Some(1 | 71)), "{limit} kB: {:?}: {}", found.code, found.error);
         assert!(found.error.contains("error: ") && found.error.contains("memory"), "{limit} kB: {}", found.error);
         if found.error.contains("would not fit") { refused += 1 } else { ended += 1 }

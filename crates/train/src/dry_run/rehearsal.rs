@@ -54,7 +54,7 @@ pub(super) fn rehearse(
     let zero_gradients = audited(assembled, loader)?;
     let step = steps(recipe, assembled, loader, phases, lengths)?;
     let tokens_per_second = answer(recipe, assembled)?;
-    let (checkpoint, bytes) = save(assembled)?;
+    let (checkpoint, bytes) = save(assembled, phases.len())?;
 
     let steps: usize = phases.iter().map(|phase| phase.steps).sum();
     let last = phases.last().map_or(0, |phase| phase.steps);
@@ -153,11 +153,11 @@ fn answer(recipe: &Recipe, assembled: &Assembled) -> Result<f64> {
     Ok(tokens as f64 / f64::max(seconds, 1e-9))
 }
 
-/// Saves a checkpoint where nobody finds it, and restores it; seconds of the save, and bytes.
-fn save(assembled: &mut Assembled) -> Result<(f64, u64)> {
+/// Saves a checkpoint of phase `phase` where nobody finds it, and restores it; seconds of the save, and bytes.
+fn save(assembled: &mut Assembled, phase: usize) -> Result<(f64, u64)> {
     let folder = Temporary::new()?;
     let started = Instant::now();
-    resume::save(folder.path(), LAST, &assembled.trainer, &RunState::default())?;
+    resume::save(folder.path(), LAST, &assembled.trainer, &RunState { phase, ..RunState::default() })?;
     let seconds = started.elapsed().as_secs_f64();
     let bytes = disk::size(folder.path())?;
     resume::restore(&folder.path().join(LAST), &mut assembled.trainer)?;

@@ -131,6 +131,7 @@ impl Trainer {
                 Reads::Tokens => batch.tokens.anchors.len(),
             },
         );
+        anyhow::ensure!(rows > 0, "nothing of the batch is judged");
         let zeros = Tensor::zeros((rows, task.outputs()), params.dtype(), params.device())?;
         let truth = task.collate(&batch.labels, &batch.tokens, params.device())?;
         Ok(scalar(&task.loss(&zeros, &truth)?)?)

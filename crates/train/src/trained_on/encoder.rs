@@ -24,7 +24,9 @@ pub(super) type Digests = BTreeMap<String, String>;
 /// The encoder's configuration as a run folder has it, which says its architecture too.
 pub(crate) fn config_bytes(pretrained: &Pretrained) -> Result<Vec<u8>> {
     let mut config = pretrained.config.clone();
-    config["model_type"] = pretrained.architecture.clone().into();
+    if let Some(keys) = config.as_object_mut() {
+        keys.insert("model_type".into(), pretrained.architecture.clone().into());
+    }
     Ok(serde_json::to_vec_pretty(&config)?)
 }
 
@@ -54,8 +56,7 @@ fn weights(pretrained: &Pretrained) -> String {
 pub(super) fn check(then: &Digests, name: &str, tokenizer: &Tokenizer, pretrained: &Pretrained) -> Result<()> {
     let now = digests(tokenizer, pretrained)?;
     for (what, said) in [(TOKENIZER, "the tokenizer"), (CONFIG, "the configuration"), (WEIGHTS, "the weights")] {
-        let Some(wanted) = then.get(what) else { continue };
-        let found = &now[what];
+        let (Some(wanted), Some(found)) = (then.get(what), now.get(what)) else { continue };
         if found != wanted {
             bail!(
                 "model `{name}`: {said} that training begins from changed since the run began: the SHA-256 was {wanted}, \
