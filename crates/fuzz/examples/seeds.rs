@@ -73,8 +73,11 @@ fn table(compression: Compression, version: WriterVersion) -> Result<Vec<u8>> {
     Ok(writer.into_inner()?)
 }
 
+/// Puts bytes into the file of a target.
+type Write<'a> = &'a dyn Fn(&str, &str, &[u8]) -> Result<()>;
+
 /// The files of the run that the targets `run-…` change.
-fn run(write: &dyn Fn(&str, &str, &[u8]) -> Result<()>) -> Result<()> {
+fn run(write: Write) -> Result<()> {
     let run = mtl_fuzz::trained_run();
     let checkpoint = run.join("checkpoints/last");
     let mut manifest = json!({});

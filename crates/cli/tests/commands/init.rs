@@ -93,8 +93,9 @@ fn splits_by_name_and_other_folders_are_understood() {
 fn columns_of_0_and_1_are_a_set_of_labels() {
     let folder = folder();
     let here = folder.path();
-    let row =
-        |at: usize| format!("a remark of the number {at},{},{},{}\n", at % 2, usize::from(at % 3 == 0), at % 5 / 4);
+    let row = |at: usize| {
+        format!("a remark of the number {at},{},{},{}\n", at % 2, usize::from(at.is_multiple_of(3)), at % 5 / 4)
+    };
     let rows: String = (0..60).map(row).collect();
     std::fs::write(here.join("remarks.csv"), format!("remark,toxic,insult,threat\n{rows}")).expect("written");
     // 30 + 20 + 12 of 60 rows.

@@ -59,7 +59,7 @@ const LIES: &[(&str, Lie, Wanted)] = &[
 ];
 
 pub(super) fn run(harness: &Harness, points: usize) -> Result<Outcome> {
-    let points = harness.each("server", points, |number, stream, place| point(number, stream, place))?;
+    let points = harness.each("server", points, point)?;
     let names = ["installed wrongly", "unclear", "sent twice", "without end", "arrived", "refused"];
     Ok(Outcome::Tried(Tally::new(&names, points)))
 }
