@@ -39,6 +39,11 @@ impl fmt::Display for Diverged {
 
 impl std::error::Error for Diverged {}
 
+/// Whether `error` says that training diverged: the same run would end so again.
+pub fn is_divergence(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| cause.is::<Diverged>()) || error.is::<Diverged>()
+}
+
 /// Refuses a safetensors file with a value that is NaN or infinite.
 ///
 /// # Errors

@@ -12,11 +12,14 @@ const RENAMED: &[(&str, &str, &str)] = &[("evaluation", "keep_looks", "keep_eval
 
 /// Keys that have no default to be seen by.
 const OPTIONAL: &[(&str, &str)] = &[
+    ("evaluation", "dev_as_train"),
     ("evaluation", "limit"),
     ("train", "data_seed"),
     ("train", "divergence"),
     ("train", "divergence_steps"),
     ("train", "dropout"),
+    ("train", "sample_seed"),
+    ("train", "stratified"),
 ];
 
 /// A section with keys of its own.

@@ -1,5 +1,6 @@
 //! Evaluation on dev during training, and the beginning of phases.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
@@ -33,7 +34,7 @@ impl Run {
         if self.recipe.evaluation.keep == Keep::Each {
             self.keep_each()?;
         }
-        let mean = scores.values().sum::<f64>() / scores.len().max(1) as f64;
+        let mean = self.chosen_by(&scores);
         let better = self.state.best.is_none_or(|(best, _)| mean > best);
         observer.evaluated(self.state.step, &scores, better);
         if better {
@@ -44,6 +45,14 @@ impl Run {
             self.state.stale += 1;
         }
         Ok(self.out_of_patience())
+    }
+
+    /// What a step is chosen by: the mean of `scores` over the tasks whose labels are not spoilt; over all where each is.
+    fn chosen_by(&self, scores: &BTreeMap<String, f64>) -> f64 {
+        let sound = |name: &String| !self.recipe.control.spoils(name);
+        let all = !scores.keys().any(sound);
+        let counted: Vec<f64> = scores.iter().filter(|(name, _)| all || sound(name)).map(|(_, score)| *score).collect();
+        counted.iter().sum::<f64>() / counted.len().max(1) as f64
     }
 
     pub(super) fn out_of_patience(&self) -> bool {
