@@ -18,7 +18,7 @@ pub use arms::{Arm, Refused};
 pub(super) use sampling::Sampling;
 pub use table::Control;
 pub(super) use table::{ArmTable, Table, flattened};
-pub(super) use tuning::{BRACKET, Keys, Method, RATE, SCALE, Tune};
+pub(super) use tuning::{BRACKET, Keys, Method, SCALE, Tune};
 
 /// An experiment over a base recipe.
 #[derive(Clone, Debug)]

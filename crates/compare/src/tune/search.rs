@@ -25,17 +25,36 @@ pub(super) struct Search<'a> {
     pub(super) plan: &'a Plan,
 }
 
+/// How good something is: whether no training of it diverged, which comes first, and a headline score on dev.
+type Score = (bool, f64);
+
 /// A combination that was tried with every tuning seed.
 struct Trial {
     combination: Combination,
+    /// Whether no seed's training diverged. What breaks down under one of the seeds is taken where all else does too.
+    sound: bool,
     /// Each task's headline score on dev, mean over the seeds.
     tasks: BTreeMap<String, f64>,
 }
 
 impl Trial {
-    fn mean(&self) -> f64 {
-        self.tasks.values().sum::<f64>() / self.tasks.len().max(1) as f64
+    fn mean(&self) -> Score {
+        mean(self.tasks.values().map(|score| (self.sound, *score)))
     }
+}
+
+/// Sound if all are, and the mean.
+fn mean(scores: impl Iterator<Item = Score>) -> Score {
+    let (mut sound, mut sum, mut count) = (true, 0., 0usize);
+    for (of_one, score) in scores {
+        (sound, sum, count) = (sound && of_one, sum + score, count + 1);
+    }
+    (sound, sum / count.max(1) as f64)
+}
+
+/// Best first.
+fn order(a: Score, b: Score) -> std::cmp::Ordering {
+    b.0.cmp(&a.0).then(b.1.total_cmp(&a.1))
 }
 
 impl Search<'_> {
@@ -55,19 +74,20 @@ impl Search<'_> {
             return Ok(ranked.into_iter().next().map(|trial| trial.combination));
         };
         // Of every combination of the other keys, each task's best rate; then the combination that is best so.
-        let mut best: Option<(f64, Combination)> = None;
+        let mut best: Option<(Score, Combination)> = None;
         for (first, group) in groups(&ranked, key) {
-            let mut by_task: BTreeMap<&str, (f64, String)> = BTreeMap::new();
+            let mut by_task: BTreeMap<&str, (Score, String)> = BTreeMap::new();
             for trial in group {
                 for (task, &score) in &trial.tasks {
-                    if by_task.get(task.as_str()).is_none_or(|(best, _)| score > *best) {
+                    let score = (trial.sound, score);
+                    if by_task.get(task.as_str()).is_none_or(|(best, _)| order(score, *best).is_lt()) {
                         let rate = rates::of_task(&self.arm.recipe, &trial.combination, key, task)?;
                         by_task.insert(task, (score, rate));
                     }
                 }
             }
-            let mean = by_task.values().map(|(score, _)| score).sum::<f64>() / by_task.len().max(1) as f64;
-            if best.as_ref().is_none_or(|(best, _)| mean > *best) {
+            let mean = mean(by_task.values().map(|(score, _)| *score));
+            if best.as_ref().is_none_or(|(best, _)| order(mean, *best).is_lt()) {
                 let mut chosen = first.combination.clone();
                 let rates = by_task.into_iter().map(|(task, (_, rate))| (task, rate));
                 chosen.insert(rates::TASK_RATES.into(), rates::table(rates));
@@ -104,10 +124,12 @@ impl Search<'_> {
             let known = found.iter().position(|(_, trial)| trial.combination == line.tuned);
             let at = known.unwrap_or(found.len());
             if known.is_none() {
-                found.push((0, Trial { combination: line.tuned.clone(), tasks: BTreeMap::new() }));
+                let combination = line.tuned.clone();
+                found.push((0, Trial { combination, sound: true, tasks: BTreeMap::new() }));
             }
             let (runs, trial) = &mut found[at];
             *runs += 1;
+            trial.sound &= record.diverged.is_none();
             for (name, task) in &record.tasks {
                 *trial.tasks.entry(name.clone()).or_default() +=
                     task.dev.get(&task.headline).copied().unwrap_or_default();
@@ -130,27 +152,27 @@ impl Search<'_> {
         let Some(key) = self.rate_by_task() else {
             return Ok(ranked.into_iter().take(size).map(|trial| trial.combination).collect());
         };
-        let mut places: Vec<(f64, Combination)> = Vec::new();
+        let mut places: Vec<(Score, Combination)> = Vec::new();
         for (_, group) in groups(&ranked, key) {
-            let mut by_task: BTreeMap<&str, Vec<(f64, String)>> = BTreeMap::new();
+            let mut by_task: BTreeMap<&str, Vec<(Score, String)>> = BTreeMap::new();
             for trial in &group {
                 for (task, &score) in &trial.tasks {
                     let rate = rates::of_task(&self.arm.recipe, &trial.combination, key, task)?;
-                    by_task.entry(task).or_default().push((score, rate));
+                    by_task.entry(task).or_default().push(((trial.sound, score), rate));
                 }
             }
-            by_task.values_mut().for_each(|rates| rates.sort_by(|a, b| b.0.total_cmp(&a.0)));
+            by_task.values_mut().for_each(|rates| rates.sort_by(|a, b| order(a.0, b.0)));
             for (at, trial) in group.iter().enumerate() {
-                let of_place: Vec<(&str, &(f64, String))> =
+                let of_place: Vec<(&str, &(Score, String))> =
                     by_task.iter().filter_map(|(task, rates)| Some((*task, rates.get(at)?))).collect();
-                let mean = of_place.iter().map(|(_, (score, _))| score).sum::<f64>() / of_place.len().max(1) as f64;
+                let mean = mean(of_place.iter().map(|(_, (score, _))| *score));
                 let mut combination = trial.combination.clone();
                 let rates = of_place.into_iter().map(|(task, (_, rate))| (task, rate.clone()));
                 combination.insert(rates::TASK_RATES.into(), rates::table(rates));
                 places.push((mean, combination));
             }
         }
-        places.sort_by(|a, b| b.0.total_cmp(&a.0));
+        places.sort_by(|a, b| order(a.0, b.0));
         places.truncate(size);
         Ok(places.into_iter().map(|(_, combination)| combination).collect())
     }
@@ -167,9 +189,9 @@ impl Search<'_> {
         if self.arm.apart {
             best = Vec::new();
             for task in first.tasks.keys() {
-                let score = |trial: &&&Trial| trial.tasks.get(task).copied().unwrap_or(f64::NEG_INFINITY);
+                let score = |trial: &Trial| (trial.sound, trial.tasks.get(task).copied().unwrap_or(f64::NEG_INFINITY));
                 // The first one of equals.
-                let of_task = same.iter().rev().max_by(|a, b| score(a).total_cmp(&score(b)));
+                let of_task = same.iter().min_by(|a, b| order(score(a), score(b)));
                 best.extend(of_task.map(|trial| value(trial)).transpose()?);
             }
         }
@@ -231,7 +253,7 @@ impl Search<'_> {
 
 /// Best first; of equals the first one stays first.
 fn ranked(mut trials: Vec<Trial>) -> Vec<Trial> {
-    trials.sort_by(|a, b| b.mean().total_cmp(&a.mean()));
+    trials.sort_by(|a, b| order(a.mean(), b.mean()));
     trials
 }
 
