@@ -20,13 +20,23 @@ pub(super) type Combination = BTreeMap<String, String>;
 pub(super) fn stage(experiment: &Experiment, arms: &[Arm], stage: usize, plan: &Plan) -> Result<Vec<Planned>> {
     let (table, mut lines) = (&experiment.table, Vec::new());
     let trained = || arms.iter().filter(|arm| arm.of.is_empty());
-    let tuning = table.tune.as_ref().map_or(0, |tune| tune.rungs() + tune.growth());
+    let rungs = table.tune.as_ref().map_or(0, Tune::rungs);
+    let tuning = rungs + table.tune.as_ref().map_or(0, Tune::growth);
     if let Some(tune) = table.tune.as_ref().filter(|_| stage < tuning) {
         for arm in trained() {
             for combination in (Search { tune, arm, plan }).due(stage)? {
                 for &seed in &tune.seeds {
                     let mut overrides = written(experiment, arm, &combination, (seed, seed))?;
-                    overrides.push(format!("train.steps={}", tune.steps_of(stage, arm.steps)));
+                    // An arm that states epochs has no steps until its data is there.
+                    match arm.steps == 0 && tune.steps.is_none() {
+                        false => overrides.push(format!("train.steps={}", tune.steps_of(stage, arm.steps))),
+                        true if rungs > 1 => bail!(
+                            "arm `{}`: halving shares out steps, and train.epochs are none yet; state train.steps, or \
+                             `steps` in [tune]",
+                            arm.spec.name
+                        ),
+                        true => {}
+                    }
                     overrides.push("evaluation.test=\"sealed\"".into());
                     overrides.push("evaluation.train_curve=false".into());
                     let recipe = experiment.resolved(&overrides)?;
@@ -108,6 +118,9 @@ fn affordable(experiment: &Experiment, arms: &[Arm], arm: &Arm, plan: &Plan) -> 
     };
     let baseline = &experiment.table.baseline;
     let steps = arms.iter().find(|arm| arm.spec.name == *baseline).map_or(arm.steps, |arm| arm.steps);
+    if steps == 0 {
+        bail!("equal_compute counts steps, and train.epochs are none yet; state train.steps in arm `{baseline}`");
+    }
     Ok(((steps as f64 * cost(baseline)? / cost(&arm.spec.name)?).round() as usize).max(1))
 }
 

@@ -10,6 +10,8 @@ use candle_core::safetensors::SliceSafetensors;
 use candle_core::{DType, Device, Tensor};
 use mtl_task::{Answer, Label, TaskId};
 
+use crate::step::Trainer;
+
 /// Training has left the finite numbers, or does nothing but get worse: the same steps would end so again.
 #[derive(Debug)]
 pub(crate) struct Diverged {
@@ -42,6 +44,17 @@ impl std::error::Error for Diverged {}
 /// Whether `error` says that training diverged: the same run would end so again.
 pub fn is_divergence(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| cause.is::<Diverged>()) || error.is::<Diverged>()
+}
+
+impl Trainer {
+    /// Refuses a loss of `task` in step `step` that is not finite.
+    pub(crate) fn refuse_infinite(&self, step: usize, task: TaskId, loss: f64) -> Result<()> {
+        if !loss.is_finite() {
+            let name = &self.model.tasks[task.0].name;
+            return Err(Diverged::of(task, format!("step {step}: the loss of task `{name}` is {loss}")));
+        }
+        Ok(())
+    }
 }
 
 /// Refuses a safetensors file with a value that is NaN or infinite.

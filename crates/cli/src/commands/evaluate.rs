@@ -54,15 +54,17 @@ impl Evaluate {
         let recipe = &trained.recipe;
         let located =
             Files::new(&context.registries, self.offline)?.locate(&paths::anchored_recipe(recipe, &self.run))?;
-        let own = recipe.load_options();
-        let options = LoadOptions {
-            limit_dev: self.limit.unwrap_or(own.limit_dev),
-            limit_test: self.limit.unwrap_or(own.limit_test),
-            dev_as_train: own.dev_as_train && self.limit.is_none(),
-            ..own
+        let options = |name: &str| {
+            let own = recipe.load_options_of(name);
+            LoadOptions {
+                limit_dev: self.limit.unwrap_or(own.limit_dev),
+                limit_test: self.limit.unwrap_or(own.limit_test),
+                dev_as_train: own.dev_as_train && self.limit.is_none(),
+                ..own
+            }
         };
         let mut scores: BTreeMap<String, BTreeMap<String, f64>> = BTreeMap::new();
-        for loaded in &trained.datasets(&located, &options)? {
+        for loaded in &trained.datasets(&located, options)? {
             let (id, task) = trained.task(&loaded.name)?;
             let examples = match self.split {
                 Split::Train => &loaded.train.examples,

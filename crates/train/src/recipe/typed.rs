@@ -18,6 +18,8 @@ const OPTIONAL: &[(&str, &str)] = &[
     ("train", "divergence"),
     ("train", "divergence_steps"),
     ("train", "dropout"),
+    ("train", "epochs"),
+    ("train", "epochs_of"),
     ("train", "sample_seed"),
     ("train", "stratified"),
 ];
