@@ -246,7 +246,7 @@ keys = { "optimizer.scale" = [0.3, 1, 3] }
     for (text, part) in [
         ("[tune]\nmethod = \"grid\"\nkeys = { \"optimizer.scale\" = [0, 1] }", "numbers above 0"),
         ("[tune]\nmethod = \"grid\"\nkeys = { \"optimizer.scale\" = [1], \"optimizer.rate\" = [1e-3] }", "two answers"),
-        ("[tune]\nmethod = \"halving\"\ngrow = 1\nkeys = { \"optimizer.rate\" = [1e-3] }", "no grid to grow"),
+        ("[tune]\nmethod = \"halving\"\ngrow = 1\nkeys = { \"optimizer.rate\" = [1e-3] }", "has a grid to grow"),
         (
             "[[arm]]\nstrategy = \"soft\"\ntune = { \"optimizer.rate\" = [1e-3] }\n[tune]\nmethod = \"grid\"\nkeys = { \
              \"optimizer.rate\" = [1e-3] }",
