@@ -162,6 +162,7 @@ fn child(line: &Planned, plan: &Plan, experiment: &Experiment, options: &Options
     if options.offline {
         command.arg("--offline");
     }
+    options.data.iter().for_each(|given| drop(command.args(["--data", given])));
     if options.retry {
         command.arg("--retry");
     }

@@ -55,6 +55,9 @@ pub struct Options {
     pub device: DeviceName,
     /// Whether the runs may not use the network.
     pub offline: bool,
+    /// Folders that datasets are read from in place of their sources, each `NAME=FOLDER`: what a run's own process or
+    /// command is told.
+    pub data: Vec<String>,
     /// Runs to finish before stopping, if not all.
     pub at_most: Option<usize>,
     /// Whether runs that broke are tried again.
@@ -119,7 +122,13 @@ impl Options {
     fn command(&self, experiment: &Experiment, line: &Planned) -> String {
         let (program, offline) = (&self.program, if self.offline { " --offline" } else { "" });
         let device = if self.device == DeviceName::Cpu { String::new() } else { format!(" --device {}", self.device) };
-        format!("{program} compare {} --out {} --run {}{offline}{device}", experiment.name, self.out.display(), line.id)
+        let data: String = self.data.iter().map(|given| format!(" --data {}", paths::quoted(given))).collect();
+        format!(
+            "{program} compare {} --out {} --run {}{offline}{device}{data}",
+            experiment.name,
+            self.out.display(),
+            line.id
+        )
     }
 }
 

@@ -13,6 +13,7 @@ use crate::device::OnDevice;
 use crate::locate::{self, Files, Kind};
 use crate::output;
 use crate::watch::{Comparing, Training};
+use crate::local::{DataFolder, DataFolders};
 use crate::{Context, Overrides, tasks};
 
 /// Compare arms (strategies under rules) over tasks and seeds, by one frozen plan.
@@ -31,6 +32,8 @@ pub struct Compare {
     experiment: String,
     #[command(flatten)]
     overrides: Overrides,
+    #[command(flatten)]
+    folders: DataFolders,
     /// The experiment's folder [default: runs/compare-EXPERIMENT]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -74,12 +77,13 @@ impl Compare {
             engine: self.engine,
             device: self.on.device,
             offline: self.offline,
+            data: self.folders.data.iter().map(DataFolder::argument).collect(),
             at_most: self.at_most,
             retry: self.retry,
             commit: commit(),
             program: context.program.name.clone(),
         };
-        let files = Files::new(&context.registries, self.offline)?;
+        let files = Files::new(&context.registries, self.offline)?.with_data(&self.folders.data)?;
         if let Some(id) = &self.run {
             let mut progress = Training::new()?;
             if self.until_eof {
@@ -92,6 +96,7 @@ impl Compare {
         let document = locate::find(Kind::Experiment, &self.experiment)?.document;
         let set = tasks::expanded_overrides(&self.overrides.set);
         let experiment = Experiment::parse(&self.experiment, &document, &set, &files)?;
+        files.check_data(&experiment.tasks()?)?;
         let mut progress = Comparing::new()?;
         let ended = compare(&experiment, &options, &files, &mut progress);
         progress.done();
