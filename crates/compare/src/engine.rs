@@ -162,7 +162,9 @@ fn child(line: &Planned, plan: &Plan, experiment: &Experiment, options: &Options
     if options.offline {
         command.arg("--offline");
     }
-    options.data.iter().for_each(|given| drop(command.args(["--data", given])));
+    for given in &options.data {
+        command.args(["--data", given]);
+    }
     if options.retry {
         command.arg("--retry");
     }

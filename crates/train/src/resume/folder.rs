@@ -25,6 +25,9 @@ use crate::store::write_atomically;
 /// Called before every change of the disk; what it refuses is not done, nor anything after it. Tests end a save there.
 pub(super) type Gate<'a> = &'a mut dyn FnMut() -> io::Result<()>;
 
+/// What makes a file's bytes when its turn has come.
+pub(super) type Content<'a> = &'a dyn Fn() -> Result<Vec<u8>>;
+
 /// The names that a checkpoint can be found under, the one that a save writes first.
 struct Places {
     new: PathBuf,
@@ -44,15 +47,16 @@ impl Places {
 
 /// Writes `files` as the checkpoint `name` in `folder`. The one before it stays as `name.previous` if `name` is
 /// [`LAST`].
-pub(super) fn write(folder: &Path, name: &str, files: &[(&str, Vec<u8>)], gate: Gate) -> Result<()> {
+pub(super) fn write(folder: &Path, name: &str, files: &[(&str, Content)], gate: Gate) -> Result<()> {
     let places = Places::of(folder, name);
     let context = || format!("cannot write {}", places.target.display());
     settle_one(folder, name, gate).with_context(context)?;
     let mut manifest = BTreeMap::new();
-    for (file, bytes) in files {
+    for (file, content) in files {
         gate()?;
-        write_atomically(&places.new.join(file), bytes)?;
-        manifest.insert(*file, hex(&Sha256::digest(bytes)));
+        let bytes = content()?;
+        write_atomically(&places.new.join(file), &bytes)?;
+        manifest.insert(*file, hex(&Sha256::digest(&bytes)));
     }
     gate()?;
     write_atomically(&places.new.join(MANIFEST), &serde_json::to_vec_pretty(&manifest)?)?;
@@ -233,7 +237,7 @@ mod tests {
     use super::*;
 
     fn save(folder: &Path, name: &str, step: usize, gate: Gate) -> Result<()> {
-        write(folder, name, &[("model", vec![step as u8; 64]), ("step", vec![step as u8])], gate)
+        write(folder, name, &[("model", &|| Ok(vec![step as u8; 64])), ("step", &|| Ok(vec![step as u8]))], gate)
     }
 
     /// Lets `count` changes of the disk through and no other.
