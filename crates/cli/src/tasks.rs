@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use mtl_compare::paths::{anchored, divided, is_path};
 use mtl_data::manifest::{DatasetManifest, labelled};
-use toml_edit::{Array, DocumentMut, Value};
+use toml_edit::{Array, ArrayOfTables, DocumentMut, Table, Value};
 
 use crate::locate::{Found, Kind, find};
 
@@ -44,6 +44,7 @@ pub(crate) fn expanded(text: &str, folder: &Path) -> Option<String> {
     let mut changed = expand(document.get_mut("tasks").and_then(|tasks| tasks.as_array_mut()), folder);
     let set = document.get_mut("set").and_then(|set| set.get_mut("tasks"));
     changed |= expand(set.and_then(|tasks| tasks.as_array_mut()), folder);
+    changed |= expand_tables(document.get_mut("task").and_then(|tasks| tasks.as_array_of_tables_mut()), folder);
     changed.then(|| document.to_string())
 }
 
@@ -64,12 +65,22 @@ fn expand(tasks: Option<&mut Array>, folder: &Path) -> bool {
     let mut all: Vec<Value> = Vec::new();
     let mut changed = false;
     for task in tasks.iter() {
-        match task.as_str().and_then(|name| labels(name, folder)) {
+        // A name, or a table of settings that has one.
+        let table = task.as_inline_table();
+        let name = task.as_str().or_else(|| table.and_then(|table| table.get("name")?.as_str()));
+        match name.and_then(|name| labels(name, folder)) {
             None => all.push(task.clone()),
             Some(names) => {
                 changed = true;
                 for (index, name) in names.into_iter().enumerate() {
-                    let mut value = Value::from(name);
+                    let mut value = match table {
+                        None => Value::from(name),
+                        Some(table) => {
+                            let mut own = table.clone();
+                            own.insert("name", name.into());
+                            Value::from(own)
+                        }
+                    };
                     // The first one stands where the dataset stood, so that lines stay what they are.
                     match index {
                         0 => *value.decor_mut() = task.decor().clone(),
@@ -83,6 +94,30 @@ fn expand(tasks: Option<&mut Array>, folder: &Path) -> bool {
     if changed {
         tasks.clear();
         all.into_iter().for_each(|value| tasks.push_formatted(value));
+    }
+    changed
+}
+
+/// The same of [[task]]: every task of such a dataset has the settings of its table.
+fn expand_tables(tables: Option<&mut ArrayOfTables>, folder: &Path) -> bool {
+    let Some(tables) = tables else { return false };
+    let (mut all, mut changed) = (Vec::<Table>::new(), false);
+    for table in tables.iter() {
+        match table.get("name").and_then(|name| name.as_str()).and_then(|name| labels(name, folder)) {
+            None => all.push(table.clone()),
+            Some(names) => {
+                changed = true;
+                all.extend(names.into_iter().map(|name| {
+                    let mut own = table.clone();
+                    own.insert("name", toml_edit::value(name));
+                    own
+                }));
+            }
+        }
+    }
+    if changed {
+        *tables = ArrayOfTables::new();
+        all.into_iter().for_each(|table| tables.push(table));
     }
     changed
 }

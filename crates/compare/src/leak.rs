@@ -78,7 +78,7 @@ pub(super) fn look_back(
 
 /// Each task's headline score on test, and on the even and odd halves of it.
 fn test_scores(trained: &Trained, located: &Located) -> Result<Vec<[f64; 3]>> {
-    let datasets = trained.datasets(located, &trained.recipe.load_options())?;
+    let datasets = trained.datasets(located, |name| trained.recipe.load_options_of(name))?;
     let score = |dataset: &Dataset| {
         let (id, task) = trained.task(&dataset.name)?;
         let test: &[Example] = &dataset.test.open(&TestKey::final_evaluation()).examples;

@@ -5,33 +5,12 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use mtl_data::manifest::labelled;
 use mtl_train::Recipe;
+pub use mtl_train::{divided, task_name};
 
 /// Whether `name` is a path; anything else is the name of something that is shipped.
 pub fn is_path(name: &str) -> bool {
     divided(name).0.ends_with(".toml") || name.contains(['/', '\\'])
-}
-
-/// The path of a dataset's manifest and the label column that is chosen there: `my/tickets.toml:team`. In what is no
-/// path, such as `tickets.team`, both are one name.
-pub fn divided(name: &str) -> (&str, Option<&str>) {
-    const ENDING: &str = ".toml";
-    let parts = name.rfind(".toml:").and_then(|at| name.split_at_checked(at + ENDING.len()));
-    match parts.and_then(|(file, label)| Some((file, label.strip_prefix(':')?))) {
-        Some((file, label)) => (file, Some(label)),
-        None => (name, None),
-    }
-}
-
-/// What the manifest called `name`, or lying at that path, is called in reports: its file stem, and the label column that
-/// is chosen there.
-pub fn task_name(name: &str) -> String {
-    let (file, label) = divided(name);
-    let path = Path::new(file);
-    let stem = if file.ends_with(".toml") { path.file_stem() } else { path.file_name() };
-    let stem = stem.and_then(|stem| stem.to_str()).unwrap_or(file);
-    label.map_or(stem.to_string(), |label| labelled(stem, label))
 }
 
 /// `name`, starting from `folder` if it is a relative path.
@@ -71,7 +50,17 @@ pub fn anchored_overrides(overrides: &[String], folder: &Path) -> Vec<String> {
         let value = match (key.trim(), value) {
             ("checkpoint", toml::Value::String(name)) => toml::Value::String(absolute(&name)),
             ("tasks", toml::Value::Array(names)) => {
-                let name = |name: toml::Value| name.as_str().map_or(name.clone(), |name| absolute(name).into());
+                let name = |mut task: toml::Value| {
+                    // A name, or a table that has one.
+                    let place = match &mut task {
+                        toml::Value::Table(table) => table.get_mut("name"),
+                        name => Some(name),
+                    };
+                    if let Some(toml::Value::String(name)) = place {
+                        *name = absolute(name);
+                    }
+                    task
+                };
                 toml::Value::Array(names.into_iter().map(name).collect())
             }
             _ => return text.clone(),

@@ -27,7 +27,16 @@ pub(super) fn stage(experiment: &Experiment, arms: &[Arm], stage: usize, plan: &
             for combination in survivors(tune, arm, stage, plan)? {
                 for seed in &tune.seeds {
                     let mut overrides = written(&arm.overrides, &combination, *seed);
-                    overrides.push(format!("train.steps={}", tune.steps_of(stage, arm.steps)));
+                    // An arm that states epochs has no steps until its data is there.
+                    match arm.steps == 0 && tune.steps.is_none() {
+                        false => overrides.push(format!("train.steps={}", tune.steps_of(stage, arm.steps))),
+                        true if rungs > 1 => bail!(
+                            "arm `{}`: halving shares out steps, and train.epochs are none yet; state train.steps, or \
+                             `steps` in [tune]",
+                            arm.spec.name
+                        ),
+                        true => {}
+                    }
                     overrides.push("evaluation.test=\"sealed\"".into());
                     overrides.push("evaluation.train_curve=false".into());
                     let recipe = experiment.resolved(&overrides)?;
@@ -120,6 +129,9 @@ fn affordable(experiment: &Experiment, arms: &[Arm], arm: &Arm, plan: &Plan) -> 
     };
     let baseline = &experiment.table.baseline;
     let steps = arms.iter().find(|arm| arm.spec.name == *baseline).map_or(arm.steps, |arm| arm.steps);
+    if steps == 0 {
+        bail!("equal_compute counts steps, and train.epochs are none yet; state train.steps in arm `{baseline}`");
+    }
     Ok(((steps as f64 * cost(baseline)? / cost(&arm.spec.name)?).round() as usize).max(1))
 }
 

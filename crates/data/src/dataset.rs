@@ -131,13 +131,31 @@ pub fn load(
 ///
 /// # Errors
 /// As [`load`], with the dataset's name.
-#[expect(clippy::indexing_slicing, reason = "every list here has as many items as `sources`")]
 pub fn load_all(
     registries: &DataRegistries,
     sources: &[TaskSource],
     tokenizer: &Tokenizer,
     options: &LoadOptions,
 ) -> Result<Vec<Dataset>> {
+    load_each(registries, sources, tokenizer, &vec![*options; sources.len()])
+}
+
+/// As [`load_all`], each task with options of its own, one for each of `sources`. What becomes of overlaps concerns all
+/// of them; the first decides.
+///
+/// # Errors
+/// As [`load_all`], and if there are not as many options as tasks.
+#[expect(clippy::indexing_slicing, reason = "every list here has as many items as `sources`")]
+pub fn load_each(
+    registries: &DataRegistries,
+    sources: &[TaskSource],
+    tokenizer: &Tokenizer,
+    options: &[LoadOptions],
+) -> Result<Vec<Dataset>> {
+    if options.len() != sources.len() {
+        bail!("{} tasks need as many options to load them by, found {}", sources.len(), options.len());
+    }
+    let overlap = options.first().map(|options| options.overlap).unwrap_or_default();
     let (mut kinds, mut parted) = (Vec::with_capacity(sources.len()), Vec::with_capacity(sources.len()));
     for source in sources {
         let context = || format!("dataset `{}`", source.name);
@@ -155,7 +173,7 @@ pub fn load_all(
     let unlabelled: Vec<usize> = rows.iter_mut().map(Rows::keep_labelled).collect();
     let duplicates: Vec<Vec<String>> = rows.iter().map(check::duplicates).collect();
     let mut named: Vec<(&str, &mut Rows<Entry>)> = sources.iter().map(|source| source.name).zip(&mut rows).collect();
-    let overlaps = split::overlap::settle(&mut named, options.overlap);
+    let overlaps = split::overlap::settle(&mut named, overlap);
     let mut datasets = Vec::with_capacity(sources.len());
     for (index, rows) in rows.into_iter().enumerate() {
         let count = |count: usize, what: &str| (count > 0).then(|| format!("{count} {what}"));
@@ -167,7 +185,8 @@ pub fn load_all(
         let mut notes: Vec<String> = found[index].iter().cloned().chain(notes).collect();
         notes.extend(overlaps[index].clone());
         let reason = overlaps[index].as_deref();
-        let loaded = dataset(&sources[index], kinds[index], rows.into_examples(), notes, reason, tokenizer, options);
+        let (rows, options) = (rows.into_examples(), &options[index]);
+        let loaded = dataset(&sources[index], kinds[index], rows, notes, reason, tokenizer, options);
         datasets.push(loaded.with_context(|| format!("dataset `{}`", sources[index].name))?);
     }
     Ok(datasets)

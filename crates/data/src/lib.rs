@@ -33,7 +33,7 @@ mod tokenizer;
 
 pub use audit::{Audit, Balance, Overlap, SplitAudit, TaskAudit, audit};
 pub use collate::collate;
-pub use dataset::{Dataset, Example, LoadOptions, Split, TaskSource, load, load_all, survey};
+pub use dataset::{Dataset, Example, LoadOptions, Split, TaskSource, load, load_all, load_each, survey};
 pub use fingerprint::{Fingerprint, SplitFingerprint, files as file_fingerprints};
 pub use registries::DataRegistries;
 pub use sampler::{Sampler, SamplerKind};

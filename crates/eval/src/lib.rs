@@ -40,7 +40,7 @@ pub mod transfer;
 pub use correlation::{pearson, ranks, spearman};
 pub use judged::{Judged, baseline_predictions, scores};
 pub use registry::Metrics;
-pub use report::{Parameters, Report, Scores, Splits, TaskReport};
+pub use report::{Kept, Parameters, Report, Scores, Splits, TaskReport};
 pub use spans::{Span, spans, spans_strict};
 
 use mtl_task::{Answer, Label};

@@ -51,6 +51,9 @@ pub struct Report {
     /// What was found in the data, such as rows left out; each under its task's name.
     #[serde(default)]
     pub notes: Vec<String>,
+    /// The step whose weights each task keeps, where every task keeps its own; empty if all keep those of `best_step`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub kept: BTreeMap<String, Kept>,
     /// What the sharing strategy found, as it says it; null if nothing.
     #[serde(default)]
     pub findings: serde_json::Value,
@@ -59,6 +62,16 @@ pub struct Report {
     pub warnings: Vec<String>,
     /// The tasks by name.
     pub tasks: BTreeMap<String, TaskReport>,
+}
+
+/// Whose weights a task keeps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// The step that was best for it on dev.
+    pub step: usize,
+    /// The steps done when it left the training, out of patience; left out if it stayed to the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left: Option<usize>,
 }
 
 /// Counts of parameters, heads included.

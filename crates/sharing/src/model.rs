@@ -94,13 +94,34 @@ impl Model {
         device: &Device,
         dtype: DType,
     ) -> anyhow::Result<Self> {
+        let heads = vec![head.clone(); tasks.len()];
+        Self::build_with_heads(strategy, section, &heads, pretrained, tasks, key, device, dtype)
+    }
+
+    /// As [`Model::build`], each task with a head of its own kind: one of `heads` for each of `tasks`.
+    ///
+    /// # Errors
+    /// If the settings do not fit, or there are not as many heads as tasks.
+    #[allow(clippy::too_many_arguments, reason = "one argument per thing a model is made of")]
+    pub fn build_with_heads(
+        strategy: &Strategy,
+        section: &Value,
+        heads: &[HeadSettings],
+        pretrained: &Pretrained,
+        tasks: Vec<TaskShape>,
+        key: Key,
+        device: &Device,
+        dtype: DType,
+    ) -> anyhow::Result<Self> {
+        anyhow::ensure!(heads.len() == tasks.len(), "{} tasks need as many heads, found {}", tasks.len(), heads.len());
         let (mut params, mut topology) = (Params::new(device, dtype), Topology::new(tasks.len()));
         let encoder = Arc::new(pretrained.encoder.clone());
         let named = key.named("sharing");
         let mut context =
             BuildContext::new(pretrained, encoder.clone(), (&tasks, &[]), &mut params, &mut topology, named);
-        let heads: Vec<Head> =
-            (0..tasks.len()).map(|task| Head::insert(head, TaskId(task), &mut context, key)).collect::<Result<_>>()?;
+        let heads: Vec<Head> = (heads.iter().enumerate())
+            .map(|(task, head)| Head::insert(head, TaskId(task), &mut context, key))
+            .collect::<Result<_>>()?;
         let mut context =
             BuildContext::new(pretrained, encoder.clone(), (&tasks, &heads), &mut params, &mut topology, named);
         let sharing = (strategy.build)(section, &mut context)?;

@@ -11,7 +11,7 @@ use serde_json::Value;
 /// setting with its default out of `defaults`, an object, and the doc comment of its field.
 ///
 /// The settings are the fields of the struct in `source` that names most of the keys of `defaults`. A field that has no
-/// default is listed as not set; a key that no field names is listed with its default alone.
+/// default, or null, is listed as not set; a key that no field names is listed with its default alone.
 ///
 /// ```
 /// let source = "\
@@ -69,7 +69,8 @@ fn settings(source: &str, defaults: &Value) -> Vec<(String, Option<Value>, Vec<S
     let fields = structs(source).into_iter().rev().max_by_key(named).filter(|fields| named(fields) > 0);
     let mut listed = Vec::new();
     for field in fields.unwrap_or_default() {
-        listed.push((field.key.clone(), defaults.get(&field.key).cloned(), field.about));
+        let default = defaults.get(&field.key).filter(|value| !value.is_null());
+        listed.push((field.key.clone(), default.cloned(), field.about));
     }
     for (key, value) in defaults {
         if !listed.iter().any(|(known, ..)| known == key) {

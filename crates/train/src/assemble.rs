@@ -15,7 +15,7 @@ use mtl_task::{Registry, Task, TaskSpec};
 use serde_json::Value;
 
 use crate::device::{check_precision, check_recompute};
-use crate::manifest::{check_manifest, check_metrics};
+use crate::manifest::{check_manifest, check_metrics, headline_of};
 use crate::memory;
 use crate::recipe::{EncoderPath as Route, Precision, Recipe};
 use crate::registries::Registries;
@@ -110,14 +110,36 @@ pub(crate) fn assemble_as(
     if let Some(trained_on) = trained_on {
         trained_on.check_encoder(&located.model.name, &tokenizer, &pretrained)?;
     }
-    let mut datasets = datasets(&recipe.registries, located, &tokenizer, &recipe.load_options())?;
+    let mut datasets = datasets(&recipe.registries, located, &tokenizer, |name| recipe.load_options_of(name))?;
     if let Some(trained_on) = trained_on {
         trained_on.take(&recipe.registries.data.kinds, &mut datasets)?;
     }
+    headlines(recipe, &mut datasets)?;
     recipe.control.apply(recipe.train.seed, &mut datasets)?;
     let specs: Vec<(String, TaskSpec)> = datasets.iter().map(|d| (d.name.clone(), d.spec.clone())).collect();
     let trainer = trainer(recipe, &pretrained, &specs, device)?;
     Ok(Assembled { datasets, tokenizer, pretrained, trainer })
+}
+
+/// Gives tasks the headline metrics that `recipe` states.
+///
+/// # Errors
+/// If it has settings of a task that is not among `datasets`, or a metric that does not judge its task.
+fn headlines(recipe: &Recipe, datasets: &mut [Dataset]) -> Result<()> {
+    let Registries { metrics, data, .. } = recipe.registries.as_ref();
+    for (name, settings) in &recipe.task_settings {
+        let known: Vec<&str> = datasets.iter().map(|dataset| dataset.name.as_str()).collect();
+        let Some(at) = known.iter().position(|known| known == name) else {
+            let nearest = mtl_task::nearest(name, known.iter().copied());
+            bail!("[task.{name}]: no task `{name}`{nearest}; there are {}", known.join(", "))
+        };
+        let (Some(metric), Some(dataset)) = (&settings.metric, datasets.get_mut(at)) else { continue };
+        let context = || format!("[task.{name}] metric");
+        headline_of(metrics, data.kinds.find(&dataset.spec.kind)?, metric).with_context(context)?;
+        dataset.spec.metric = Some(metric.clone());
+        dataset.task = mtl_task::build(&data.kinds, &dataset.spec).with_context(context)?;
+    }
+    Ok(())
 }
 
 /// Looks through the whole datasets of `recipe`, whatever its limits.
@@ -131,16 +153,16 @@ pub fn audit_data(recipe: &Recipe, located: &Located) -> Result<Audit> {
         overlap: recipe.evaluation.overlap,
         ..LoadOptions::default()
     };
-    let datasets = datasets(&recipe.registries, located, &tokenizer, &options)?;
+    let datasets = datasets(&recipe.registries, located, &tokenizer, |_| options)?;
     mtl_data::audit(&datasets, &tokenizer, recipe.train.max_tokens)
 }
 
-/// The data of tasks that are trained together, see [`mtl_data::load_all`].
+/// The data of tasks that are trained together, see [`mtl_data::load_each`]: `options` are those of the task of a name.
 pub(crate) fn datasets(
     registries: &Registries,
     located: &Located,
     tokenizer: &Tokenizer,
-    options: &LoadOptions,
+    options: impl Fn(&str) -> LoadOptions,
 ) -> Result<Vec<Dataset>> {
     for LocatedDataset { name, manifest, .. } in &located.datasets {
         check_manifest(registries, manifest).with_context(|| format!("dataset `{name}`"))?;
@@ -148,7 +170,8 @@ pub(crate) fn datasets(
     let sources: Vec<TaskSource> = (located.datasets.iter())
         .map(|dataset| TaskSource { name: &dataset.name, manifest: &dataset.manifest, folder: &dataset.folder })
         .collect();
-    mtl_data::load_all(&registries.data, &sources, tokenizer, options)
+    let options: Vec<LoadOptions> = sources.iter().map(|source| options(source.name)).collect();
+    mtl_data::load_each(&registries.data, &sources, tokenizer, &options)
 }
 
 /// The trainer of a recipe over an encoder and named tasks, without any data.
@@ -181,10 +204,11 @@ pub fn trainer(
         Precision::F64 => DType::F64,
     };
     let strategy = recipe.registries.strategies.find(&recipe.sharing.name)?;
-    let model = Model::build(
+    let heads: Vec<_> = specs.iter().map(|(name, _)| recipe.head_of(name).clone()).collect();
+    let model = Model::build_with_heads(
         strategy,
         &recipe.sharing.settings,
-        &recipe.head,
+        &heads,
         pretrained,
         sites,
         Key::new(recipe.train.seed).named("model"),

@@ -10,6 +10,8 @@ use candle_core::safetensors::SliceSafetensors;
 use candle_core::{DType, Device, Tensor};
 use mtl_task::{Answer, Label, TaskId};
 
+use crate::step::Trainer;
+
 /// Training has left the finite numbers, or does nothing but get worse: the same steps would end so again.
 #[derive(Debug)]
 pub(crate) struct Diverged {
@@ -38,6 +40,17 @@ impl fmt::Display for Diverged {
 }
 
 impl std::error::Error for Diverged {}
+
+impl Trainer {
+    /// Refuses a loss of `task` in step `step` that is not finite.
+    pub(crate) fn refuse_infinite(&self, step: usize, task: TaskId, loss: f64) -> Result<()> {
+        if !loss.is_finite() {
+            let name = &self.model.tasks[task.0].name;
+            return Err(Diverged::of(task, format!("step {step}: the loss of task `{name}` is {loss}")));
+        }
+        Ok(())
+    }
+}
 
 /// Refuses a safetensors file with a value that is NaN or infinite.
 ///

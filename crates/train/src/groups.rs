@@ -11,7 +11,7 @@ use candle_core::DType;
 use mtl_backbone::{Flat, GradientBlock, TaskGradient};
 use mtl_nash::Gram;
 use mtl_sharing::{Model, TaskSet};
-use mtl_task::TaskId;
+use mtl_task::{Likelihood, TaskId};
 use mtl_weighting::{CachedWeights, Class, GroupRule, Jacobian, Outcome, Private, StepInputs, Weighting};
 
 use crate::gradients::{GradientRows, total};
@@ -23,6 +23,8 @@ pub(crate) struct WeightingGroup {
     pub(crate) label: String,
     /// The tasks that decide, rising.
     pub(crate) tasks: Vec<TaskId>,
+    /// Those of them that have not left the training, rising.
+    active: Vec<TaskId>,
     /// The parameters whose gradients the rule sees.
     observed: BTreeSet<String>,
     /// The parameters that its weights apply to.
@@ -96,15 +98,26 @@ impl WeightingGroup {
                 }
                 None => fresh().map_err(anyhow::Error::msg)?,
             };
-            groups.push(Self { label, tasks, observed, weighted, rule });
+            groups.push(Self { label, active: tasks.clone(), tasks, observed, weighted, rule });
         }
         Ok(groups)
+    }
+
+    /// Goes on without the tasks `left`: the rule decides among the others, and what it knows of these stays as it is.
+    pub(crate) fn go_on_without(&mut self, left: &BTreeSet<TaskId>) {
+        self.active = self.tasks.iter().filter(|task| !left.contains(task)).copied().collect();
+    }
+
+    /// The task that the rule means by the `at`-th of those that it decides among.
+    pub(crate) fn meant(&self, at: usize) -> TaskId {
+        let tasks = if self.active.is_empty() { &self.tasks } else { &self.active };
+        tasks.get(at % tasks.len().max(1)).copied().unwrap_or(TaskId(at))
     }
 
     /// Tells the rule the losses of all tasks after the step in which `present` took part, if it asked for them.
     pub(crate) fn losses_after_step(&mut self, present: &[TaskId], losses: &[f64]) -> Result<()> {
         let decided: Vec<TaskId> = match self.rule.whole().class() {
-            Class::Losses => self.tasks.clone(),
+            Class::Losses => self.active.clone(),
             Class::Gram | Class::Jacobian => self.tasks.iter().filter(|task| present.contains(task)).copied().collect(),
         };
         if decided.is_empty() || !self.rule.needs().losses_after_step {
@@ -116,16 +129,23 @@ impl WeightingGroup {
 
     /// The weights of the step's `tasks` where the rule knows them before their losses.
     pub(crate) fn foreseen(&mut self, tasks: &[TaskId], inputs: &StepInputs) -> Result<Option<Vec<f64>>> {
-        let weights = self.rule.foreseen(inputs).map_err(anyhow::Error::msg)?;
-        Ok(weights.map(|weights| tasks.iter().map(|task| weights[task.0]).collect()))
+        let (losses, likelihood) = seen_by(&self.active, inputs);
+        let inputs = StepInputs { losses: &losses, likelihood: &likelihood, ..*inputs };
+        let Some(weights) = self.rule.foreseen(&self.active, &inputs).map_err(anyhow::Error::msg)? else {
+            return Ok(None);
+        };
+        let weight = |task: &TaskId| weights.get(self.active.iter().position(|known| known == task)?).copied();
+        Ok(Some(tasks.iter().map(|task| weight(task).unwrap_or(1.)).collect()))
     }
 
     /// Weighs the losses of a step of `tasks`, by a rule that sees these alone.
     pub(crate) fn weigh(&mut self, tasks: &[TaskId], inputs: &StepInputs) -> Result<Decision> {
-        let outcome = self.rule.step(&self.tasks, |rule| losses_of(rule, inputs)).map_err(anyhow::Error::msg)?;
+        let (losses, likelihood) = seen_by(&self.active, inputs);
+        let inputs = StepInputs { losses: &losses, likelihood: &likelihood, ..*inputs };
+        let outcome = self.rule.step(&self.active, |rule| losses_of(rule, &inputs)).map_err(anyhow::Error::msg)?;
         let place = |task: &TaskId| tasks.iter().position(|present| present == task);
-        let (weights, places) =
-            self.tasks.iter().filter_map(|task| Some((*outcome.weights.get(task.0)?, place(task)?))).unzip();
+        let weighed = self.active.iter().zip(&outcome.weights);
+        let (weights, places) = weighed.filter_map(|(task, weight)| Some((*weight, place(task)?))).unzip();
         Ok(Decision { outcome: Outcome { weights, ..outcome }, direction: None, places })
     }
 
@@ -188,6 +208,11 @@ impl WeightingGroup {
         let (outcome, direction) = self.rule.step(&present, decide).map_err(anyhow::Error::msg)??;
         Ok(Decision { outcome, direction, places })
     }
+}
+
+/// What a rule over losses sees of `inputs`, which are of every task of the model: losses and noise models of `active`.
+fn seen_by(active: &[TaskId], inputs: &StepInputs) -> (Vec<f64>, Vec<Likelihood>) {
+    active.iter().map(|task| (inputs.loss(task.0), inputs.likelihood(task.0))).unzip()
 }
 
 fn losses_of(rule: &mut Weighting, inputs: &StepInputs) -> Outcome {

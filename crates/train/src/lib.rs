@@ -18,6 +18,7 @@ mod evaluate;
 mod finite;
 mod gradients;
 mod groups;
+mod leaving;
 #[deny(clippy::indexing_slicing, clippy::string_slice)]
 mod manifest;
 pub mod memory;
@@ -50,8 +51,8 @@ pub use gradients::{GradientRows, grams, total};
 pub use manifest::check_manifest;
 pub use observer::{Observer, Plan, Silent};
 pub use recipe::{
-    DecisionScope, Dropped, EncoderPath, Evaluation, Group, Keep, Member, Precision, Recipe, Schedule, ScopeName,
-    StepKind, Test, Train,
+    DecisionScope, Dropped, EncoderPath, Evaluation, Group, Keep, Member, Precision, Recipe, SECTIONS, Schedule,
+    ScopeName, Section, StepKind, TaskSettings, Test, Train, divided, task_name,
 };
 pub use registries::Registries;
 pub use resume::{has_checkpoint, sweep_one as clear_temporaries, verify as verify_checkpoint};

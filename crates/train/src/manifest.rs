@@ -49,7 +49,8 @@ pub(crate) fn check_metrics(metrics: &Metrics, kind: &Kind, task: &dyn Task) -> 
     Ok(())
 }
 
-fn headline_of(metrics: &Metrics, kind: &Kind, name: &str) -> Result<()> {
+/// Refuses `name` as the headline of a task of `kind`: none of `metrics`, or one that does not judge it.
+pub(crate) fn headline_of(metrics: &Metrics, kind: &Kind, name: &str) -> Result<()> {
     let judges = |metric: &&&'static dyn Metric| metric.judges(&kind.truth) && metric.higher_is_better();
     let suitable = || metrics.iter().filter(judges).map(|metric| metric.name()).collect::<Vec<_>>().join(", ");
     let Ok(metric) = metrics.find(name) else {

@@ -3,8 +3,13 @@
 mod bounds;
 mod check;
 mod document;
+mod epochs;
+mod evaluation;
 mod groups;
+mod names;
 mod overrides;
+mod sections;
+mod tasks;
 mod train;
 mod typed;
 
@@ -12,14 +17,18 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use mtl_data::{LoadOptions, OverlapPolicy};
+use mtl_data::LoadOptions;
 use mtl_sharing::{HeadSettings, Role};
 use mtl_weighting::Private;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use evaluation::{Evaluation, Keep, Test};
 pub use groups::Group;
+pub use names::{divided, task_name};
 pub use overrides::Dropped;
+pub use sections::{SECTIONS, Section};
+pub use tasks::TaskSettings;
 pub use train::{EncoderPath, Precision, StepKind, Train};
 
 use crate::control::Control;
@@ -41,6 +50,8 @@ pub struct Recipe {
     pub registries: Arc<Registries>,
     /// Dataset names, or paths of dataset manifests.
     pub tasks: Vec<String>,
+    /// The settings that tasks have to themselves, by what a task is called in reports; of tasks that have any.
+    pub task_settings: BTreeMap<String, TaskSettings>,
     /// A model name, or the path of a model manifest.
     pub checkpoint: String,
     /// How tasks share the encoder.
@@ -113,99 +124,6 @@ impl Default for Schedule {
     }
 }
 
-/// `[evaluation]`: what is measured, and when.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Evaluation {
-    /// Steps between two looks at dev; 0 for one look, at the end.
-    pub every: usize,
-    /// Looks at dev without a better aggregate before training stops; 0 to go on.
-    pub patience: usize,
-    /// `open`: the test split is opened once, at the end. `sealed`: not at all.
-    pub test: Test,
-    /// Dev examples a task, drawn by seed; 0 for all.
-    pub dev_limit: usize,
-    /// Test examples a task, drawn by seed; 0 for all.
-    pub test_limit: usize,
-    /// Overrides both limits if given; 0 uses everything.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub limit: Option<usize>,
-    /// Examples in a batch that only answers.
-    pub batch: usize,
-    /// Whether the test is taken by the best weights on dev, or by the last ones.
-    pub keep: Keep,
-    /// Whether every look at dev scores as many training examples too.
-    pub train_curve: bool,
-    /// Whether the weights of every look are kept, as checkpoint `step-N`.
-    pub keep_evaluations: bool,
-    /// Training rows whose text stands in a dev or test split, of the same task or of another, as sources split them:
-    /// `drop` leaves them out, `allow` trains on them. Splits that are drawn have none.
-    pub overlap: OverlapPolicy,
-}
-
-/// Whether the test split is opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Test {
-    /// Once, at the end.
-    Open,
-    /// Not at all.
-    Sealed,
-}
-
-/// Which weights are reported.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Keep {
-    /// Those with the best mean headline score on dev.
-    Best,
-    /// Each task's own with the best headline score of that task; for strategies that share nothing.
-    Each,
-    /// The last ones.
-    Last,
-}
-
-impl Keep {
-    /// Names of the checkpoints that hold those weights, the first one that is there.
-    pub(crate) fn checkpoints(self) -> &'static [&'static str] {
-        match self {
-            Self::Best => &["best", "last"],
-            Self::Each => &["each", "best", "last"],
-            Self::Last => &["last"],
-        }
-    }
-}
-
-impl Default for Evaluation {
-    fn default() -> Self {
-        Self {
-            every: 100,
-            patience: 0,
-            test: Test::Open,
-            dev_limit: 500,
-            test_limit: 1000,
-            limit: None,
-            batch: 64,
-            keep: Keep::Best,
-            train_curve: false,
-            keep_evaluations: false,
-            overlap: OverlapPolicy::Drop,
-        }
-    }
-}
-
-impl Evaluation {
-    /// Dev examples a task; 0 for all.
-    pub fn dev_limit(&self) -> usize {
-        self.limit.unwrap_or(self.dev_limit)
-    }
-
-    /// Test examples a task; 0 for all.
-    pub fn test_limit(&self) -> usize {
-        self.limit.unwrap_or(self.test_limit)
-    }
-}
-
 impl Recipe {
     /// Reads the recipe `text`, called `name` in messages, by the members of `registries`, with `overrides` of the form `section.key=value` applied.
     ///
@@ -219,12 +137,24 @@ impl Recipe {
         overrides: &[String],
     ) -> Result<(Self, Vec<Dropped>)> {
         let mut document = document::Document::parse(name, text)?;
+        tasks::settle(&mut document, false)?;
         let dropped = overrides::apply(&mut document, overrides)?;
         let recipe = check::recipe(&document, registries)?;
         Ok((recipe, dropped))
     }
 
-    /// How much of its datasets is loaded.
+    /// How much is loaded of the dataset of the task called `name`.
+    pub fn load_options_of(&self, name: &str) -> LoadOptions {
+        let (all, task) = (self.load_options(), self.task(name));
+        LoadOptions {
+            limit_train: task.limit.unwrap_or(all.limit_train),
+            limit_dev: task.dev_limit.unwrap_or(all.limit_dev),
+            limit_test: task.test_limit.unwrap_or(all.limit_test),
+            ..all
+        }
+    }
+
+    /// How much is loaded of the datasets of tasks that say nothing else.
     pub fn load_options(&self) -> LoadOptions {
         LoadOptions {
             max_tokens: self.train.max_tokens,
@@ -236,13 +166,24 @@ impl Recipe {
         }
     }
 
+    /// Whether each task keeps a snapshot of its own: its best weights are to be reported, and it shares some.
+    ///
+    /// # Errors
+    /// Never for a checked recipe.
+    pub(crate) fn keeps_snapshots(&self) -> Result<bool> {
+        let strategy = self.registries.strategies.find(&self.sharing.name)?;
+        let each = self.evaluation.keep == Keep::Each && self.tasks.len() > 1;
+        Ok(each && (strategy.shares_with)(&self.sharing.settings)?)
+    }
+
     /// Reads `recipe.toml` of a run folder, called `name` in messages. One that was written before there were groups of
     /// parameters has none, and one learning rate for all.
     ///
     /// # Errors
     /// As of [`Recipe::parse`].
     pub fn parse_resolved(registries: &Arc<Registries>, name: &str, text: &str) -> Result<Self> {
-        let document = document::Document::parse(name, text)?;
+        let mut document = document::Document::parse(name, text)?;
+        tasks::settle(&mut document, false)?;
         let recipe = check::recipe(&document, registries)?;
         let grouped = document.value.pointer("/optimizer/groups").is_some();
         Ok(if grouped { recipe } else { recipe.with_one_rate() })
@@ -271,6 +212,9 @@ impl Recipe {
         document::set(&mut weighting, "private", serde_json::to_value(self.private)?);
         document::set(&mut weighting, "over", serde_json::to_value(&self.over)?);
         table.insert("tasks", serde_json::to_value(&self.tasks)?);
+        if !self.task_settings.is_empty() {
+            table.insert("task", serde_json::to_value(&self.task_settings)?);
+        }
         table.insert("checkpoint", self.checkpoint.clone().into());
         table.insert("sharing", member("strategy", &self.sharing));
         table.insert("head", serde_json::to_value(&self.head)?);

@@ -9,12 +9,14 @@
 mod contents;
 mod folder;
 mod forget;
+mod snapshot;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 use candle_core::Tensor;
+use mtl_task::TaskId;
 use serde::{Deserialize, Serialize};
 
 use crate::finite::{Diverged, check_tensors};
@@ -27,6 +29,7 @@ pub(crate) use contents::{read_weights, steps_of};
 pub use folder::sweep_one;
 pub(crate) use folder::{find, settle, sweep};
 pub(crate) use forget::forget;
+pub(crate) use snapshot::{read_snapshot, save_snapshot, snapshot_name};
 
 /// Where a run stands.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -44,6 +47,15 @@ pub(crate) struct RunState {
     /// SHA-256 of the file with the parameters of each of those.
     #[serde(default)]
     pub(crate) each: Vec<String>,
+    /// The step of each of those.
+    #[serde(default)]
+    pub(crate) each_step: Vec<usize>,
+    /// Evaluations of each task since then; empty as those.
+    #[serde(default)]
+    pub(crate) each_stale: Vec<usize>,
+    /// The steps done when a task left the training, of tasks that did.
+    #[serde(default)]
+    pub(crate) left: BTreeMap<usize, usize>,
     /// What is remembered of each task's losses, to tell whether it diverges.
     #[serde(default)]
     pub(crate) losses: Vec<TaskLosses>,
@@ -195,6 +207,7 @@ fn load(checkpoint: &Path, trainer: &mut Trainer) -> Result<RunState> {
     let state = load_weights(Weights::read(checkpoint)?, trainer)?;
     trainer.optimizer.restore(&read_optimizer(checkpoint)?)?;
     trainer.known.clone_from(&state.known);
+    trainer.go_on_without(state.left.keys().copied().map(TaskId).collect());
     for group in &mut trainer.groups {
         let state = state.rules.get(&group.label).with_context(|| format!("no state of rule `{}`", group.label))?;
         group.rule.restore(state).map_err(|error| anyhow!("{}: {error}", checkpoint.display()))?;

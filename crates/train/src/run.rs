@@ -4,6 +4,7 @@ mod answered;
 mod clear;
 mod dev;
 mod divergence;
+pub(crate) mod epochs;
 mod explain;
 mod keep;
 pub(crate) mod loader;
@@ -13,6 +14,7 @@ mod open;
 mod place;
 mod report;
 mod save_now;
+mod snapshots;
 pub(crate) mod stored;
 
 use std::collections::{BTreeMap, BTreeSet};

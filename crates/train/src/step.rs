@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context, Result, bail};
 use mtl_backbone::{BufferPool, GradientBlock, Pass, TaskGradient, gather, scalar};
 use mtl_nash::{Gram, Status};
-use mtl_sharing::Model;
+use mtl_sharing::{Model, TaskShape};
 use mtl_task::rng::Key;
 use mtl_task::{Likelihood, Progress, Task, TaskBatch, TaskId};
 use mtl_weighting::{Class, Private, StepInputs};
@@ -29,6 +29,8 @@ pub struct Trainer {
     pub(crate) known: Vec<Option<f64>>,
     pub(crate) private: Private,
     clip: f64,
+    /// What each task's loss is multiplied by.
+    loss_weights: Vec<f64>,
     pub(crate) accumulate: usize,
     key: Key,
     /// Memory of past steps' gradients.
@@ -36,6 +38,8 @@ pub struct Trainer {
     pub(crate) class: Class,
     pub(crate) recipe: Recipe,
     pub(crate) layout: UpdateLayout,
+    /// The tasks that have left the training.
+    pub(crate) left: BTreeSet<TaskId>,
     /// Whether the structure changed since gradients were last seen to reach every parameter.
     pub(crate) audit_due: bool,
 }
@@ -59,6 +63,8 @@ pub struct StepReport {
     pub outcomes: Vec<(String, f64)>,
     /// Warnings of the rule.
     pub warnings: Vec<String>,
+    /// Tasks that have left the training.
+    pub left: Vec<usize>,
     /// Norm of the combined gradient before clipping.
     pub gradient_norm: f64,
     /// Tokens that carried text.
@@ -78,7 +84,10 @@ impl Trainer {
     /// If the recipe's rule or optimizer cannot be built.
     pub fn new(recipe: &Recipe, model: Model, tasks: Vec<Box<dyn Task>>) -> Result<Self> {
         let optimizer = (recipe.registries.optimizers.find(&recipe.optimizer.name)?.build)(&recipe.optimizer.settings)?;
+        let weight = |shape: &TaskShape| recipe.task(&shape.name).loss_weight.unwrap_or(1.);
+        let loss_weights = model.tasks.iter().map(weight).collect();
         let mut trainer = Self {
+            loss_weights,
             layout: UpdateLayout::default(),
             known: vec![None; tasks.len()],
             model,
@@ -92,6 +101,7 @@ impl Trainer {
             pool: BufferPool::default(),
             class: recipe.registries.rules.find(&recipe.weighting.name)?.class,
             recipe: recipe.clone(),
+            left: BTreeSet::new(),
             audit_due: false,
         };
         trainer.regroup()?;
@@ -164,6 +174,7 @@ impl Trainer {
             let present: Vec<TaskId> = learnt.iter().map(|batch| batch.task).collect();
             self.groups.iter_mut().try_for_each(|group| group.losses_after_step(&present, &losses))?;
         }
+        report.left = self.left.iter().map(|task| task.0).collect();
         report.tokens = learnt.iter().map(|batch| batch.tokens.real_tokens()).sum();
         Ok(report)
     }
@@ -201,14 +212,6 @@ impl Trainer {
         Ok(Seen { losses, rows })
     }
 
-    pub(crate) fn refuse_infinite(&self, step: usize, task: TaskId, loss: f64) -> Result<()> {
-        if !loss.is_finite() {
-            let name = &self.model.tasks[task.0].name;
-            return Err(Diverged::of(task, format!("step {step}: the loss of task `{name}` is {loss}")));
-        }
-        Ok(())
-    }
-
     pub(crate) fn pass(&self, step: usize, draw: usize, task: TaskId, piece: usize) -> Pass {
         let key = self.key.named("pass").with(step as u64).with(draw as u64).with(task.0 as u64).with(piece as u64);
         Pass::training(key).reusing(&self.pool)
@@ -218,7 +221,16 @@ impl Trainer {
         let task = &self.tasks[batch.task.0];
         let logits = self.model.logits(batch.task, &batch.tokens, pass)?;
         let truth = task.collate(&batch.labels, &batch.tokens, logits.device())?;
-        Ok(task.loss(&logits, &truth)?)
+        self.weighted(batch.task, task.loss(&logits, &truth)?)
+    }
+
+    /// `loss` of `task`, times the weight that the recipe gives it.
+    pub(crate) fn weighted(&self, task: TaskId, loss: candle_core::Tensor) -> Result<candle_core::Tensor> {
+        Ok(match self.loss_weights.get(task.0).copied() {
+            // No operation more than before there were weights.
+            None | Some(1.) => loss,
+            Some(weight) => (loss * weight)?,
+        })
     }
 
     /// The losses of the same batches, by the same dropout, with the weights as they are now.
@@ -275,7 +287,7 @@ impl Trainer {
             self.groups.iter_mut().map(|group| group.decide(&gradients, &inputs)).collect::<Result<_>>()?;
         for (decision, group) in decisions.iter().zip(&self.groups) {
             if let Status::NonFinite(task) = decision.outcome.status {
-                let task = group.tasks[task % group.tasks.len()];
+                let task = group.meant(task);
                 let name = &self.model.tasks[task.0].name;
                 let what = format!("step {}: the gradient of task `{name}` is not finite", progress.step);
                 return Err(Diverged::of(task, what));
@@ -311,11 +323,12 @@ impl Trainer {
     /// rate `rate`; returns its norm before clipping.
     pub(crate) fn update(
         &mut self,
-        blends: BTreeMap<&str, WeightedSum>,
+        mut blends: BTreeMap<&str, WeightedSum>,
         tasks: &[TaskId],
         step: usize,
         rate: f64,
     ) -> Result<f64> {
+        self.hold_still(&mut blends);
         let mut squares = vec![0.; self.tasks.len().max(1)];
         blends.iter().for_each(|(name, blend)| squares[self.layout.component(name)] += squared_norm(blend));
         let norm = squares.iter().sum::<f64>().sqrt();
@@ -380,6 +393,6 @@ pub(crate) fn report(
         outcomes: decisions.iter().map(|d| (d.outcome.status.to_string(), d.outcome.residual)).collect(),
         warnings: decisions.iter().filter_map(|d| d.outcome.warning.map(|w| w.to_string())).collect(),
         gradient_norm: norm,
-        tokens: 0,
+        ..StepReport::default()
     }
 }

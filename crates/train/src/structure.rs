@@ -70,6 +70,9 @@ fn paces(recipe: &Recipe, model: &Model) -> Result<BTreeMap<String, (f64, Option
         };
         of_task[task] = *rate;
     }
+    for (rate, shape) in of_task.iter_mut().zip(&model.tasks) {
+        *rate = recipe.task(&shape.name).learning_rate.unwrap_or(*rate);
+    }
     let pace = |name: &str| {
         let (group, owner) = (recipe.group(model.topology.role_of(name)), model.topology.trained_by(name)?);
         let own = owner.only().map_or(base, |task| of_task[task.0]);
@@ -85,6 +88,7 @@ impl Trainer {
     pub(crate) fn regroup(&mut self) -> Result<()> {
         let before = std::mem::take(&mut self.groups);
         self.groups = WeightingGroup::all(&self.recipe, &self.model, before)?;
+        self.groups.iter_mut().for_each(|group| group.go_on_without(&self.left));
         self.layout = UpdateLayout::of(&self.recipe, &self.model, &self.groups)?;
         Ok(())
     }

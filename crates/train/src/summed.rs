@@ -80,10 +80,11 @@ impl Trainer {
         let inputs = StepInputs { losses: &all, likelihood: &likelihood, progress, key };
         let group = self.groups.first_mut().context("a step without a rule")?;
         let decision = group.weigh(&tasks, &inputs)?;
-        if let Status::NonFinite(task) = decision.outcome.status {
-            let name = &self.model.tasks[task].name;
+        if let Status::NonFinite(at) = decision.outcome.status {
+            let task = group.meant(at);
+            let name = &self.model.tasks[task.0].name;
             let what = format!("step {}: the weight of task `{name}` is not finite", progress.step);
-            return Err(Diverged::of(TaskId(task), what));
+            return Err(Diverged::of(task, what));
         }
         let weights: Vec<f64> = (0..tasks.len()).map(|place| decision.weight(place, false).unwrap_or(1.)).collect();
         if let Some(foreseen) = foreseen.filter(|foreseen| *foreseen != weights) {

@@ -31,7 +31,10 @@ pub struct Trained {
     /// Task names and tables, in the recipe's order.
     pub tasks: Vec<(String, TaskSpec)>,
     trained_on: TrainedOn,
-    trainer: Trainer,
+    /// The model, or, where tasks keep weights of steps of their own, one for each step that a task keeps.
+    models: Vec<Trainer>,
+    /// Which of them answers for each task.
+    model_of: Vec<usize>,
 }
 
 impl Trained {
@@ -76,7 +79,7 @@ impl Trained {
             encoder = encoder.with_path(mtl_backbone::Implementation::Reference);
         }
         pretrained.encoder = computing(encoder, &recipe, device)?;
-        let mut trainer = trainer(&recipe, &pretrained, &tasks, device)?;
+        let mut base = trainer(&recipe, &pretrained, &tasks, device)?;
         let checkpoints = folder.join("checkpoints");
         let named: Vec<&str> = name.into_iter().collect();
         let names = if named.is_empty() { recipe.evaluation.keep.checkpoints() } else { &named };
@@ -85,21 +88,68 @@ impl Trained {
             bail!("{}: no checkpoint{which}; the run has not got that far", checkpoints.display())
         };
         let from = weights.place().to_path_buf();
-        let by = resume::load_weights(weights, &mut trainer)?.recipe;
-        // The fingerprint in a checkpoint of before tells words, not keys.
-        if stored::is_by_keys(&by) && !stored::is_of(&by, &resolved)? {
-            bail!(
-                "{place}: not the recipe that {} was trained by: its fingerprint was {by}, and is {}; restore it",
-                from.display(),
-                stored::fingerprint(&resolved)?
-            );
+        let state = resume::load_weights(weights, &mut base)?;
+        let by_this_recipe = |by: &str, from: &Path| -> Result<()> {
+            // The fingerprint in a checkpoint of before tells words, not keys.
+            if stored::is_by_keys(by) && !stored::is_of(by, &resolved)? {
+                bail!(
+                    "{place}: not the recipe that {} was trained by: its fingerprint was {by}, and is {}; restore it",
+                    from.display(),
+                    stored::fingerprint(&resolved)?
+                );
+            }
+            Ok(())
+        };
+        by_this_recipe(&state.recipe, &from)?;
+        let (mut models, mut model_of) = (vec![base], vec![0; tasks.len()]);
+        if name.is_none() && recipe.keeps_snapshots()? {
+            // Steps that several tasks keep are one model.
+            let mut steps: Vec<(usize, usize)> = Vec::new();
+            for (at, (task, _)) in tasks.iter().enumerate() {
+                let Some(snapshot) = resume::read_snapshot(&checkpoints, TaskId(at))? else {
+                    if state.each.get(at).is_some_and(|written| !written.is_empty()) {
+                        let missing = checkpoints.join(resume::snapshot_name(TaskId(at)));
+                        bail!(
+                            "{}: the weights of task `{task}` are missing; restore them from a backup",
+                            missing.display()
+                        );
+                    }
+                    continue;
+                };
+                by_this_recipe(snapshot.recipe(), &checkpoints.join(resume::snapshot_name(TaskId(at))))?;
+                let place = match steps.iter().find(|(step, _)| *step == snapshot.step()) {
+                    Some((_, place)) => *place,
+                    None => {
+                        let mut own = trainer(&recipe, &pretrained, &tasks, device)?;
+                        if let Some(weights) = resume::read_weights(&checkpoints, names)? {
+                            resume::load_weights(weights, &mut own)?;
+                        }
+                        models.push(own);
+                        steps.push((snapshot.step(), models.len() - 1));
+                        models.len() - 1
+                    }
+                };
+                if let (Some(model), Some(of)) = (models.get_mut(place), model_of.get_mut(at)) {
+                    snapshot.put_into(model)?;
+                    *of = place;
+                }
+            }
         }
-        Ok(Self { recipe, tokenizer, tasks, trained_on, trainer })
+        Ok(Self { recipe, tokenizer, tasks, trained_on, models, model_of })
     }
 
-    /// The model.
+    /// The model; where tasks keep weights of steps of their own, the one that was best for their mean.
     pub fn model(&self) -> &Model {
-        &self.trainer.model
+        &self.models[0].model
+    }
+
+    /// The model that answers for the task `id`.
+    pub fn model_of(&self, id: TaskId) -> &Model {
+        &self.trainer_of(id).model
+    }
+
+    fn trainer_of(&self, id: TaskId) -> &Trainer {
+        &self.models[self.model_of[id.0]]
     }
 
     /// The task called `name`.
@@ -109,7 +159,7 @@ impl Trained {
     pub fn task(&self, name: &str) -> Result<(TaskId, &dyn Task)> {
         let names: Vec<&str> = self.tasks.iter().map(|(name, _)| name.as_str()).collect();
         match names.iter().position(|known| *known == name) {
-            Some(at) => Ok((TaskId(at), self.trainer.tasks[at].as_ref())),
+            Some(at) => Ok((TaskId(at), self.models[0].tasks[at].as_ref())),
             None => bail!(
                 "unknown task `{name}`{}; the run has {}",
                 mtl_task::nearest(name, names.iter().copied()),
@@ -118,11 +168,12 @@ impl Trained {
         }
     }
 
-    /// The data that the run was trained and scored on, its tasks as the run stored them.
+    /// The data that the run was trained and scored on, its tasks as the run stored them; of the task of a name as much
+    /// as `options` says, which is [`Recipe::load_options_of`] for what the run itself had.
     ///
     /// # Errors
     /// If it cannot be loaded, or a label list, a file or a split is another one than then: with both fingerprints.
-    pub fn datasets(&self, located: &Located, options: &LoadOptions) -> Result<Vec<Dataset>> {
+    pub fn datasets(&self, located: &Located, options: impl Fn(&str) -> LoadOptions) -> Result<Vec<Dataset>> {
         self.trained_on.check(located)?;
         let registries = &self.recipe.registries;
         let mut datasets = datasets(registries, located, &self.tokenizer, options)?;
@@ -152,13 +203,19 @@ impl Trained {
     pub fn answer_each(&self, asked: &[(TaskId, &[Texts])]) -> Result<Vec<Vec<Answer>>> {
         // The places in `asked` of those who share a pass, the texts of the first of them, and the pass's tokens.
         let mut passes: Vec<(Vec<usize>, &[Texts], Vec<Example>)> = Vec::new();
+        // A pass is one model's.
+        let model = |place: usize| self.model_of[asked[place].0.0];
         for (place, &(_, texts)) in asked.iter().enumerate() {
-            if let Some((places, ..)) = passes.iter_mut().find(|(_, known, _)| *known == texts) {
+            let same = |pass: &&mut (Vec<usize>, &[Texts], Vec<Example>)| {
+                pass.0.first().is_some_and(|first| model(*first) == model(place))
+            };
+            if let Some((places, ..)) = passes.iter_mut().filter(same).find(|(_, known, _)| *known == texts) {
                 places.push(place);
                 continue;
             }
             let examples = self.examples(texts)?;
-            let joined = passes.iter_mut().find_map(|pass| Some((joined(&pass.2, &examples)?, pass)));
+            let mut alike = passes.iter_mut().filter(same);
+            let joined = alike.find_map(|pass| Some((joined(&pass.2, &examples)?, pass)));
             match joined {
                 Some((joined, (places, _, known))) => {
                     places.push(place);
@@ -169,9 +226,10 @@ impl Trained {
         }
         let mut answers = vec![Vec::new(); asked.len()];
         for (places, _, examples) in passes {
-            let task = |&place: &usize| (asked[place].0, self.trainer.tasks[asked[place].0.0].as_ref());
+            let task = |&place: &usize| (asked[place].0, self.models[0].tasks[asked[place].0.0].as_ref());
             let tasks: Vec<(TaskId, &dyn Task)> = places.iter().map(task).collect();
-            let found = Forward::of(self.model()).answers_each(&tasks, &examples, self.recipe.evaluation.batch);
+            let Some(&(first, _)) = tasks.first() else { continue };
+            let found = Forward::of(self.model_of(first)).answers_each(&tasks, &examples, self.recipe.evaluation.batch);
             let names = || tasks.iter().map(|(id, _)| self.tasks[id.0].0.as_str()).collect::<Vec<_>>().join(", ");
             let found = found.with_context(|| format!("task {}", names()))?;
             places.into_iter().zip(found).for_each(|(place, found)| answers[place] = found);
@@ -195,7 +253,7 @@ impl Trained {
     /// # Errors
     /// Those of the forward pass.
     pub fn answer_examples(&self, id: TaskId, examples: &[Example]) -> Result<Vec<Answer>> {
-        self.trainer.answers(id, examples, self.recipe.evaluation.batch)
+        self.trainer_of(id).answers(id, examples, self.recipe.evaluation.batch)
     }
 }
 

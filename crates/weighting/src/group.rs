@@ -78,10 +78,15 @@ impl GroupRule {
         if present == self.tasks {
             return Ok(self.whole.cached(progress));
         }
+        Ok(self.part(present)?.cached(progress))
+    }
+
+    /// The rule over `present` alone, from their state.
+    fn part(&self, present: &[TaskId]) -> Result<Weighting, String> {
         self.positions(present)?;
         let mut part = self.rule.over(&self.settings, present, self.of)?;
         part.restore(&part.remap(&self.whole.state(), &self.tasks, present)?)?;
-        Ok(part.cached(progress))
+        Ok(part)
     }
 
     /// Lets the rule decide among the tasks `present`: `decide` is given the rule over these, and must show it the losses
@@ -117,12 +122,19 @@ impl GroupRule {
         restored.and(decided)
     }
 
-    /// The weights that [`GroupRule::step`] over the whole group would give at `seen` whatever the losses are, for rules
+    /// The weights that [`GroupRule::step`] over the tasks `present` would give at `seen` whatever the losses are, for rules
     /// that know them before; its state stays as it is. None for other rules.
     ///
     /// # Errors
-    /// Never for a state of the rule's own.
-    pub fn foreseen(&mut self, seen: &StepInputs) -> Result<Option<Vec<f64>>, String> {
+    /// If `present` are not tasks of the group in ascending order.
+    pub fn foreseen(&mut self, present: &[TaskId], seen: &StepInputs) -> Result<Option<Vec<f64>>, String> {
+        if present != self.tasks {
+            let mut part = self.part(present)?;
+            return Ok(match &mut part {
+                Weighting::Losses(rule) if rule.weights_precede_losses() => Some(rule.weights(seen).weights),
+                _ => None,
+            });
+        }
         let before = self.whole.state();
         match &mut self.whole {
             Weighting::Losses(rule) if rule.weights_precede_losses() => {

@@ -21,13 +21,14 @@ fn told(found: &DryRun) -> Vec<String> {
         .map(|task| {
             let [shortest, median, most, longest] = task.tokens;
             format!(
-                "task {} ({}): {} to train on, {} dev, {} test; tokens {shortest}–{longest}, median {median}, 95 % up to \
+                "task {} ({}): {} to train on, {} dev, {} test{}; tokens {shortest}–{longest}, median {median}, 95 % up to \
                  {most}; {:.1} % truncated",
                 task.name,
                 task.kind,
                 task.train,
                 task.dev,
                 task.test,
+                task.batch.map(|batch| format!(", {batch} in a batch")).unwrap_or_default(),
                 100. * task.truncated
             )
         })
@@ -64,8 +65,12 @@ fn told(found: &DryRun) -> Vec<String> {
         seconds(time.total)
     ));
     let disk = &found.disk;
+    let each = match disk.each {
+        0 => String::new(),
+        bytes => format!(", {} for the best weights of each task", readable(bytes)),
+    };
     lines.push(format!(
-        "disk: {} for {} checkpoints of {} and the next one while it is written",
+        "disk: {} for {} checkpoints of {}{each} and the next one while it is written",
         readable(disk.most),
         disk.kept,
         readable(disk.checkpoint)

@@ -59,14 +59,16 @@ impl Evaluate {
         let anchored = paths::anchored_recipe(recipe, &self.run);
         files.check_data(&anchored.tasks)?;
         let located = files.locate(&anchored)?;
-        let own = recipe.load_options();
-        let options = LoadOptions {
-            limit_dev: self.limit.unwrap_or(own.limit_dev),
-            limit_test: self.limit.unwrap_or(own.limit_test),
-            ..own
+        let options = |name: &str| {
+            let own = recipe.load_options_of(name);
+            LoadOptions {
+                limit_dev: self.limit.unwrap_or(own.limit_dev),
+                limit_test: self.limit.unwrap_or(own.limit_test),
+                ..own
+            }
         };
         let mut scores: BTreeMap<String, BTreeMap<String, f64>> = BTreeMap::new();
-        for loaded in &trained.datasets(&located, &options)? {
+        for loaded in &trained.datasets(&located, options)? {
             let (id, task) = trained.task(&loaded.name)?;
             let examples = match self.split {
                 Split::Train => &loaded.train.examples,

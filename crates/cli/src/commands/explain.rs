@@ -10,13 +10,15 @@ use serde_json::Value;
 use crate::output::line;
 use crate::{Context, Registries};
 
-/// Explain a member of a registry: a strategy, a rule, a sampler, an optimizer, a metric, …
+/// Explain a member of a registry (a strategy, a rule, a sampler, an optimizer, a metric, …), or a section of a recipe.
 ///
 /// Prints what it is, its paper, its cost or what it sees, its properties, and every setting with its default.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  {program} explain nash\n  {program} explain cross-stitch")]
+#[command(
+    after_help = "Examples:\n  {program} explain nash\n  {program} explain cross-stitch\n  {program} explain task"
+)]
 pub struct Explain {
-    /// The member's name (`{program} list`)
+    /// The member's or the section's name (`{program} list`)
     name: String,
 }
 
@@ -125,7 +127,7 @@ fn nearest(name: &str, pages: &[Page]) -> String {
     if near.is_empty() { String::new() } else { format!("; the nearest: {}", near.join(", ")) }
 }
 
-/// Every member of every registry.
+/// Every member of every registry, and the sections of a recipe that belong to none.
 fn pages(registries: &Registries) -> Vec<Page> {
     let mut pages = Vec::new();
     for entry in &registries.strategies {
@@ -182,6 +184,10 @@ fn pages(registries: &Registries) -> Vec<Page> {
     for entry in &registries.data.readers {
         let page = Page::new("reader", "a dataset's [reader] name", entry.name, entry.about);
         pages.push(page.fact("endings", entry.endings.join(", ")));
+    }
+    for section in mtl_train::SECTIONS {
+        let page = Page::new("section of a recipe", section.written, section.name, section.about);
+        pages.push(page.settings((section.defaults)()).source(section.source));
     }
     for metric in &registries.metrics {
         let judged = registries.data.kinds.iter().filter(|kind| metric.judges(&kind.truth));

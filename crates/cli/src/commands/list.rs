@@ -30,7 +30,7 @@ pub struct List {
     tasks: usize,
 }
 
-/// A registry, or a folder of TOML files.
+/// A registry, a folder of TOML files, or the sections of a recipe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Kind {
     Architectures,
@@ -45,6 +45,7 @@ enum Kind {
     Rules,
     Samplers,
     Schedules,
+    Sections,
     Strategies,
     Tasks,
 }
@@ -97,6 +98,7 @@ fn rows(registries: &Registries, kind: Kind) -> Vec<Vec<String>> {
             .collect(),
         Kind::Samplers => registries.samplers.iter().map(|s| row(&[s.name, s.about])).collect(),
         Kind::Schedules => registries.schedules.iter().map(|s| row(&[s.name, s.about])).collect(),
+        Kind::Sections => mtl_train::SECTIONS.iter().map(|s| row(&[s.name, s.written, s.about])).collect(),
         Kind::Strategies => (registries.strategies.iter())
             .map(|s| row(&[s.name, s.about, &s.rates.to_string(), s.cost, s.paper]))
             .collect(),

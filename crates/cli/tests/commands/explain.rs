@@ -31,6 +31,9 @@ fn members_of_every_registry_have_a_page() {
         ("tagging", "[task] kind"),
         ("csv", "endings"),
         ("span-f1", "higher"),
+        ("task", "loss_weight, not set"),
+        ("train", "epochs, not set"),
+        ("evaluation", "keep = \"best\""),
     ] {
         assert!(good(here, &["explain", name]).contains(part), "{name}");
     }

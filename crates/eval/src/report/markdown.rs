@@ -206,7 +206,7 @@ fn run(report: &Report) -> String {
         ("seed", report.seed.to_string()),
         ("steps", report.steps.to_string()),
         ("learning rates", optional(rates(report))),
-        ("weights of step", report.best_step.map_or("the end".to_string(), |step| step.to_string())),
+        ("weights of step", weights(report)),
         ("outcomes of the rule", optional((!outcomes.is_empty()).then(|| outcomes.join(", ")))),
         ("seconds", format!("{:.1}", report.seconds)),
         ("tokens per second", format!("{:.0}", report.tokens_per_second)),
@@ -216,6 +216,18 @@ fn run(report: &Report) -> String {
         text += &row([key.to_string(), escape(&value)]);
     }
     text
+}
+
+/// Which step's weights are judged.
+fn weights(report: &Report) -> String {
+    if report.kept.is_empty() {
+        return report.best_step.map_or("the end".to_string(), |step| step.to_string());
+    }
+    let of = |(task, kept): (&String, &super::Kept)| match kept.left {
+        Some(left) => format!("{task} {} (left the training after {left})", kept.step),
+        None => format!("{task} {}", kept.step),
+    };
+    format!("each task its own: {}", report.kept.iter().map(of).collect::<Vec<_>>().join(", "))
 }
 
 fn row<const N: usize>(cells: [impl AsRef<str>; N]) -> String {

@@ -15,9 +15,11 @@ use crate::recipe::{Keep, Recipe};
 pub struct Disk {
     /// One checkpoint.
     pub checkpoint: u64,
-    /// Whole checkpoints that are kept: the last two, the best one, and those of every evaluation where these are to stay.
+    /// Whole checkpoints that are kept: the last two, the best one, those of every evaluation where these are to stay, and
+    /// the one of each task's best where tasks share nothing.
     pub kept: usize,
-    /// Each task's best weights, where these are kept.
+    /// Each task's best weights, where these are kept: its own parameters, or a snapshot of all that it reads where tasks
+    /// share some.
     pub each: u64,
     /// All that is kept, and the next checkpoint while it is written.
     pub most: u64,
@@ -25,18 +27,23 @@ pub struct Disk {
 
 impl Disk {
     /// Of a run with so many `evaluations` on dev, whose checkpoint has `checkpoint` bytes.
-    pub(super) fn of(recipe: &Recipe, assembled: &Assembled, checkpoint: u64, evaluations: usize) -> Self {
+    pub(super) fn of(recipe: &Recipe, assembled: &Assembled, checkpoint: u64, evaluations: usize) -> Result<Self> {
         let model = &assembled.trainer.model;
+        let snapshots = recipe.keeps_snapshots()?;
         let length = |name: &String| {
-            let param = model.params.get(name).filter(|param| param.trainable());
+            let param = model.params.get(name).filter(|param| snapshots || param.trainable());
             param.map_or(0, |param| param.layout().len() * model.params.dtype().size_in_bytes())
         };
         let keeps_each = recipe.evaluation.keep == Keep::Each;
         let own = |task| -> usize { model.reach(TaskId(task)).iter().map(length).sum() };
-        let each = if keeps_each { (0..assembled.datasets.len()).map(own).sum::<usize>() as u64 } else { 0 };
+        let own: Vec<usize> = if keeps_each { (0..assembled.datasets.len()).map(own).collect() } else { Vec::new() };
+        let each = own.iter().sum::<usize>() as u64;
         let stay = if recipe.evaluation.keep_evaluations { evaluations } else { 0 };
-        let kept = 3 + stay + usize::from(keeps_each);
-        Self { checkpoint, kept, each, most: (kept as u64 + 1) * checkpoint + each }
+        // Tasks that share nothing end in one checkpoint with the best of each.
+        let kept = 3 + stay + usize::from(keeps_each && !snapshots);
+        // A snapshot is whole before the one that it replaces goes.
+        let next = if snapshots { own.iter().copied().max().unwrap_or(0) as u64 } else { 0 };
+        Ok(Self { checkpoint, kept, each, most: (kept as u64 + 1) * checkpoint + each + next })
     }
 }
 

@@ -15,7 +15,7 @@ use serde::Serialize;
 use crate::assemble::{Located, assemble};
 use crate::memory::{self, Available, MemoryEstimate};
 use crate::recipe::Recipe;
-use crate::run::loader::DataLoader;
+use crate::run::epochs::Paced;
 pub use disk::Disk;
 pub use rehearsal::Time;
 pub use sizes::{ParameterSizes, TaskSizes};
@@ -67,7 +67,8 @@ pub struct Memory {
 /// would not suffice.
 pub fn dry_run(recipe: &Recipe, located: &Located, device: &Device) -> Result<DryRun> {
     let mut assembled = assemble(recipe, located, device)?;
-    let loader = DataLoader::new(recipe, &assembled, device)?;
+    let Paced { recipe, loader, .. } = Paced::new(recipe.clone(), &mut assembled, device)?;
+    let recipe = &recipe;
     let phases = assembled.trainer.model.sharing.phases(recipe.train.steps);
     let sizes = memory::Sizes::of(recipe, &assembled, &loader, &phases)?;
     let (available, loaded) = (memory::available(), memory::resident().map(|(now, _)| now));
@@ -80,7 +81,7 @@ pub fn dry_run(recipe: &Recipe, located: &Located, device: &Device) -> Result<Dr
     let peak = memory::resident().map(|(_, peak)| peak);
     let estimate = sizes.estimate(sizes.settings());
     Ok(DryRun {
-        tasks: sizes::tasks(&assembled, recipe.train.max_tokens)?,
+        tasks: sizes::tasks(recipe, &assembled)?,
         parameters,
         steps: phases.iter().map(|phase| phase.steps).sum(),
         batch: recipe.train.batch,

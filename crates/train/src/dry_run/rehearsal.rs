@@ -69,9 +69,12 @@ pub(super) fn rehearse(
     let (dev, test) = (dev_tokens(assembled), test_tokens(recipe, assembled));
     let curve = if recipe.evaluation.train_curve { 2 } else { 1 };
     let (evaluation, report) = (seconds(curve * dev), seconds(2 * dev + test));
-    let total = steps as f64 * step + evaluations as f64 * evaluation + report + saves as f64 * checkpoint;
+    let disk = Disk::of(recipe, assembled, bytes, evaluations)?;
+    // At most, every evaluation is the best so far for every task.
+    let each = evaluations as f64 * disk.each as f64 / bytes.max(1) as f64;
+    let total = steps as f64 * step + evaluations as f64 * evaluation + report + (saves as f64 + each) * checkpoint;
     let time = Time { step, evaluations, evaluation, report, checkpoint, total };
-    Ok(Rehearsed { time, disk: Disk::of(recipe, assembled, bytes, evaluations), zero_gradients })
+    Ok(Rehearsed { time, disk, zero_gradients })
 }
 
 /// The audit that every run begins with.

@@ -8,6 +8,7 @@ use mtl_sharing::Role;
 use serde::Serialize;
 
 use crate::assemble::Assembled;
+use crate::recipe::Recipe;
 
 /// A task in numbers.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -22,6 +23,9 @@ pub struct TaskSizes {
     pub dev: usize,
     /// Examples to report on.
     pub test: usize,
+    /// Examples of it in a micro-batch, where that is not the recipe's number for all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub batch: Option<usize>,
     /// Shortest, median, 95th percentile and longest training text in tokens, before truncation.
     pub tokens: [usize; 4],
     /// Share of the training texts that are cut, in [0, 1].
@@ -53,9 +57,9 @@ impl ParameterSizes {
     }
 }
 
-/// The tasks of `assembled`, whose texts are cut after `max_tokens`.
-pub(super) fn tasks(assembled: &Assembled, max_tokens: usize) -> Result<Vec<TaskSizes>> {
-    let audit = mtl_data::audit(&assembled.datasets, &assembled.tokenizer, max_tokens)?;
+/// The tasks of `assembled`, which was built by `recipe`.
+pub(super) fn tasks(recipe: &Recipe, assembled: &Assembled) -> Result<Vec<TaskSizes>> {
+    let audit = mtl_data::audit(&assembled.datasets, &assembled.tokenizer, recipe.train.max_tokens)?;
     let sizes = audit.tasks.into_iter().map(|task| {
         let split = |name: &str| task.splits.iter().find(|(known, _)| known == name).map(|(_, split)| split);
         let examples = |name: &str| split(name).map_or(0, |split: &SplitAudit| split.examples);
@@ -64,6 +68,7 @@ pub(super) fn tasks(assembled: &Assembled, max_tokens: usize) -> Result<Vec<Task
             train: examples("train"),
             dev: examples("dev"),
             test: examples("test"),
+            batch: recipe.task(&task.name).batch,
             tokens: train.map_or([0; 4], |train| train.tokens),
             truncated: train.map_or(0., |train| train.truncated as f64 / train.examples.max(1) as f64),
             name: task.name,

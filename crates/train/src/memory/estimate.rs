@@ -119,6 +119,8 @@ pub(crate) struct Sizes {
     dev: Vec<Vec<usize>>,
     lengths: BatchLengths,
     settings: Settings,
+    /// Whether a task has a batch of its own.
+    own_batches: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -174,7 +176,13 @@ impl Sizes {
             dev: assembled.datasets.iter().map(|dataset| longest(&dataset.dev.examples)).collect(),
             lengths: BatchLengths::of(recipe, assembled, loader, phases)?,
             settings: Settings::of(recipe),
+            own_batches: recipe.task_settings.values().any(|task| task.batch.is_some()),
         })
+    }
+
+    /// Whether a task has a batch of its own, which grows and shrinks with that of the others.
+    pub(crate) fn has_own_batches(&self) -> bool {
+        self.own_batches
     }
 
     /// The lengths of the run's batches.
@@ -323,6 +331,7 @@ impl Sizes {
             dev: vec![vec![128; 8]; 3],
             lengths: BatchLengths { micro: vec![16_384; 3], step: vec![16_384; 3], ..BatchLengths::default() },
             settings: Settings { batch: 16, accumulate: 1, evaluation_batch: 64, recompute: false, log_gradients: 1 },
+            own_batches: false,
         }
     }
 }

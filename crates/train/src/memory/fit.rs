@@ -21,7 +21,13 @@ pub(crate) fn check(sizes: &Sizes, available: Option<Available>) -> Result<()> {
         return Ok(());
     }
     let remedy = match fitting(sizes, available.bytes) {
-        Some(changed) => format!("it would fit with {}", changed.said(settings)),
+        Some(changed) => {
+            let own = match changed.batch != settings.batch && sizes.has_own_batches() {
+                true => ", tasks' own batches smaller alike",
+                false => "",
+            };
+            format!("it would fit with {}{own}", changed.said(settings))
+        }
         None => "a batch of one text would not fit either: choose a smaller encoder (models/), a strategy that trains \
                  less, or fewer tasks"
             .to_string(),

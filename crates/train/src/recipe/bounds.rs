@@ -52,11 +52,26 @@ pub(super) fn check(document: &Document, recipe: &Recipe) -> Result<()> {
         ("weighting", recipe.weighting.settings.clone()),
     ];
     for (section, value) in &sections {
-        for (key, value) in value.as_object().into_iter().flatten() {
-            let Some(most) = most(key) else { continue };
-            if let Some(found) = beyond(value, most) {
-                bail!("{}: `{key}` may be at most {most}, found {found}", document.place(&[section, key]));
-            }
+        within(document, &[section], value)?;
+    }
+    for (name, settings) in &recipe.task_settings {
+        let settings = serde_json::to_value(settings)?;
+        within(document, &["task", name], &settings)?;
+        if let Some(head) = settings.get("head") {
+            within(document, &["task", name, "head"], head)?;
+        }
+    }
+    Ok(())
+}
+
+/// Refuses whole numbers beyond their bound in the section at `path`.
+fn within(document: &Document, path: &[&str], section: &Value) -> Result<()> {
+    for (key, value) in
+        section.as_object().into_iter().flatten().filter(|(_, value)| !value.is_object() || path.len() < 2)
+    {
+        let Some(most) = most(key) else { continue };
+        if let Some(found) = beyond(value, most) {
+            bail!("{}: `{key}` may be at most {most}, found {found}", document.place(&[path, &[key]].concat()));
         }
     }
     Ok(())
@@ -122,6 +137,9 @@ mod tests {
             refused("train.step=joint", &format!("evaluation.{key}"));
         }
         refused("train.step=joint", "head.hidden");
+        for key in ["limit", "dev_limit", "test_limit", "batch", "patience", "head.hidden"] {
+            refused("evaluation.keep=each", &format!("task.a.{key}"));
+        }
         refused("train.step=joint", "schedule.warmup_steps");
         assert!(tried > 20, "{tried}");
     }

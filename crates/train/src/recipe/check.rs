@@ -1,7 +1,6 @@
 //! From a document to a checked recipe: every key known, every value of its type, every cell of the grid that cannot
 //! be refused with reason and remedy.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use anyhow::{Result, anyhow, bail};
@@ -10,11 +9,11 @@ use mtl_weighting::{Class, Private};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
-use super::bounds;
 use super::document::Document;
-use super::groups;
+use super::names::task_name;
 use super::typed::typed;
 use super::{DecisionScope, Evaluation, Keep, Member, Recipe, Schedule, ScopeName, StepKind, Train};
+use super::{bounds, epochs, groups, tasks};
 use crate::control::Control;
 use crate::{Registries, optim, schedule};
 
@@ -27,6 +26,7 @@ const KEYS: &[&str] = &[
     "sampler",
     "schedule",
     "sharing",
+    "task",
     "tasks",
     "train",
     "weighting",
@@ -37,7 +37,7 @@ pub(super) fn recipe(document: &Document, registries: &Arc<Registries>) -> Resul
     for key in fields.keys() {
         known(document, &[key], KEYS)?;
     }
-    let tasks = tasks(document, fields.get("tasks"))?;
+    let tasks = tasks::tasks(document)?;
     let checkpoint = match fields.get("checkpoint") {
         Some(Value::String(name)) if !name.is_empty() => name.clone(),
         Some(other) => bail!("{}: `checkpoint` must be a model's name, found {other}", document.place(&["checkpoint"])),
@@ -98,12 +98,21 @@ pub(super) fn recipe(document: &Document, registries: &Arc<Registries>) -> Resul
         .map_err(|e| anyhow!("{}: {e:#}", document.place(&["optimizer"])))?;
 
     let groups = groups::resolve(document, &optimizer_fields, strategy, &optimizer)?;
+    let mut train = typed::<Train>(document, "train")?;
+    epochs::settle(document, &mut train, &tasks.iter().map(|name| task_name(name)).collect::<Vec<_>>())?;
+    let head = typed::<HeadSettings>(document, "head")?;
+    let task_settings = tasks::settings(document, &head)?;
+    let mut evaluation = typed::<Evaluation>(document, "evaluation")?;
+    if tasks::may_leave(&task_settings) && !section(document, "evaluation")?.contains_key("keep") {
+        evaluation.keep = Keep::Each;
+    }
     let recipe = Recipe {
         registries: registries.clone(),
-        head: typed::<HeadSettings>(document, "head")?,
-        train: typed::<Train>(document, "train")?,
+        task_settings,
+        head,
+        train,
         schedule: typed::<Schedule>(document, "schedule")?,
-        evaluation: typed::<Evaluation>(document, "evaluation")?,
+        evaluation,
         control: typed::<Control>(document, "control")?,
         tasks,
         checkpoint,
@@ -118,19 +127,12 @@ pub(super) fn recipe(document: &Document, registries: &Arc<Registries>) -> Resul
     };
     bounds::check(document, &recipe)?;
     ranges(document, &recipe)?;
+    tasks::check(document, &recipe)?;
     (rule.build)(recipe.tasks.len(), &recipe.weighting.settings)
         .map_err(|e| anyhow!("{}: {e}", document.place(&["weighting"])))?;
     // One task groups with nobody, over all that it reaches.
     let shares = recipe.tasks.len() == 1 || (strategy.shares_with)(&recipe.sharing.settings)?;
     grid(document, &recipe, rule.class, shares)?;
-    if recipe.evaluation.keep == Keep::Each && shares && recipe.tasks.len() > 1 {
-        bail!(
-            "{}: `keep = \"each\"` takes each task's parameters from another step, but under strategy `{}` tasks share \
-             some; take \"best\", or a strategy that shares none (single)",
-            document.place(&["evaluation", "keep"]),
-            recipe.sharing.name
-        );
-    }
     Ok(recipe)
 }
 
@@ -188,7 +190,8 @@ fn whole(over: &DecisionScope) -> bool {
 fn ranges(document: &Document, recipe: &Recipe) -> Result<()> {
     let train = &recipe.train;
     let at = |section: &str, key: &str| document.place(&[section, key]);
-    let positive = [("steps", train.steps), ("batch", train.batch), ("accumulate", train.accumulate)];
+    let steps = if train.epochs.is_some() { 1 } else { train.steps };
+    let positive = [("steps", steps), ("batch", train.batch), ("accumulate", train.accumulate)];
     for (key, value) in positive {
         if value == 0 {
             bail!("{}: `{key}` must be at least 1", at("train", key));
@@ -226,7 +229,9 @@ fn ranges(document: &Document, recipe: &Recipe) -> Result<()> {
     if !(0. ..1.).contains(&recipe.head.dropout) {
         bail!("{}: `dropout` must lie in [0, 1), found {}", at("head", "dropout"), recipe.head.dropout);
     }
-    schedule::check(&recipe.registries.schedules, &recipe.schedule, train.steps)
+    // Where epochs stand for the steps, they are compared with the warm-up once they are known.
+    let steps = if train.epochs.is_some() { usize::MAX } else { train.steps };
+    schedule::check(&recipe.registries.schedules, &recipe.schedule, steps)
         .map_err(|e| anyhow!("{}: {e:#}", document.place(&["schedule"])))?;
     let control = &recipe.control;
     if !(0. ..1.).contains(&control.augment) {
@@ -242,28 +247,6 @@ fn ranges(document: &Document, recipe: &Recipe) -> Result<()> {
         bail!("{}: `patience` counts looks at dev, but `every = 0` has only one", at("evaluation", "patience"));
     }
     Ok(())
-}
-
-fn tasks(document: &Document, found: Option<&Value>) -> Result<Vec<String>> {
-    let place = document.place(&["tasks"]);
-    let Some(Value::Array(items)) = found else {
-        bail!("{place}: `tasks` must be a list of dataset names, such as [\"spam-assassin\", \"reuters-r8\"]")
-    };
-    let (mut tasks, mut known) = (Vec::new(), BTreeSet::new());
-    for item in items {
-        let Some(name) = item.as_str() else { bail!("{place}: `tasks` holds {item}, which is not a name") };
-        if !known.insert(name) {
-            bail!("{place}: two tasks are called `{name}`; every task needs a name of its own");
-        }
-        tasks.push(name.to_string());
-    }
-    if tasks.is_empty() {
-        bail!("{place}: `tasks` is empty; name at least one dataset");
-    }
-    if tasks.len() > MOST_TASKS {
-        bail!("{place}: `tasks` names {} datasets; at most {MOST_TASKS} are trained together", tasks.len());
-    }
-    Ok(tasks)
 }
 
 pub(super) fn section(document: &Document, name: &str) -> Result<Map<String, Value>> {
@@ -341,9 +324,6 @@ fn field<T: DeserializeOwned>(
         .map(Some)
         .map_err(|error| anyhow!("{}: `{key}` cannot be {value}: {error}", document.place(&[section, key])))
 }
-
-/// Rules look at pairs of tasks.
-const MOST_TASKS: usize = 1000;
 
 pub(super) fn known(document: &Document, path: &[&str], keys: &[&str]) -> Result<()> {
     let Some((key, sections)) = path.split_last() else { return Ok(()) };

@@ -2,6 +2,9 @@
 
 use anyhow::{Result, bail};
 use serde_json::Value;
+use toml_edit::{Item, TableLike};
+
+use super::names::task_name;
 
 /// A parsed recipe before it is checked.
 pub(super) struct Document {
@@ -56,15 +59,39 @@ impl Document {
     }
 
     fn offset(&self, path: &[&str]) -> Option<usize> {
-        let mut item = self.places.as_item();
-        let mut start = None;
-        for name in path {
-            let (key, next) = item.as_table_like()?.get_key_value(name)?;
-            start = key.span().or_else(|| next.span()).map(|span| span.start).or(start);
-            item = next;
+        // The settings of a task may stand in a table of `tasks` or [[task]].
+        if let ["task", name, rest @ ..] = path
+            && let Some((table, start)) = self.table_of(name)
+        {
+            return offset_in(table, rest).or(start);
         }
-        start
+        offset_in(self.places.as_item().as_table_like()?, path)
     }
+
+    /// The table whose `name` says that it is of the task called `name`, and where it stands.
+    fn table_of(&self, name: &str) -> Option<(&dyn TableLike, Option<usize>)> {
+        let document = self.places.as_item().as_table_like()?;
+        let listed = document.get("tasks").and_then(Item::as_array).into_iter().flat_map(|items| items.iter());
+        let inline = document.get("task").and_then(Item::as_array).into_iter().flat_map(|items| items.iter());
+        let inline =
+            listed.chain(inline).filter_map(|value| value.as_inline_table().map(|table| table as &dyn TableLike));
+        let tables = document.get("task").and_then(Item::as_array_of_tables).into_iter().flat_map(|items| items.iter());
+        let mut all = inline.chain(tables.map(|table| table as &dyn TableLike));
+        let named =
+            |table: &&dyn TableLike| table.get("name").and_then(Item::as_str).map(task_name).as_deref() == Some(name);
+        let table = all.find(named)?;
+        Some((table, offset_in(table, &["name"])))
+    }
+}
+
+fn offset_in(table: &dyn TableLike, path: &[&str]) -> Option<usize> {
+    let (mut table, mut start) = (Some(table), None);
+    for name in path {
+        let (key, next) = table?.get_key_value(name)?;
+        start = key.span().or_else(|| next.span()).map(|span| span.start).or(start);
+        table = next.as_table_like();
+    }
+    start
 }
 
 /// Puts `value` into `object`, if it is one.

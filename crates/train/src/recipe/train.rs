@@ -6,8 +6,16 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Train {
-    /// Optimizer steps in all.
+    /// Optimizer steps in all; 0 while `epochs` stands for them.
+    #[serde(skip_serializing_if = "is_zero")]
     pub steps: usize,
+    /// In place of `steps`: passes over the training examples of a task, a number above 0. A run works its steps out once
+    /// the data is there, and writes these down.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub epochs: Option<f64>,
+    /// The task whose examples `epochs` counts; left out, the one that has most.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub epochs_of: Option<String>,
     /// Examples a task and micro-batch: a joint step sees `batch` × tasks × `accumulate` examples.
     pub batch: usize,
     /// Micro-batches in a step; their gradients add up to the gradient of the whole window.
@@ -86,10 +94,17 @@ pub enum EncoderPath {
     Reference,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn is_zero(steps: &usize) -> bool {
+    *steps == 0
+}
+
 impl Default for Train {
     fn default() -> Self {
         Self {
             steps: 300,
+            epochs: None,
+            epochs_of: None,
             batch: 16,
             accumulate: 1,
             step: StepKind::Joint,

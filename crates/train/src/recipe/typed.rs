@@ -17,6 +17,8 @@ const OPTIONAL: &[(&str, &str)] = &[
     ("train", "divergence"),
     ("train", "divergence_steps"),
     ("train", "dropout"),
+    ("train", "epochs"),
+    ("train", "epochs_of"),
 ];
 
 /// A section with keys of its own.

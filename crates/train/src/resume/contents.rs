@@ -150,6 +150,16 @@ impl Weights {
         &self.place
     }
 
+    /// The SHA-256 over those of all files of a snapshot, in the order in which it is written.
+    pub(super) fn digest(&self) -> Result<String> {
+        let manifest = Manifest::read(&self.place)?;
+        let mut digest = Sha256::new();
+        for file in [MODEL, OPTIMIZER, SHARING, STRUCTURE, STATE] {
+            digest.update(Sha256::digest(manifest.bytes(file)?));
+        }
+        Ok(hex(&digest.finalize()))
+    }
+
     pub(super) fn model(&self) -> Result<BTreeMap<String, Tensor>> {
         tensors(&self.place.join(MODEL), &self.model)
     }

@@ -47,7 +47,8 @@ fn is_a_runs(name: &str) -> bool {
     let written = name.strip_prefix('.').and_then(|rest| rest.strip_suffix(".new"));
     let older = || [".previous", ".damaged"].iter().find_map(|suffix| name.strip_suffix(suffix));
     let name = written.or_else(older).unwrap_or(name);
-    matches!(name, "last" | "best" | "each") || name.strip_prefix("step-").is_some_and(number)
+    let numbered = |kind: &str| name.strip_prefix(kind).is_some_and(number);
+    matches!(name, "last" | "best" | "each") || numbered("step-") || numbered("each-")
 }
 
 #[cfg(test)]
@@ -59,7 +60,8 @@ mod tests {
         let place = tempfile::tempdir().expect("a folder");
         let folder = place.path().join("checkpoints");
         let runs = ["last", "last.previous", ".last.new", "best", ".best.new", "last.damaged", "each", "step-40"];
-        for name in runs.iter().chain(&["mine", "step-x"]) {
+        let snapshots = ["each-0", ".each-1.new", "each-2.previous"];
+        for name in runs.iter().chain(&snapshots).chain(&["mine", "step-x", "each-y"]) {
             fs::create_dir_all(folder.join(name)).expect("made");
             fs::write(folder.join(name).join("manifest.json"), "{}").expect("written");
         }
@@ -72,7 +74,7 @@ mod tests {
             .map(|entry| entry.expect("an entry").file_name().into_string().expect("a name"))
             .collect();
         left.sort();
-        assert_eq!(left, ["each-x.safetensors", "mine", "notes.txt", "step-x"]);
+        assert_eq!(left, ["each-x.safetensors", "each-y", "mine", "notes.txt", "step-x"]);
         fs::remove_dir_all(&folder).expect("removed");
         fs::create_dir_all(folder.join("best")).expect("made");
         forget(&folder).expect("removed");

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use cpu_time::ProcessTime;
+use mtl_data::Dataset;
 use mtl_sharing::Phase;
 use mtl_task::TaskId;
 
@@ -32,6 +33,7 @@ impl Run {
         }
         if self.recipe.evaluation.keep == Keep::Each {
             self.keep_each()?;
+            self.let_go(observer);
         }
         let mean = scores.values().sum::<f64>() / scores.len().max(1) as f64;
         let better = self.state.best.is_none_or(|(best, _)| mean > best);
@@ -46,12 +48,13 @@ impl Run {
         Ok(self.out_of_patience())
     }
 
+    /// Whether nothing is to be gained: too many evaluations without a better mean, or no task left.
     pub(super) fn out_of_patience(&self) -> bool {
         let patience = self.recipe.evaluation.patience;
-        patience > 0 && self.state.stale >= patience
+        patience > 0 && self.state.stale >= patience || self.all_have_left()
     }
 
-    /// Headline scores now, task by task.
+    /// Headline scores now, task by task; of a task that has left the training those of the weights that it keeps.
     pub(super) fn scores(&self) -> Result<EvaluationPoint> {
         let (assembled, trainer) = (&self.assembled, &self.assembled.trainer);
         let splits = DevSplits { datasets: &assembled.datasets, batch: self.recipe.evaluation.batch };
@@ -64,6 +67,9 @@ impl Run {
             device: model.params.device(),
         };
         let tasks = || assembled.datasets.iter().enumerate();
+        let kept = |scores: Option<&Vec<f64>>, task: usize| -> Option<f64> {
+            scores.filter(|_| trainer.left().contains(&TaskId(task))).and_then(|scores| scores.get(task)).copied()
+        };
         let score = |examples: &[mtl_data::Example], task: usize| {
             let name = &assembled.datasets[task].name;
             let score = dev.score_on(examples, model.sharing.as_ref(), TaskId(task));
@@ -72,9 +78,18 @@ impl Run {
             ensure!(score.is_finite(), "step {}: the headline score of task `{name}` is {score}", self.state.step);
             Ok(score)
         };
-        let on_dev = tasks().map(|(task, data)| score(&data.dev.examples, task)).collect::<Result<_>>()?;
+        let on_dev = |(task, data): (usize, &Dataset)| match kept(Some(&self.state.bests), task) {
+            Some(score) => Ok(score),
+            None => score(&data.dev.examples, task),
+        };
+        let before = self.state.evaluations.last().map(|look| &look.train);
+        let on_train = |(task, data): (usize, &Dataset)| match kept(before, task) {
+            Some(score) => Ok(score),
+            None => score(&train_sample(data), task),
+        };
+        let on_dev = tasks().map(on_dev).collect::<Result<_>>()?;
         let train = match self.recipe.evaluation.train_curve {
-            true => tasks().map(|(task, data)| score(&train_sample(data), task)).collect::<Result<_>>()?,
+            true => tasks().map(on_train).collect::<Result<_>>()?,
             false => Vec::new(),
         };
         Ok(EvaluationPoint { step: self.state.step, dev: on_dev, train })

@@ -47,6 +47,11 @@ impl TaskLosses {
         self.above = if loss > bound { self.above + 1 } else { 0 };
     }
 
+    /// Forgets how many were above the bound: nothing more is to be learnt of them.
+    pub(super) fn settle(&mut self) {
+        self.above = 0;
+    }
+
     /// The history in words; nothing before the first loss.
     pub(super) fn shown(&self) -> Option<String> {
         let ((first_at, first), (lowest_at, lowest)) = (self.first?, self.lowest?);
@@ -111,7 +116,7 @@ impl Detector {
 
     /// Forgets what led up to now: a new phase may begin with losses of its own.
     pub(super) fn begin_phase(losses: &mut [TaskLosses]) {
-        losses.iter_mut().for_each(|losses| losses.above = 0);
+        losses.iter_mut().for_each(TaskLosses::settle);
     }
 
     /// Whether a task's last loss was above its bound, so that it is not the time to replace a good checkpoint.
@@ -134,7 +139,7 @@ impl Trainer {
         anyhow::ensure!(rows > 0, "nothing of the batch is judged");
         let zeros = Tensor::zeros((rows, task.outputs()), params.dtype(), params.device())?;
         let truth = task.collate(&batch.labels, &batch.tokens, params.device())?;
-        Ok(scalar(&task.loss(&zeros, &truth)?)?)
+        Ok(scalar(&self.weighted(batch.task, task.loss(&zeros, &truth)?)?)?)
     }
 }
 

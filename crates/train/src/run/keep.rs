@@ -15,31 +15,43 @@ use crate::resume;
 use crate::store::{read_tensors, tensor_bytes, write_atomically};
 
 impl Run {
-    /// Writes down the parameters of every task that the last look found better than before.
+    /// Writes down the weights of every task that the last look found better than before, and counts the looks since then
+    /// of the others.
     pub(super) fn keep_each(&mut self) -> Result<()> {
         let Some(look) = self.state.evaluations.last() else { return Ok(()) };
         let scores = look.dev.clone();
         self.state.bests.resize(scores.len(), f64::NEG_INFINITY);
         self.state.each.resize(scores.len(), String::new());
+        self.state.each_step.resize(scores.len(), 0);
+        self.state.each_stale.resize(scores.len(), 0);
+        let snapshots = self.recipe.keeps_snapshots()?;
         for (task, score) in scores.into_iter().enumerate() {
             if score <= self.state.bests[task] {
+                self.state.each_stale[task] += 1;
                 continue;
             }
-            let model = &self.assembled.trainer.model;
-            let trained = |name: &String| model.params.get(name).is_some_and(|param| param.trainable());
-            let own = model.params.tensors_of(&model.reach(TaskId(task)).into_iter().filter(trained).collect())?;
-            let bytes = tensor_bytes(&own.into_iter().collect())?;
-            if let Err(error) = check_tensors(&bytes) {
-                let (step, task) = (self.state.step, &self.assembled.datasets[task].name);
-                return Err(Diverged::everywhere(format!(
-                    "step {step}: the weights of task `{task}` are not saved: {error:#}"
-                )));
-            }
-            write_atomically(&self.each(task), &bytes)?;
+            let digest = if snapshots { self.save_snapshot(TaskId(task))? } else { self.save_own(task)? };
             self.state.bests[task] = score;
-            self.state.each[task] = resume::hex(&Sha256::digest(&bytes));
+            self.state.each[task] = digest;
+            (self.state.each_step[task], self.state.each_stale[task]) = (self.state.step, 0);
         }
         Ok(())
+    }
+
+    /// Writes down the parameters of `task`, which shares none; returns their SHA-256.
+    fn save_own(&self, task: usize) -> Result<String> {
+        let model = &self.assembled.trainer.model;
+        let trained = |name: &String| model.params.get(name).is_some_and(|param| param.trainable());
+        let own = model.params.tensors_of(&model.reach(TaskId(task)).into_iter().filter(trained).collect())?;
+        let bytes = tensor_bytes(&own.into_iter().collect())?;
+        if let Err(error) = check_tensors(&bytes) {
+            let (step, task) = (self.state.step, &self.assembled.datasets[task].name);
+            return Err(Diverged::everywhere(format!(
+                "step {step}: the weights of task `{task}` are not saved: {error:#}"
+            )));
+        }
+        write_atomically(&self.each(task), &bytes)?;
+        Ok(resume::hex(&Sha256::digest(&bytes)))
     }
 
     /// Refuses a file of [`Run::keep_each`] that is not as it was written.
@@ -77,6 +89,11 @@ impl Run {
         let then = resume::restore(&best, &mut self.assembled.trainer)?;
         if self.recipe.evaluation.keep == Keep::Best {
             return Ok(Some(then.step));
+        }
+        if self.recipe.keeps_snapshots()? {
+            // Each task's are put into the model when it answers.
+            self.check_snapshots()?;
+            return Ok(None);
         }
         let params = &self.assembled.trainer.model.params;
         let mut all: BTreeMap<String, Tensor> = params.tensors()?.into_iter().collect();

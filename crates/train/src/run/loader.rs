@@ -1,5 +1,7 @@
 //! Which examples a step learns from: the sampler's choice as batches, a function of (seed, step).
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context, Result};
 use candle_core::Device;
 use mtl_data::{Example, Sampler};
@@ -9,7 +11,7 @@ use mtl_task::{TaskBatch, TaskId};
 
 use crate::assemble::Assembled;
 use crate::control::Control;
-use crate::recipe::{Recipe, StepKind};
+use crate::recipe::{Recipe, StepKind, TaskSettings};
 
 /// Share of a task's training examples that a rule with a validation draw validates on.
 const HELD_OUT: f64 = 0.1;
@@ -21,9 +23,11 @@ pub(crate) struct DataLoader {
     held_out: Option<Pool>,
     mini_batches: usize,
     kind: StepKind,
-    /// Examples a task in a step, accumulation included.
+    /// Examples a task in a step, accumulation included, of tasks that do not say otherwise.
     size: usize,
-    batch: usize,
+    /// Examples of each task in a micro-batch.
+    batches: Vec<usize>,
+    accumulate: usize,
     packed: bool,
 }
 
@@ -37,7 +41,13 @@ struct Pool {
 
 impl Pool {
     /// Of `examples`, of which every step takes `draws` batches.
-    fn new(recipe: &Recipe, examples: Vec<Vec<usize>>, seed: u64, draws: usize) -> Result<Self> {
+    fn new(
+        recipe: &Recipe,
+        tasks: &[TaskSettings],
+        examples: Vec<Vec<usize>>,
+        seed: u64,
+        draws: usize,
+    ) -> Result<Self> {
         let sizes: Vec<usize> = examples.iter().map(Vec::len).collect();
         let sampler = Sampler::new(
             recipe.registries.samplers.find(&recipe.sampler.name)?,
@@ -45,7 +55,9 @@ impl Pool {
             &sizes,
             seed,
         )?
-        .paced(recipe.train.steps, draws);
+        .paced(recipe.train.steps, draws)
+        .weighted(tasks.iter().map(|task| task.weight.unwrap_or(1.)).collect())
+        .with_own(tasks.iter().map(|task| task.batch.map(|batch| batch * recipe.train.accumulate)).collect());
         Ok(Self { sampler, examples, control: recipe.control.clone(), key: Key::new(seed).named("augment") })
     }
 
@@ -70,6 +82,7 @@ impl DataLoader {
     /// # Errors
     /// If a task has no example, or none is left beside those held out.
     pub(crate) fn new(recipe: &Recipe, assembled: &Assembled, device: &Device) -> Result<Self> {
+        let tasks: Vec<TaskSettings> = assembled.datasets.iter().map(|dataset| recipe.task(&dataset.name)).collect();
         let sizes = assembled.datasets.iter().map(|dataset| dataset.train.examples.len());
         let key = Key::new(recipe.train.seed).named("held out");
         let divided = sizes.enumerate().map(|(task, size)| match assembled.trainer.validates() {
@@ -82,23 +95,34 @@ impl DataLoader {
         });
         let (learnt, held_out): (Vec<Vec<usize>>, Vec<Vec<usize>>) = divided.unzip();
         let held_out = match assembled.trainer.validates() {
-            true => Some(Pool::new(recipe, held_out, recipe.train.seed.wrapping_add(1), 1)?),
+            true => Some(Pool::new(recipe, &tasks, held_out, recipe.train.seed.wrapping_add(1), 1)?),
             false => None,
         };
         let mini_batches = assembled.trainer.mini_batches();
         let draws = mini_batches - usize::from(held_out.is_some());
         Ok(Self {
-            learnt: Pool::new(recipe, learnt, recipe.train.seed, draws)?,
+            learnt: Pool::new(recipe, &tasks, learnt, recipe.train.seed, draws)?,
             held_out,
             mini_batches,
             kind: recipe.train.step,
             size: recipe.train.batch * recipe.train.accumulate,
-            batch: recipe.train.batch,
+            batches: tasks.iter().map(|task| task.batch.unwrap_or(recipe.train.batch)).collect(),
+            accumulate: recipe.train.accumulate,
             packed: device.is_cpu(),
         })
     }
 
-    /// The mini-batches of step `step`, one batch per task of `phase` each.
+    /// Training examples of `task`, those held out left aside.
+    pub(crate) fn size_of(&self, task: TaskId) -> usize {
+        self.learnt.examples.get(task.0).map_or(0, Vec::len)
+    }
+
+    /// Mean number of examples of `task` that a step of `steps` learns from.
+    pub(crate) fn mean_count(&self, task: TaskId, steps: usize) -> f64 {
+        self.learnt.sampler.mean_count(task, self.size, self.kind == StepKind::Joint, steps)
+    }
+
+    /// The mini-batches of step `step`, one batch each per task of `phase` that has not left the training.
     pub(crate) fn mini_batches(
         &self,
         assembled: &Assembled,
@@ -114,7 +138,7 @@ impl DataLoader {
     pub(crate) fn first(&self, assembled: &Assembled) -> Vec<TaskBatch> {
         (0..assembled.datasets.len())
             .map(|task| {
-                let chosen = self.learnt.sampler.examples(TaskId(task), 0, self.batch);
+                let chosen = self.learnt.sampler.examples(TaskId(task), 0, self.batches[task]);
                 self.learnt.batch(assembled, TaskId(task), 0, &chosen, self.packed)
             })
             .collect()
@@ -134,17 +158,25 @@ impl DataLoader {
         };
         let lengths =
             |(task, chosen): (TaskId, Vec<usize>)| (task, chosen.into_iter().map(|at| length(task, at)).collect());
-        Ok(self.chosen(pool, step * learnt, phase)?.into_iter().map(lengths).collect())
+        let chosen = self.chosen(pool, step * learnt, phase, assembled.trainer.left())?;
+        Ok(chosen.into_iter().map(lengths).collect())
     }
 
     fn batches(&self, pool: &Pool, assembled: &Assembled, index: usize, phase: &Phase) -> Result<Vec<TaskBatch>> {
-        let chosen = self.chosen(pool, index, phase)?.into_iter();
+        let chosen = self.chosen(pool, index, phase, assembled.trainer.left())?.into_iter();
         Ok(chosen.map(|(task, chosen)| pool.batch(assembled, task, index, &chosen, self.packed)).collect())
     }
 
-    /// The tasks of draw `index`, each with its examples of `pool`.
-    fn chosen(&self, pool: &Pool, index: usize, phase: &Phase) -> Result<Vec<(TaskId, Vec<usize>)>> {
-        let allowed = |task: TaskId| phase.tasks.as_ref().is_none_or(|tasks| tasks.contains(&task));
+    /// The tasks of draw `index` that have not `left`, each with its examples of `pool`.
+    fn chosen(
+        &self,
+        pool: &Pool,
+        index: usize,
+        phase: &Phase,
+        left: &BTreeSet<TaskId>,
+    ) -> Result<Vec<(TaskId, Vec<usize>)>> {
+        let allowed =
+            |task: TaskId| phase.tasks.as_ref().is_none_or(|tasks| tasks.contains(&task)) && !left.contains(&task);
         let mut chosen = match self.kind {
             StepKind::Joint => pool.sampler.joint(index, self.size),
             StepKind::One => pool.sampler.one(index, self.size),
@@ -153,9 +185,12 @@ impl DataLoader {
         if !chosen.is_empty() {
             return Ok(chosen);
         }
-        // A phase of few tasks under one-task steps: the drawn task sits out, and the allowed ones take turns.
-        let tasks = phase.tasks.as_deref().filter(|tasks| !tasks.is_empty()).context("a phase without tasks")?;
-        let task = tasks[index % tasks.len()];
-        Ok(vec![(task, pool.sampler.examples(task, index, self.size))])
+        // Few tasks under one-task steps: the drawn one sits out, and the allowed ones take turns.
+        let everyone = || (0..self.batches.len()).map(TaskId).collect();
+        let mut tasks: Vec<TaskId> = phase.tasks.clone().unwrap_or_else(everyone);
+        tasks.retain(|task| allowed(*task));
+        let task = *tasks.get(index % tasks.len().max(1)).context("a phase without tasks")?;
+        let size = self.batches[task.0] * self.accumulate;
+        Ok(vec![(task, pool.sampler.examples(task, index, size))])
     }
 }

@@ -65,6 +65,9 @@ impl Log {
             line["gradient_norms"] = json!(report.norms);
             line["cosines"] = json!(report.cosines);
         }
+        if !report.left.is_empty() {
+            line["left"] = json!(report.left);
+        }
         writeln!(self.file, "{line}").with_context(|| self.refused())
     }
 

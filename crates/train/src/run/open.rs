@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use candle_core::Device;
 
-use super::loader::DataLoader;
+use super::epochs::Paced;
 use super::lock::Lock;
 use super::stored::{self, Stored};
 use super::{REPORT, Run, RunOptions, clear, place};
@@ -52,9 +52,9 @@ impl Run {
             nothing_lost(out)?;
         }
         let trained_on = if continues { TrainedOn::read(out)? } else { None };
-        let recipe = stored.recipe;
-        let mut assembled = assemble_as(&recipe, located, device, trained_on.as_ref())?;
-        let loader = DataLoader::new(&recipe, &assembled, device)?;
+        let mut assembled = assemble_as(&stored.recipe, located, device, trained_on.as_ref())?;
+        let Paced { recipe, loader, note } = Paced::new(stored.recipe.clone(), &mut assembled, device)?;
+        let stored = stored.paced(&recipe, out)?;
         let phases = assembled.trainer.model.sharing.phases(recipe.train.steps);
         // Only now that nothing of the new run was refused.
         if start == Start::Fresh {
@@ -94,6 +94,7 @@ impl Run {
             }
         };
         notes.extend(stored.notes);
+        notes.extend(note);
         let checkpoint_name = located.model.name.clone();
         let run = Self { checkpoint_name, recipe, options, assembled, loader, phases, state, notes, _lock: lock };
         run.describe(&text, trained_on)?;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 use mtl_data::{Dataset, TestKey};
-use mtl_eval::{Judged, Parameters, Report, Splits, TaskReport};
+use mtl_eval::{Judged, Kept, Parameters, Report, Splits, TaskReport};
 use mtl_sharing::Role;
 use mtl_task::{Answer, Label, TaskId};
 
@@ -20,12 +20,18 @@ fn notes(dataset: &Dataset) -> impl Iterator<Item = String> {
 impl Run {
     /// Scores the model as it is now. Answers also what it answered, task by task: to test where that is opened, else to
     /// dev.
-    pub(super) fn report(&self, best_step: Option<usize>) -> Result<(Report, Vec<Vec<Answer>>)> {
-        let trainer = &self.assembled.trainer;
+    pub(super) fn report(&mut self, best_step: Option<usize>) -> Result<(Report, Vec<Vec<Answer>>)> {
+        // Of the model as it is; the tasks may answer by weights of their own.
+        let model = &self.assembled.trainer.model;
+        let accounting = model.accounting(self.assembled.pretrained.count());
+        let (findings, warnings) = (model.sharing.findings()?, model.sharing.warnings()?);
+        let learning_rates = self.learning_rates()?;
         let batch = self.recipe.evaluation.batch;
         let key = self.key();
         let (mut tasks, mut judged) = (BTreeMap::new(), Vec::new());
-        for (index, dataset) in self.assembled.datasets.iter().enumerate() {
+        for index in 0..self.assembled.datasets.len() {
+            self.put_on(TaskId(index))?;
+            let (dataset, trainer) = (&self.assembled.datasets[index], &self.assembled.trainer);
             let (id, kind) = (TaskId(index), trainer.tasks[index].as_ref());
             let answer = |examples: &[mtl_data::Example]| trainer.answers(id, examples, batch);
             let sample = train_sample(dataset);
@@ -53,7 +59,6 @@ impl Run {
             tasks.insert(dataset.name.clone(), report);
             judged.push(test_answers.unwrap_or(dev_answers));
         }
-        let accounting = trainer.model.accounting(self.assembled.pretrained.count());
         let names = self.assembled.datasets.iter().map(|dataset| dataset.name.clone());
         let report = Report {
             recipe: self.options.recipe_name.clone(),
@@ -69,7 +74,7 @@ impl Run {
             seconds: self.state.seconds,
             tokens_per_second: self.state.tokens as f64 / self.state.seconds.max(1e-9),
             test_opened_at: self.test_opened_at(),
-            learning_rates: self.learning_rates()?,
+            learning_rates,
             parameters: Parameters {
                 total: accounting.total,
                 trainable: accounting.trainable,
@@ -80,11 +85,21 @@ impl Run {
             },
             outcomes: self.state.outcomes.clone(),
             notes: self.assembled.datasets.iter().flat_map(notes).collect(),
-            findings: trainer.model.sharing.findings()?,
-            warnings: trainer.model.sharing.warnings()?,
+            kept: self.kept(),
+            findings,
+            warnings,
             tasks,
         };
         Ok((report, judged))
+    }
+
+    /// Which weights each task keeps, where these are its own.
+    fn kept(&self) -> BTreeMap<String, Kept> {
+        let of = |(task, dataset): (usize, &Dataset)| {
+            let step = *self.state.each_step.get(task)?;
+            Some((dataset.name.clone(), Kept { step, left: self.state.left.get(&task).copied() }))
+        };
+        self.assembled.datasets.iter().enumerate().filter_map(of).collect()
     }
 
     /// The learning rates of the kinds of parameter that are trained.

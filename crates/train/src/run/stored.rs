@@ -70,8 +70,11 @@ impl Stored {
         let then =
             Recipe::parse_resolved(&recipe.registries, &path.display().to_string(), &before).with_context(remedy)?;
         let free = free_paths(folder, located)?;
+        // Epochs are compared by the steps that they come to, once the data is there.
+        let (epochs, begun) = (recipe.train.clone(), then.train.steps);
+        let mut recipe = if epochs.epochs.is_some() { recipe.with_steps(begun as f64)? } else { recipe };
         let mut differing = differences(&then, &recipe, &free)?;
-        let (mut recipe, mut notes) = (recipe, Vec::new());
+        let mut notes = Vec::new();
         if differing.iter().any(|difference| difference.blocks) && recipe.has_default_groups()? {
             let one_rate = recipe.clone().with_one_rate();
             let others = differences(&then, &one_rate, &free)?;
@@ -92,7 +95,36 @@ impl Stored {
         }
         notes.extend(differing.iter().map(ToString::to_string));
         let text = if differing.is_empty() { before.clone() } else { edited(&before, &differing)? };
+        if epochs.epochs.is_some() {
+            recipe.train.steps = 0;
+            (recipe.train.epochs, recipe.train.epochs_of) = (epochs.epochs, epochs.epochs_of);
+        }
         Ok(Self { recipe, before, text, notes })
+    }
+
+    /// The same, now that it is known which steps the recipe's epochs are: those of `paced`.
+    ///
+    /// # Errors
+    /// If the run in `folder` was begun with another number of steps.
+    pub(super) fn paced(self, paced: &Recipe, folder: &Path) -> Result<Self> {
+        if self.recipe.train.epochs.is_none() {
+            return Ok(self);
+        }
+        let begins = self.before == self.text && self.before == self.recipe.to_toml()?;
+        if begins {
+            return Ok(Self { recipe: paced.clone(), ..Self::new(paced.clone())? });
+        }
+        let then = Recipe::parse_resolved(&paced.registries, RECIPE, &self.before)?.train.steps;
+        if then != paced.train.steps {
+            bail!(
+                "{}: train.epochs come to {} steps, and {} was begun with {then}; choose another --out, or begin anew with \
+                 --fresh, which removes that run",
+                folder.display(),
+                paced.train.steps,
+                stage(folder)
+            );
+        }
+        Ok(Self { recipe: paced.clone(), ..self })
     }
 }
 

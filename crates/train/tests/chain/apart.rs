@@ -115,14 +115,12 @@ fn each_task_keeps_the_step_that_was_best_for_it() {
 }
 
 #[test]
-fn tasks_that_share_have_one_step() {
+fn task_rates_that_cannot_be_are_refused_and_the_others_stay() {
     let refused = |overrides: &[&str]| {
         let overrides: Vec<String> = overrides.iter().map(|text| (*text).to_string()).collect();
         let text = "tasks = [\"a\", \"b\"]\ncheckpoint = \"m\"\n";
         format!("{:#}", Recipe::parse(&Default::default(), "my.toml", text, &overrides).expect_err("refused"))
     };
-    let error = refused(&["evaluation.keep=each"]);
-    assert!(error.contains("--set evaluation.keep") && error.contains("`hard`") && error.contains("single"), "{error}");
     let error = refused(&["optimizer.task_rates={ a = -1.0 }"]);
     assert!(error.contains("--set optimizer.task_rates") && error.contains("`a` must be at least 0"), "{error}");
     let error = refused(&["optimizer.task_rates={ a = 1.0 }", "optimizer.rate=0.0"]);

@@ -61,7 +61,7 @@ fn labels_files_and_splits_that_changed_are_refused_by_resuming_and_by_scoring()
     let refused = |task: &str, named: &[&str]| {
         let located = own(folder, task);
         let resumed = new(&recipe, &located, &out, true).err().expect("refused");
-        let scored = open().datasets(&located, &recipe.load_options()).err().expect("refused");
+        let scored = open().datasets(&located, |name| recipe.load_options_of(name)).err().expect("refused");
         for error in [format!("{resumed:#}"), format!("{scored:#}")] {
             for part in [&["dataset `own`", "train anew"], named].concat() {
                 assert!(error.contains(part), "`{part}` is missing in: {error}");
@@ -87,7 +87,7 @@ fn labels_files_and_splits_that_changed_are_refused_by_resuming_and_by_scoring()
     // What is as it was, goes on; and predicting needs no data.
     let ended = new(&recipe, &own(folder, CLASSES), &out, true).expect("resumed").execute(&mut Silent).expect("ended");
     assert!(matches!(ended, Ended::Finished(again) if again.tasks == report.tasks));
-    assert_eq!(open().datasets(&own(folder, CLASSES), &recipe.load_options()).expect("the same").len(), 2);
+    assert_eq!(open().datasets(&own(folder, CLASSES), |name| recipe.load_options_of(name)).expect("the same").len(), 2);
     // Labels that were taken from the data are told by it as well: naming them changes nothing.
     std::fs::remove_file(folder.join("rows.csv")).expect("removed");
     let opened = open();
