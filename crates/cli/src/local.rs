@@ -83,7 +83,11 @@ impl DataFolder {
             ..Splits::default()
         };
         if !manifest.columns.labels.is_empty() {
-            bail!("{}: `{}` has several label columns, of which there is no plain form; name its files as its manifest does", said(), self.name);
+            bail!(
+                "{}: `{}` has several label columns, of which there is no plain form; name its files as its manifest does",
+                said(),
+                self.name
+            );
         }
         // How cells are written belongs to the columns of the sources; which cells hold no label is said of the labels.
         manifest.columns = Columns { ignore: manifest.columns.ignore, ..Columns::default() };
@@ -146,7 +150,10 @@ mod tests {
         let (_root, given) = folder(&["train.jsonl", "validation.csv", "a.csv"]);
         let found = given.manifest(manifest(HUB), &Registries::default()).expect("train is there");
         let Splits { train, dev, test, dev_share, .. } = &found.splits;
-        assert_eq!((train.as_slice(), dev.as_slice()), (&["train.jsonl".to_string()][..], &["validation.csv".into()][..]));
+        assert_eq!(
+            (train.as_slice(), dev.as_slice()),
+            (&["train.jsonl".to_string()][..], &["validation.csv".into()][..])
+        );
         assert!(test.is_empty() && *dev_share == Some(0.2), "a test that is not there is drawn as the manifest says");
         assert_eq!((found.columns.text, found.reader.skip), (None, 0));
         assert!(found.columns.label_names.is_empty());

@@ -234,7 +234,12 @@ impl Files {
     pub fn with_data(mut self, folders: &[DataFolder]) -> Result<Self> {
         for (at, folder) in folders.iter().enumerate() {
             if let Some(other) = folders[..at].iter().find(|other| other.name == folder.name) {
-                bail!("--data: `{}` is given two folders, {} and {}", folder.name, other.folder.display(), folder.folder.display());
+                bail!(
+                    "--data: `{}` is given two folders, {} and {}",
+                    folder.name,
+                    other.folder.display(),
+                    folder.folder.display()
+                );
             }
         }
         self.folders = folders.to_vec();
@@ -252,7 +257,12 @@ impl Files {
         let names = tasks.iter().map(|task| Ok(tasks::chosen(task)?.0.document.name)).collect::<Result<Vec<_>>>()?;
         for folder in self.folders.iter().filter(|folder| !names.contains(&folder.name)) {
             let nearest = mtl_task::nearest(&folder.name, names.iter().map(String::as_str));
-            bail!("--data {}: no task is of the dataset `{}`{nearest}; there are {}", folder.argument(), folder.name, names.join(", "));
+            bail!(
+                "--data {}: no task is of the dataset `{}`{nearest}; there are {}",
+                folder.argument(),
+                folder.name,
+                names.join(", ")
+            );
         }
         Ok(())
     }

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use mtl_eval::comparison::{ArmSpec, Comparison, Question, RunRecord};
+use mtl_eval::comparison::{ArmSpec, Comparison, Question};
 use mtl_task::rng::Key;
 use mtl_train::write_atomically;
 
 use super::paths::task_name;
-use super::{Arm, Experiment, Leak, Options, Plan, Planned, Purpose, Refused, leak, tune};
+use super::{Arm, Experiment, Leak, Options, Plan, Planned, Purpose, Refused, derive, leak, tune};
 
 /// Compares what ran, and writes it down.
 pub(super) fn conclude(
@@ -18,13 +18,11 @@ pub(super) fn conclude(
     refused: &[Refused],
     plan: &Plan,
     options: &Options,
+    notes: Vec<String>,
 ) -> Result<Comparison> {
     let table = &experiment.table;
     let lines = |purpose: Purpose| plan.lines().iter().filter(move |line| line.purpose == purpose);
-    let mut records: Vec<RunRecord> = Vec::new();
-    for line in lines(Purpose::Final) {
-        records.extend(plan.record(line)?);
-    }
+    let records = derive::finals(arms, plan)?;
     let mut specs: Vec<ArmSpec> = Vec::new();
     for arm in arms {
         let tuned = tune::chosen(table.tune.as_ref(), arm, plan)?.unwrap_or_default();
@@ -40,6 +38,7 @@ pub(super) fn conclude(
         level: table.level,
         resamples: table.resamples,
         key: Key::new(0).named("compare").named(&experiment.title),
+        sampled: experiment.sampled(),
     };
     let mut comparison = Comparison::of(&experiment.registries.metrics, &question, &records)
         .with_context(|| broken_baseline(lines(Purpose::Final), plan, &table.baseline))?;
@@ -55,7 +54,7 @@ pub(super) fn conclude(
         }
     }
     let said = refused.iter().map(|refused| format!("not run: {refused}"));
-    comparison.warnings.extend(said);
+    comparison.warnings.extend(said.chain(notes));
     let leaks = leak::leaks(arms, plan)?;
     if !leaks.is_empty() {
         comparison.warnings.extend(leaks.iter().map(leaked));
@@ -63,7 +62,7 @@ pub(super) fn conclude(
     }
     comparison.provenance = [
         ("commit", options.commit.clone().unwrap_or_else(|| "unknown".into())),
-        ("command", format!("{} compare {}", options.program, experiment.name)),
+        ("command", options.whole_command(experiment)),
         ("device", devices(plan, options)),
         ("version", env!("CARGO_PKG_VERSION").into()),
         ("system", format!("{} {}", std::env::consts::OS, std::env::consts::ARCH)),

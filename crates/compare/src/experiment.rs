@@ -1,19 +1,24 @@
 //! An experiment: one TOML file that says which arms are compared, by which seeds, and what is tuned.
 
 mod arms;
+mod sampling;
 mod table;
+mod tuning;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
+use mtl_eval::comparison::Sampled;
 use mtl_train::{Recipe, Registries};
 
 use crate::paths::{anchored, anchored_overrides, anchored_recipe, task_name};
 use crate::{Document, Library};
 pub use arms::{Arm, Refused};
+pub(super) use sampling::Sampling;
 pub use table::Control;
-pub(super) use table::{ArmTable, Keys, Method, Table, Tune, flattened};
+pub(super) use table::{ArmTable, Table, flattened};
+pub(super) use tuning::{BRACKET, Keys, Method, SCALE, Tune};
 
 /// An experiment over a base recipe.
 #[derive(Clone, Debug)]
@@ -28,6 +33,10 @@ pub struct Experiment {
     base: Document,
     /// Overrides of every run: the experiment's own, then those of the command line.
     set: Vec<String>,
+    /// The overrides of the command line as they were given.
+    pub(super) given: Vec<String>,
+    /// Where training examples come from.
+    pub(super) sampling: Sampling,
     /// What names in recipes mean.
     pub(crate) registries: Arc<Registries>,
 }
@@ -47,13 +56,16 @@ impl Experiment {
         };
         table.check().with_context(|| location.to_string())?;
         let base = library.recipe(&anchored(&table.base, folder)).with_context(|| format!("{location}: base"))?;
-        // Every seed sees the same examples, or arms could not be compared example by example.
+        // Every seed is judged on the same examples, or arms could not be compared example by example.
         let mut all: Vec<String> = ["train.data_seed=0", "evaluation.train_curve=true"].map(String::from).to_vec();
+        all.extend(table.dev.map(sampling::dev));
         all.extend(anchored_overrides(&flattened(&table.set), folder));
         all.extend(anchored_overrides(set, "".as_ref()));
         let (name, title, folder) = (name.to_string(), title.clone(), folder.clone());
         let registries = library.registries();
-        let found = Self { name, title, table, folder, base, set: all, registries };
+        let sampling = Sampling::default();
+        let given = set.to_vec();
+        let mut found = Self { name, title, table, folder, base, set: all, given, sampling, registries };
         let (recipe, _) = Recipe::parse(&found.registries, &found.base.location, &found.base.text, &found.set)
             .with_context(|| format!("{location}: the base recipe with the experiment's [set]"))?;
         let tasks: Vec<String> = recipe.tasks.iter().map(|task| task_name(task)).collect();
@@ -62,7 +74,21 @@ impl Experiment {
         {
             bail!("{location}: main: `{main}` is none of the tasks {}", tasks.join(", "));
         }
+        found.sampling = Sampling::of(found.table.data_seed, &recipe).with_context(|| location.to_string())?;
         Ok(found)
+    }
+
+    /// The experiment as it was planned before plans had a header: one sample for all seeds, and no grid that grows, unless
+    /// the file says otherwise.
+    pub(super) fn as_before(mut self) -> Self {
+        if self.table.data_seed.is_none() {
+            self.sampling = Sampling::default();
+        }
+        if let Some(tune) = &mut self.table.tune {
+            tune.grow.get_or_insert(0);
+            tune.crossed = false;
+        }
+        self
     }
 
     /// The base recipe with the experiment's changes.
@@ -94,9 +120,17 @@ impl Experiment {
         self.table.main.clone().unwrap_or_else(|| recipe.tasks.first().map(|task| task_name(task)).unwrap_or_default())
     }
 
-    /// How many stages the plan has: the rungs of the tuning, and the final runs.
+    /// How many stages the plan has: the rungs of the tuning, the growth of its grids, and the final runs.
     pub fn stages(&self) -> usize {
-        self.table.tune.as_ref().map_or(0, Tune::rungs) + 1
+        self.table.tune.as_ref().map_or(0, |tune| tune.rungs() + tune.growth()) + 1
+    }
+
+    /// What differs between seeds.
+    pub(super) fn sampled(&self) -> Sampled {
+        match self.sampling {
+            Sampling::Each { .. } => Sampled::Both,
+            Sampling::Fixed(_) => Sampled::Initialisations,
+        }
     }
 
     /// The seeds of the final runs.

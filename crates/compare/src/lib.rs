@@ -13,9 +13,15 @@
 #[deny(clippy::indexing_slicing, clippy::string_slice)]
 mod checkpoints;
 mod conclude;
+#[deny(clippy::indexing_slicing, clippy::string_slice)]
+mod derive;
 mod engine;
 #[deny(clippy::indexing_slicing, clippy::string_slice)]
 mod experiment;
+#[deny(clippy::indexing_slicing, clippy::string_slice)]
+mod header;
+#[deny(clippy::indexing_slicing, clippy::string_slice)]
+mod integrity;
 mod leak;
 mod library;
 #[deny(clippy::indexing_slicing, clippy::string_slice)]
@@ -42,6 +48,7 @@ use anyhow::{Context, Result, bail};
 use mtl_backbone::DeviceName;
 use mtl_eval::comparison::Comparison;
 
+use header::Header;
 use watch::TotalProgress;
 
 /// How a comparison is carried out.
@@ -99,11 +106,22 @@ pub fn compare(
     let lock = lock(&options.out)?;
     mtl_train::clear_temporaries(&options.out)?;
     let mut plan = Plan::open(&options.out)?;
+    // What was planned by a program of before goes on as it was planned.
+    let experiment = &if plan.is_of_before() { experiment.clone().as_before() } else { experiment.clone() };
     let (arms, refused) = experiment.arms()?;
     let mut total = TotalProgress::new(experiment, &arms, watch);
     refused.iter().for_each(|refused| total.say(&format!("not run: {refused}")));
+    let now = Header::now(experiment, &arms, options, located(experiment, options, library).as_ref());
+    plan.settle(&now)?;
+    let metrics = &experiment.registries.metrics;
     for stage in 0..experiment.stages() {
         let lines = plan.freeze(stage, tune::stage(experiment, &arms, stage, &plan)?)?;
+        if tune::is_growth(experiment, stage) {
+            total.more(&lines);
+        }
+        if lines.iter().any(|line| !plan.is_done(line)) {
+            plan.refuse_changed(&now)?;
+        }
         if !engine::carry_out(&lines, &plan, experiment, options, library, &mut total)? {
             let due = lines.iter().filter(|line| !plan.is_done(line)).map(|line| options.command(experiment, line));
             return Ok(match options.engine {
@@ -111,24 +129,37 @@ pub fn compare(
                 Engine::Local(_) => Ended::Stopped { done: total.done(), of: total.runs() },
             });
         }
+        integrity::check_scores(metrics, &lines, &plan)?;
     }
-    let comparison = conclude::conclude(experiment, &arms, &refused, &plan, options)?;
+    let notes = tune::notes(experiment.table.tune.as_ref(), &arms, &plan)?;
+    let notes = notes.into_iter().chain(integrity::notes(&plan, &now, options)?).collect();
+    let comparison = conclude::conclude(experiment, &arms, &refused, &plan, options, notes)?;
     drop(lock);
     Ok(Ended::Finished(Box::new(comparison)))
+}
+
+/// The data of the base recipe, if it is on this machine or can be fetched; printed commands are for other machines. What
+/// keeps it away is told by the runs.
+fn located(experiment: &Experiment, options: &Options, library: &dyn Library) -> Option<mtl_train::Located> {
+    match options.engine {
+        Engine::Print => None,
+        Engine::Local(_) => experiment.recipe().and_then(|recipe| library.locate(&recipe)).ok(),
+    }
 }
 
 impl Options {
     /// The command that runs `line` alone.
     fn command(&self, experiment: &Experiment, line: &Planned) -> String {
-        let (program, offline) = (&self.program, if self.offline { " --offline" } else { "" });
+        let (whole, offline) = (self.whole_command(experiment), if self.offline { " --offline" } else { "" });
         let device = if self.device == DeviceName::Cpu { String::new() } else { format!(" --device {}", self.device) };
         let data: String = self.data.iter().map(|given| format!(" --data {}", paths::quoted(given))).collect();
-        format!(
-            "{program} compare {} --out {} --run {}{offline}{device}{data}",
-            experiment.name,
-            self.out.display(),
-            line.id
-        )
+        format!("{whole} --out {} --run {}{offline}{device}{data}", self.out.display(), line.id)
+    }
+
+    /// The command that asks for `experiment`, with all that was changed in it.
+    fn whole_command(&self, experiment: &Experiment) -> String {
+        let changes = experiment.given.iter().map(|change| format!(" --set {}", paths::quoted(change)));
+        format!("{} compare {}{}", self.program, paths::quoted(&experiment.name), changes.collect::<String>())
     }
 }
 
@@ -160,10 +191,10 @@ pub fn run_one(
 
 /// Refuses a folder that holds something of the name of what a comparison writes, and no plan: that is somebody's own.
 fn refuse_others(out: &Path) -> Result<()> {
-    if out.join("plan.jsonl").exists() {
+    if out.join("plan.jsonl").exists() || matches!(Header::read(out), Ok(Some(_))) {
         return Ok(());
     }
-    let written = conclude::FILES.iter().find(|name| out.join(name).symlink_metadata().is_ok());
+    let written = conclude::FILES.iter().chain(&[header::FILE]).find(|name| out.join(name).symlink_metadata().is_ok());
     // One that holds nothing is of a comparison that was killed before it had a plan.
     let own_lock = || std::fs::metadata(out.join("lock")).is_ok_and(|found| found.is_dir() || found.len() > 0);
     let Some(name) = written.copied().or_else(|| own_lock().then_some("lock")) else { return Ok(()) };

@@ -9,7 +9,9 @@ use mtl_train::{Recipe, write_atomically};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::header::Header;
 use crate::paths::written_recipe;
+use crate::{Arm, integrity};
 
 /// What a run is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +35,9 @@ pub struct Planned {
     pub arm: String,
     /// The seed.
     pub seed: u64,
+    /// Which of the seed's trainings it is, counted from 0.
+    #[serde(default, skip_serializing_if = "is_0")]
+    pub restart: usize,
     /// What it is for.
     pub purpose: Purpose,
     /// Hyper-parameters tried or chosen, by key of the recipe.
@@ -45,32 +50,35 @@ pub struct Planned {
     pub recipe: String,
 }
 
+fn is_0(restart: &usize) -> bool {
+    *restart == 0
+}
+
 impl Planned {
-    /// A line of `plan`; the paths of `recipe` are written as those of the run's folder.
-    pub(super) fn new(
-        plan: &Plan,
-        stage: usize,
-        arm: &str,
-        purpose: Purpose,
-        tuned: &BTreeMap<String, String>,
-        keep: bool,
-        recipe: &Recipe,
-    ) -> Result<Self> {
+    /// A run of `arm`, whose recipe is not known yet.
+    pub(super) fn of(arm: &Arm, purpose: Purpose, seed: u64) -> Self {
+        Self {
+            id: String::new(),
+            stage: 0,
+            arm: arm.spec.name.clone(),
+            seed,
+            restart: 0,
+            purpose,
+            tuned: BTreeMap::new(),
+            steps: 0,
+            keep: false,
+            recipe: String::new(),
+        }
+    }
+
+    /// The same as a line of `plan`, with `recipe`, whose paths are written as those of the run's folder.
+    pub(super) fn with(self, plan: &Plan, recipe: &Recipe) -> Result<Self> {
         // Every run's folder lies as deep.
         let text = written_recipe(recipe, &plan.out.join("runs/run")).to_toml()?;
-        let purpose_name = serde_json::to_string(&purpose)?;
-        let digest = Sha256::digest(format!("{arm}\n{purpose_name}\n{text}").as_bytes());
-        Ok(Self {
-            id: digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect(),
-            stage,
-            arm: arm.to_string(),
-            seed: recipe.train.seed,
-            purpose,
-            tuned: tuned.clone(),
-            steps: recipe.train.steps,
-            keep,
-            recipe: text,
-        })
+        let purpose_name = serde_json::to_string(&self.purpose)?;
+        let digest = Sha256::digest(format!("{}\n{purpose_name}\n{text}", self.arm).as_bytes());
+        let id = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        Ok(Self { id, steps: recipe.train.steps, recipe: text, ..self })
     }
 }
 
@@ -79,6 +87,8 @@ impl Planned {
 pub struct Plan {
     out: PathBuf,
     lines: Vec<Planned>,
+    /// What was planned with; none of plans of before there were any.
+    pub(super) header: Option<Header>,
 }
 
 /// Why a run broke.
@@ -103,7 +113,49 @@ impl Plan {
             serde_json::from_str(line).with_context(|| format!("{}:{}: no line of a plan", path.display(), at + 1))
         };
         let lines = text.lines().enumerate().map(read).collect::<Result<_>>()?;
-        Ok(Self { out: out.to_path_buf(), lines })
+        Ok(Self { out: out.to_path_buf(), lines, header: Header::read(out)? })
+    }
+
+    /// Writes down what the plan is made with, `now`, where nothing says so yet. While test is sealed the experiment's own
+    /// settings may change, and while nothing has run its data; a plan of before has no such file and gets none.
+    ///
+    /// # Errors
+    /// If the disk refuses, or a record cannot be read.
+    pub(super) fn settle(&mut self, now: &Header) -> Result<()> {
+        if self.is_of_before() {
+            return Ok(());
+        }
+        let mut header = self.header.clone().unwrap_or_else(|| now.clone());
+        if !integrity::is_test_open(self)? {
+            header.settings.clone_from(&now.settings);
+        }
+        if !self.lines.iter().any(|line| self.is_done(line)) {
+            header.data.clone_from(&now.data);
+        }
+        for (name, digits) in &now.data {
+            header.data.entry(name.clone()).or_insert_with(|| digits.clone());
+        }
+        if self.header.as_ref() != Some(&header) {
+            header.write(&self.out)?;
+        }
+        self.header = Some(header);
+        Ok(())
+    }
+
+    /// Refuses data files that are not those of the plan.
+    ///
+    /// # Errors
+    /// Names them.
+    pub(super) fn refuse_changed(&self, now: &Header) -> Result<()> {
+        let changed = self.header.as_ref().map(|header| header.changed_data(&now.data)).unwrap_or_default();
+        if changed.is_empty() {
+            return Ok(());
+        }
+        bail!(
+            "{}: not the data that was planned with: {}; restore what was changed, or choose another --out",
+            self.out.display(),
+            changed.join(", ")
+        )
     }
 
     /// The lines of `stage`, written down before any of them runs. If they are there already they must be `lines`.
@@ -146,6 +198,11 @@ impl Plan {
     pub(super) fn find(&self, id: &str) -> Result<&Planned> {
         let known = self.lines.iter().find(|line| line.id == id);
         known.with_context(|| format!("{}: no run `{id}`", self.out.join("plan.jsonl").display()))
+    }
+
+    /// Whether it was begun by a program that wrote no header.
+    pub(super) fn is_of_before(&self) -> bool {
+        self.header.is_none() && !self.lines.is_empty()
     }
 
     /// The folder of a run.

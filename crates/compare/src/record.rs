@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use mtl_data::Texts;
+use mtl_data::{Sampler, Texts};
 use mtl_eval::comparison::{Curve, Point, RunRecord, TaskRecord};
-use mtl_train::{Answered, Finished, Recipe};
+use mtl_train::{Answered, Finished, Recipe, StepKind};
 use serde::Deserialize;
 
 use super::Planned;
@@ -26,12 +26,19 @@ struct Step {
 }
 
 /// The record of `finished`, whose folder is `folder`. Tasks with corrupted labels are left out: nobody asks about them.
-pub(super) fn record(line: &Planned, recipe: &Recipe, finished: &Finished, folder: &Path) -> Result<RunRecord> {
+pub(super) fn record(
+    line: &Planned,
+    recipe: &Recipe,
+    finished: &Finished,
+    folder: &Path,
+    program: String,
+) -> Result<RunRecord> {
     let steps = steps(&folder.join("metrics.jsonl"))?;
-    let corrupted = |task: &str| recipe.control.shuffle.iter().chain(&recipe.control.noise).any(|name| name == task);
+    let passes = passes(recipe, finished, &steps)?;
     let mut tasks: BTreeMap<String, TaskRecord> = BTreeMap::new();
-    for (index, answered) in finished.answered.iter().enumerate().filter(|(_, one)| !corrupted(&one.task)) {
-        tasks.insert(answered.task.clone(), task(index, answered, finished, &steps)?);
+    for (index, answered) in finished.answered.iter().enumerate().filter(|(_, one)| !recipe.control.spoils(&one.task)) {
+        let task = TaskRecord { passes: passes.get(index).copied(), ..task(index, answered, finished, &steps)? };
+        tasks.insert(answered.task.clone(), task);
     }
     let places: Vec<usize> =
         tasks.keys().filter_map(|name| finished.answered.iter().position(|one| one.task == *name)).collect();
@@ -48,12 +55,50 @@ pub(super) fn record(line: &Planned, recipe: &Recipe, finished: &Finished, folde
         trainable: report.parameters.trainable,
         single_task_parameters: report.parameters.single_task_total,
         stored_bytes: report.parameters.stored_bytes,
-        latency_ms: Some(finished.latency_ms),
+        latency_ms: finished.latency_ms,
         outcomes: report.outcomes.clone(),
         cosines: cosines(&steps, &places),
         test_opened_at: report.test_opened_at.clone(),
+        diverged: finished.diverged.clone(),
+        commit: Some(program),
+        data: digits(finished),
         tasks,
     })
+}
+
+/// The hashes of what was loaded: `task/file`, and `task/split split` of the whole splits whatever the limits.
+fn digits(finished: &Finished) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    for (task, data) in &finished.data {
+        found.extend(data.files.iter().map(|(file, digits)| (format!("{task}/{file}"), digits.clone())));
+        let splits = data.splits.iter();
+        found.extend(splits.map(|(split, of)| (format!("{task}/{split} split"), of.sha256.clone())));
+    }
+    found
+}
+
+/// How often training went through each task's examples, by the sampler's shares of the steps that the task was in.
+fn passes(recipe: &Recipe, finished: &Finished, steps: &[Step]) -> Result<Vec<f64>> {
+    let report = |answered: &Answered| finished.report.tasks.get(&answered.task);
+    let sizes: Vec<usize> =
+        finished.answered.iter().map(|one| report(one).and_then(|task| task.n_train).unwrap_or(0).max(1)).collect();
+    let kind = recipe.registries.samplers.find(&recipe.sampler.name)?;
+    let sampler = Sampler::new(kind, &recipe.sampler.settings, &sizes, recipe.train.seed)?.paced(recipe.train.steps, 1);
+    let (tasks, size) = (sizes.len() as f64, (recipe.train.batch * recipe.train.accumulate) as f64);
+    let mut seen = vec![0f64; sizes.len()];
+    for step in steps {
+        let shares = sampler.shares(step.step);
+        for &task in &step.tasks {
+            let share = match recipe.train.step {
+                StepKind::Joint => shares.get(task).copied().unwrap_or(0.) * tasks,
+                StepKind::One => 1.,
+            };
+            if let Some(seen) = seen.get_mut(task) {
+                *seen += share * size;
+            }
+        }
+    }
+    Ok(seen.into_iter().zip(sizes).map(|(seen, examples)| seen / examples as f64).collect())
 }
 
 fn task(index: usize, answered: &Answered, finished: &Finished, steps: &[Step]) -> Result<TaskRecord> {
@@ -82,6 +127,8 @@ fn task(index: usize, answered: &Answered, finished: &Finished, steps: &[Step]) 
         dev: scores(|scores| Some(scores.dev)),
         test: (!test.is_empty()).then_some(test),
         trivial: report.trivial,
+        ceiling: None,
+        passes: None,
         texts: answered.texts.iter().map(shown).collect(),
         truths: answered.truths.clone(),
         answers: answered.answers.clone(),

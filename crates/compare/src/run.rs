@@ -13,7 +13,9 @@ use anyhow::{Context, Result, anyhow, bail};
 use candle_core::Device;
 use mtl_train::{Finished, Located, Observer, Recipe, Run, RunOptions, Start, write_atomically};
 
-use super::{Library, Options, Plan, Planned, Purpose, Unavailable, checkpoints, leak, paths, record};
+use super::{
+    Library, Options, Plan, Planned, Purpose, Unavailable, checkpoints, header, integrity, leak, paths, record,
+};
 
 /// Between two attempts at a lock that another process has.
 const WAIT: Duration = Duration::from_millis(200);
@@ -61,7 +63,7 @@ pub(super) fn run(
 ) -> Ended {
     let folder = plan.folder(line);
     // A panic in a library is one broken run, not the end of the others.
-    let ended = catch_unwind(AssertUnwindSafe(|| locked(line, &folder, library, options, observer)))
+    let ended = catch_unwind(AssertUnwindSafe(|| locked(line, plan, &folder, library, options, observer)))
         .unwrap_or_else(|panic| Err(Failure::Lasting(anyhow!("panicked: {}", words(&panic)))));
     match ended {
         Ok(true) => Ended::Finished,
@@ -80,6 +82,7 @@ pub(super) fn run(
 /// Runs `line` once no other process is at it; returns whether it finished, false if it was interrupted.
 fn locked(
     line: &Planned,
+    plan: &Plan,
     folder: &Path,
     library: &dyn Library,
     options: &Options,
@@ -99,7 +102,7 @@ fn locked(
     if training.exists() && wait_for(&training, observer)?.is_none() {
         return Ok(false);
     }
-    finish(line, folder, library, options, observer)
+    finish(line, plan, folder, library, options, observer)
 }
 
 /// The lock `path`, once nobody else has it; none if the observer interrupts the wait.
@@ -123,6 +126,7 @@ fn wait_for(path: &Path, observer: &mut dyn Observer) -> Result<Option<File>> {
 /// Whether the run finished; false if it was interrupted.
 fn finish(
     line: &Planned,
+    plan: &Plan,
     folder: &Path,
     library: &dyn Library,
     options: &Options,
@@ -130,6 +134,12 @@ fn finish(
 ) -> Result<bool, Failure> {
     let recipe = Recipe::parse_resolved(&library.registries(), &format!("run {}", line.id), &line.recipe)?;
     let located = library.locate(&paths::anchored_recipe(&recipe, folder))?;
+    // Somebody may put it back.
+    if let Some(file) = plan.header.iter().flat_map(|header| header.changed_data(&header::files(&located))).next() {
+        return Err(Failure::Passing(anyhow!(
+            "the data file `{file}` is not the one that was planned with; restore it, or compare under another --out"
+        )));
+    }
     // What another machine may have is no fault of the run.
     let device = options.device.open().with_context(|| format!("the device `{}`", options.device));
     let device = device.map_err(Failure::Passing)?;
@@ -141,10 +151,13 @@ fn finish(
     if line.purpose == Purpose::Tune && finished.report.test_opened_at.is_some() {
         return Err(Failure::Lasting(anyhow!("a tuning run opened the test split")));
     }
-    if recipe.evaluation.keep_evaluations {
+    if let Some(why) = &finished.diverged {
+        observer.note(&format!("training has diverged, which counts as the answers of the baselines: {why}"));
+    }
+    if recipe.evaluation.keep_evaluations && finished.diverged.is_none() {
         leak::look_back(&recipe, folder, &finished, &located, &device)?;
     }
-    write(line, &recipe, &finished, folder, observer)?;
+    write(line, &recipe, &finished, folder, (integrity::program(options), observer))?;
     Ok(true)
 }
 
@@ -207,12 +220,15 @@ fn write(
     recipe: &Recipe,
     finished: &Finished,
     folder: &Path,
-    observer: &mut dyn Observer,
+    (program, observer): (String, &mut dyn Observer),
 ) -> Result<()> {
-    let record = record::record(line, recipe, finished, folder)?;
+    let record = record::record(line, recipe, finished, folder, program)?;
     write_atomically(&folder.join("record.json"), &serde_json::to_vec(&record)?)?;
+    let checkpoints = folder.join("checkpoints");
+    // A training that diverged may have left none.
     if !line.keep
-        && let Err(error) = std::fs::remove_dir_all(folder.join("checkpoints"))
+        && checkpoints.exists()
+        && let Err(error) = std::fs::remove_dir_all(checkpoints)
     {
         observer.note(&format!("the run is done, but its checkpoints could not be removed: {error}"));
     }

@@ -63,18 +63,24 @@ pub(super) struct TotalProgress<'a> {
 impl<'a> TotalProgress<'a> {
     pub(super) fn new(experiment: &Experiment, arms: &[Arm], watch: &'a mut dyn Watch) -> Self {
         let (mut runs, mut steps) = (0, 0);
-        for arm in arms {
+        for arm in arms.iter().filter(|arm| arm.of.is_empty()) {
             if let Some(tune) = &experiment.table.tune {
                 for (rung, combinations) in tune.sizes().into_iter().enumerate() {
                     runs += combinations * tune.seeds.len();
                     steps += combinations * tune.seeds.len() * tune.steps_of(rung, arm.steps);
                 }
             }
-            runs += experiment.seeds().len();
-            steps += experiment.seeds().len() * arm.steps;
+            runs += experiment.seeds().len() * arm.restarts;
+            steps += experiment.seeds().len() * arm.restarts * arm.steps;
         }
         let name = String::new();
         Self { watch, runs, done: 0, steps, finished: 0, current: 0, found: 0, name, started: Instant::now() }
+    }
+
+    /// Runs that nobody knew of before, such as those of a grid that grows.
+    pub(super) fn more(&mut self, lines: &[Planned]) {
+        self.runs += lines.len();
+        self.steps += lines.iter().map(|line| line.steps).sum::<usize>();
     }
 
     /// A run that was done before.

@@ -17,7 +17,7 @@ use crate::manifest::DatasetManifest;
 use crate::registries::DataRegistries;
 use crate::split::overlap::OverlapPolicy;
 use crate::split::shared::Table;
-use crate::split::{self, Entry, Parted, Rows, limited};
+use crate::split::{self, Entry, Parted, Rows, Sample};
 use crate::{RawExample, Sealed, Texts, Tokenizer, table};
 
 /// One example: a tokenised text and its truth.
@@ -80,6 +80,12 @@ pub struct LoadOptions {
     pub limit_test: usize,
     /// Seed of the draws. Splits do not depend on it: they follow the manifest's own.
     pub seed: u64,
+    /// Seed of the draw of training examples alone; left out, `seed`.
+    pub train_seed: Option<u64>,
+    /// Whether the draw of training examples keeps the classes' shares.
+    pub stratified: bool,
+    /// Whether a task has at most as many dev examples as it has to train on.
+    pub dev_as_train: bool,
     /// What becomes of training rows whose text some task holds out.
     pub overlap: OverlapPolicy,
 }
@@ -92,6 +98,9 @@ impl Default for LoadOptions {
             limit_dev: 0,
             limit_test: 0,
             seed: 0,
+            train_seed: None,
+            stratified: false,
+            dev_as_train: false,
             overlap: OverlapPolicy::default(),
         }
     }
@@ -219,22 +228,33 @@ fn dataset(
     if let (None, Some(scale)) = (spec.scale, fitted.scale) {
         notes.push(format!("targets are standardised by the training split's: {scale}"));
     }
-    let key = Key::new(options.seed).named("limit").named(name);
+    let key = |seed: u64, which: &str| Key::new(seed).named("limit").named(name).named(which);
+    let classes = |rows: &[RawExample]| classes_of(task.as_ref(), rows);
     let pairs = rows.train.first().map(|row| matches!(row.texts, Texts::Pair(..)));
     let files = fingerprint::files(manifest, folder)?;
     let mut fingerprint = Fingerprint { files, pairs, ..Fingerprint::default() };
-    let mut split = |rows: Vec<RawExample>, which: &str, limit: usize| -> Result<Split> {
+    let mut split = |rows: Vec<RawExample>, which: &str, sample: Sample| -> Result<Split> {
         let rows = check::readable(rows, which, &mut notes);
         if rows.is_empty() {
             bail!(census.why(which, manifest));
         }
         fingerprint.splits.insert(which.to_string(), fingerprint::split(&rows));
-        let rows = limited(rows, limit, key.named(which));
+        let strata = if sample.stratified { classes(&rows) } else { None };
+        let rows = sample.of(rows, strata.as_deref());
         tokenised(rows, which, (task.as_ref(), kind, manifest), tokenizer, options.max_tokens)
     };
-    let train = split(rows.train, "train", options.limit_train)?;
-    let dev = split(rows.dev, "dev", options.limit_dev)?;
-    let test = Sealed::new(split(rows.test, "test", options.limit_test)?);
+    let sample = |which: &str, limit: usize| Sample { limit, key: key(options.seed, which), stratified: false };
+    let key = key(options.train_seed.unwrap_or(options.seed), "train");
+    let train = Sample { limit: options.limit_train, key, stratified: options.stratified };
+    let train = split(rows.train, "train", train)?;
+    let trained = train.examples.len();
+    let limit_dev = match (options.dev_as_train, options.limit_dev) {
+        (false, limit) => limit,
+        (true, 0) => trained,
+        (true, limit) => limit.min(trained),
+    };
+    let dev = split(rows.dev, "dev", sample("dev", limit_dev))?;
+    let test = Sealed::new(split(rows.test, "test", sample("test", options.limit_test))?);
     Ok(Dataset { name: name.to_string(), spec: fitted, task, train, dev, test, notes, fingerprint })
 }
 
@@ -265,6 +285,15 @@ pub fn survey(registries: &DataRegistries, manifest: &DatasetManifest, folder: &
     let none = repeats.is_empty().then(|| "no text is listed twice".to_string());
     lines.extend(repeats.into_iter().chain(none).chain(notes));
     Ok(lines)
+}
+
+/// The class of each row; nothing of tasks whose answers are no classes.
+fn classes_of(task: &dyn Task, rows: &[RawExample]) -> Option<Vec<u32>> {
+    let class = |row: &RawExample| match task.parse(&row.label) {
+        Ok(Label::Class(class)) => Some(class),
+        _ => None,
+    };
+    rows.iter().map(class).collect()
 }
 
 fn parsed(task: &dyn Task, row: &RawExample, column: &str) -> Result<Label> {

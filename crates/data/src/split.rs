@@ -187,15 +187,51 @@ fn draw(pool: &[Entry], among: &[usize], share: f64, key: Key) -> Vec<usize> {
     drawn
 }
 
-/// `limit` of `items` drawn by `key`, in their order; all of them if `limit` is 0. A smaller limit draws a subset of a
-/// larger one's.
-pub(crate) fn limited<T>(items: Vec<T>, limit: usize, key: Key) -> Vec<T> {
-    if limit == 0 || limit >= items.len() {
-        return items;
+/// What is taken of a split.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sample {
+    /// How many rows; 0 for all.
+    pub(crate) limit: usize,
+    /// By which they are drawn.
+    pub(crate) key: Key,
+    /// Whether the draw keeps the classes' shares.
+    pub(crate) stratified: bool,
+}
+
+impl Sample {
+    /// The sample of `items`, in their order; `classes`, where they are given, keep their shares in it. A smaller sample
+    /// is a part of a larger one.
+    pub(crate) fn of<T>(self, items: Vec<T>, classes: Option<&[u32]>) -> Vec<T> {
+        if self.limit == 0 || self.limit >= items.len() {
+            return items;
+        }
+        let order = match classes {
+            Some(classes) => stratified(classes, self.key),
+            None => self.key.stream().permutation(items.len()),
+        };
+        let mut kept = vec![false; items.len()];
+        order[..self.limit].iter().for_each(|&index| kept[index] = true);
+        items.into_iter().zip(kept).filter_map(|(item, kept)| kept.then_some(item)).collect()
     }
-    let mut kept = vec![false; items.len()];
-    key.stream().permutation(items.len())[..limit].iter().for_each(|&index| kept[index] = true);
-    items.into_iter().zip(kept).filter_map(|(item, kept)| kept.then_some(item)).collect()
+}
+
+/// An order of all rows of which every beginning has the shares of `classes`, to the next whole row: the j-th of a class's
+/// n rows stands at (j − ½)/n of the way (Sainte-Laguë). Who comes first within a class, and which class among
+/// equals, is drawn by `key`.
+fn stratified(classes: &[u32], key: Key) -> Vec<usize> {
+    let mut strata: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
+    for (index, class) in classes.iter().enumerate() {
+        strata.entry(*class).or_default().push(index);
+    }
+    let turns = key.named("classes").stream().permutation(strata.len());
+    let mut order: Vec<(f64, usize, usize)> = Vec::with_capacity(classes.len());
+    for ((class, mut rows), turn) in strata.into_iter().zip(turns) {
+        key.with(u64::from(class)).stream().shuffle(&mut rows);
+        let count = rows.len() as f64;
+        order.extend(rows.into_iter().enumerate().map(|(at, row)| ((at as f64 + 0.5) / count, turn, row)));
+    }
+    order.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+    order.into_iter().map(|(_, _, row)| row).collect()
 }
 
 #[cfg(test)]
@@ -253,9 +289,51 @@ mod tests {
     #[test]
     fn limits_nest() {
         let items: Vec<usize> = (0..100).collect();
-        let (few, more) = (limited(items.clone(), 10, Key::new(1)), limited(items.clone(), 30, Key::new(1)));
-        assert_eq!((few.len(), more.len()), (10, 30));
-        assert!(few.iter().all(|item| more.contains(item)) && few.is_sorted());
-        assert_eq!(limited(items.clone(), 0, Key::new(1)), items);
+        let classes: Vec<u32> = items.iter().map(|item| u32::from(item % 10 == 0)).collect();
+        for classes in [None, Some(classes.as_slice())] {
+            let of = |limit| Sample { limit, key: Key::new(1), stratified: true }.of(items.clone(), classes);
+            let (few, more) = (of(10), of(30));
+            assert_eq!((few.len(), more.len()), (10, 30));
+            assert!(few.iter().all(|item| more.contains(item)) && few.is_sorted());
+            assert_eq!(of(0), items);
+        }
+    }
+
+    #[test]
+    fn a_stratified_sample_has_the_shares_of_the_whole() {
+        // Half, 30 %, 15 % and 5 % of 1,000 rows.
+        let classes: Vec<u32> = (0..1000u32)
+            .map(|row| match row % 100 {
+                0..50 => 0,
+                50..80 => 1,
+                80..95 => 2,
+                _ => 3,
+            })
+            .collect();
+        let drawn = |limit: usize, seed: u64| {
+            let sample = Sample { limit, key: Key::new(seed), stratified: true };
+            sample.of((0..1000usize).collect(), Some(&classes))
+        };
+        let counts = |rows: &[usize]| {
+            let mut counts = [0; 4];
+            rows.iter().for_each(|&row| counts[classes[row] as usize] += 1);
+            counts
+        };
+        for seed in 0..20 {
+            assert_eq!(counts(&drawn(100, seed)), [50, 30, 15, 5]);
+            let [a, b, c, d] = counts(&drawn(20, seed));
+            assert!(a == 10 && b == 6 && c == 3 && d == 1, "{a} {b} {c} {d}");
+        }
+        assert_eq!(drawn(50, 1), drawn(50, 1));
+        assert_ne!(drawn(50, 1), drawn(50, 2));
+        // Classes of one size take turns that are drawn: nobody is always the one left out.
+        let even: Vec<u32> = (0..90).map(|row| row % 3).collect();
+        let left_out = |seed: u64| {
+            let rows =
+                Sample { limit: 4, key: Key::new(seed), stratified: true }.of((0..90usize).collect(), Some(&even));
+            (0..3).filter(|class| rows.iter().filter(|&&row| even[row] == *class).count() == 2).collect::<Vec<u32>>()
+        };
+        let found: BTreeSet<Vec<u32>> = (0..30).map(left_out).collect();
+        assert_eq!(found.len(), 3, "{found:?}");
     }
 }

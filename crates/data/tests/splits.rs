@@ -83,6 +83,20 @@ fn splits_follow_the_manifests_seed_and_limits_the_runs() {
     assert_ne!(few(0, 20)[0], few(1, 20)[0], "another seed draws other examples");
     assert_eq!((few(0, 20)[0].len(), few(0, 20)[2].len()), (50, 20));
     assert!(few(0, 20)[2].iter().all(|text| first[2].contains(text)), "a limit draws from the split");
+    let sampled = |train_seed: Option<u64>, stratified: bool| {
+        let limits = LoadOptions { limit_train: 12, limit_dev: 20, limit_test: 20, train_seed, stratified, ..whole };
+        splits(&read(folder.path(), "", &limits))
+    };
+    let [own, other, plain] = [sampled(Some(1), false), sampled(Some(2), false), sampled(None, false)];
+    assert_ne!(own[0], other[0], "a seed of its own draws other examples to train on");
+    assert_eq!(own[1..], other[1..], "and the same ones to judge by");
+    assert_eq!((sampled(Some(0), false), sampled(Some(1), true)[0].len()), (plain, 12));
+    assert_ne!(sampled(Some(1), true)[0], own[0]);
+    let dev = |limit_dev: usize| {
+        let limits = LoadOptions { limit_train: 12, limit_dev, dev_as_train: true, ..whole };
+        splits(&read(folder.path(), "", &limits))[1].len()
+    };
+    assert_eq!([0, 5, 20].map(dev), [12, 5, 12]);
 }
 
 #[test]

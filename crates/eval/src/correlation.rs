@@ -20,6 +20,10 @@ impl Metric for Pearson {
         "linear correlation; 0 for a constant answer"
     }
 
+    fn range(&self) -> [f64; 2] {
+        [-1., 1.]
+    }
+
     fn judges(&self, truth: &Label) -> bool {
         matches!(truth, Label::Value(_))
     }
@@ -42,6 +46,10 @@ impl Metric for Spearman {
         "correlation of ranks; 0 for a constant answer"
     }
 
+    fn range(&self) -> [f64; 2] {
+        [-1., 1.]
+    }
+
     fn judges(&self, truth: &Label) -> bool {
         matches!(truth, Label::Value(_))
     }
@@ -62,6 +70,10 @@ impl Metric for PearsonSpearman {
 
     fn about(&self) -> &'static str {
         "mean of Pearson's and Spearman's correlation (GLUE STS-B)"
+    }
+
+    fn range(&self) -> [f64; 2] {
+        [-1., 1.]
     }
 
     fn judges(&self, truth: &Label) -> bool {

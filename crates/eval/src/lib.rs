@@ -61,6 +61,11 @@ pub trait Metric: Sync {
         true
     }
 
+    /// The lowest and the highest score there is; one of another range says so.
+    fn range(&self) -> [f64; 2] {
+        if self.higher_is_better() { [0., 1.] } else { [0., f64::INFINITY] }
+    }
+
     /// Whether the metric reads an answer's scores besides its label.
     fn reads_scores(&self) -> bool {
         false

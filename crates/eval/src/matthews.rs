@@ -22,6 +22,10 @@ impl Metric for Matthews {
         "Matthews' correlation of classes (GLUE CoLA); 0 for a constant answer"
     }
 
+    fn range(&self) -> [f64; 2] {
+        [-1., 1.]
+    }
+
     fn judges(&self, truth: &Label) -> bool {
         matches!(truth, Label::Class(_))
     }

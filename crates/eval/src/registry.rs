@@ -93,6 +93,8 @@ mod tests {
             for (answer, truth) in forms() {
                 let score = metric.score(&baseline_predictions(&answer, &truth), &truth, &names());
                 assert!(score.is_finite(), "{}: {score} on {truth:?}", metric.name());
+                let [low, high] = metric.range();
+                assert!((low..=high).contains(&score), "{}: {score} is not in {low} to {high}", metric.name());
                 judged += usize::from(metric.judges(&truth[0]));
             }
             assert!(judged > 0, "{} judges nothing", metric.name());

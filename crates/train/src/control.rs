@@ -33,6 +33,12 @@ impl Control {
         *self == Self::default()
     }
 
+    /// Whether the training labels of the task called `name` are spoilt: it has nothing to teach, and nothing is chosen by
+    /// its scores.
+    pub fn spoils(&self, name: &str) -> bool {
+        self.shuffle.iter().chain(&self.noise).any(|spoilt| spoilt == name)
+    }
+
     /// Spoils the training labels of the tasks named.
     ///
     /// # Errors

@@ -52,6 +52,11 @@ impl Trainer {
     }
 }
 
+/// Whether `error` says that training diverged: the same run would end so again.
+pub fn is_divergence(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| cause.is::<Diverged>()) || error.is::<Diverged>()
+}
+
 /// Refuses a safetensors file with a value that is NaN or infinite.
 ///
 /// # Errors

@@ -47,6 +47,7 @@ pub use control::Control;
 pub use dev::DevSplits;
 pub use dry_run::{DryRun, dry_run};
 pub use evaluate::{Forward, headline, judged_truths, train_sample};
+pub use finite::is_divergence;
 pub use gradients::{GradientRows, grams, total};
 pub use manifest::check_manifest;
 pub use observer::{Observer, Plan, Silent};

@@ -162,6 +162,9 @@ impl Recipe {
             limit_dev: self.evaluation.dev_limit(),
             limit_test: self.evaluation.test_limit(),
             seed: self.train.data_seed(),
+            train_seed: self.train.sample_seed,
+            stratified: self.train.stratified == Some(true),
+            dev_as_train: self.evaluation.dev_as_train == Some(true),
             overlap: self.evaluation.overlap,
         }
     }

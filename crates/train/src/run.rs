@@ -23,6 +23,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 use cpu_time::ProcessTime;
+use mtl_data::Fingerprint;
 use mtl_eval::Report;
 use mtl_sharing::Phase;
 use mtl_task::{Answer, Label, Progress, TaskId};
@@ -32,6 +33,7 @@ use crate::StepReport;
 use crate::assemble::Assembled;
 use crate::audit::audit_of;
 use crate::dev::DevSplits;
+use crate::finite::is_divergence;
 use crate::memory;
 use crate::observer::{Observer, Plan};
 use crate::recipe::Recipe;
@@ -43,6 +45,7 @@ pub(crate) use divergence::TaskLosses;
 use loader::DataLoader;
 use lock::Lock;
 pub use open::{Start, is_unfinished};
+use report::Answering;
 
 /// The report of a run that is over, and the lines of its steps.
 const REPORT: &str = "report.json";
@@ -85,8 +88,13 @@ pub struct Finished {
     pub evaluations: Vec<EvaluationPoint>,
     /// Processor seconds of training, on all threads.
     pub cpu_seconds: f64,
-    /// Milliseconds to answer one text on its own, mean over tasks and a sample of dev.
-    pub latency_ms: f64,
+    /// Milliseconds to answer one text on its own, mean over tasks and a sample of dev; none of a training that diverged.
+    pub latency_ms: Option<f64>,
+    /// What was loaded, by task: hashes of files and splits.
+    pub data: BTreeMap<String, Fingerprint>,
+    /// Why training diverged, if it did. The report and the answers are then those of the baselines, the constant answers
+    /// that know the training examples' labels alone.
+    pub diverged: Option<String>,
 }
 
 /// One task's examples and a run's answers to them.
@@ -155,22 +163,40 @@ impl Run {
         }
     }
 
-    /// As [`Run::execute`], with everything that a comparison wants to know; `None` if the observer interrupted.
+    /// As [`Run::execute`], with everything that a comparison wants to know; `None` if the observer interrupted. A training
+    /// that diverges is a result: what is left of it answers as each task's baseline does.
     ///
     /// # Errors
-    /// As [`Run::execute`].
+    /// As [`Run::execute`], divergence left aside.
     pub fn execute_recorded(mut self, observer: &mut dyn Observer) -> Result<Option<Finished>> {
-        if self.train(observer).map_err(|error| self.explained(error))?.is_some() {
-            return Ok(None);
-        }
-        let (report, answers, run) = self.finish()?;
-        let (answered, latency_ms) = (run.answered(answers), run.latency()?);
+        let ended = match self.train(observer) {
+            Ok(Some(_)) => return Ok(None),
+            Ok(None) => self.finish(),
+            Err(error) => Err(error),
+        };
+        let (report, answers, diverged) = match ended {
+            Ok((report, answers)) => (report, answers, None),
+            Err(error) if is_divergence(&error) => {
+                let why = format!("{error:#}");
+                let (mut report, answers) = self.report(None, Answering::Baselines)?;
+                report
+                    .warnings
+                    .push(format!("training has diverged, and the scores are those of the baselines: {why}"));
+                self.write(&report)?;
+                (report, answers, Some(why))
+            }
+            Err(error) => return Err(error),
+        };
+        let latency_ms = if diverged.is_none() { Some(self.latency()?) } else { None };
+        let datasets = self.assembled.datasets.iter();
         Ok(Some(Finished {
             report,
-            answered,
-            evaluations: run.state.evaluations,
-            cpu_seconds: run.state.cpu_seconds,
+            answered: self.answered(answers),
+            data: datasets.map(|dataset| (dataset.name.clone(), dataset.fingerprint.clone())).collect(),
+            evaluations: self.state.evaluations,
+            cpu_seconds: self.state.cpu_seconds,
             latency_ms,
+            diverged,
         }))
     }
 
@@ -300,14 +326,19 @@ impl Run {
         resume::save(&self.options.out.join("checkpoints"), name, &self.assembled.trainer, &self.state)
     }
 
-    /// Scores the kept weights on dev, and on test if it is to be opened, and writes the report.
-    fn finish(mut self) -> Result<(Report, Vec<Vec<Answer>>, Self)> {
+    /// Scores the kept weights on dev, and on test if it is to be opened, and writes the report. Answers also what was
+    /// answered.
+    fn finish(&mut self) -> Result<(Report, Vec<Vec<Answer>>)> {
         let best_step = self.take_back()?;
-        let (report, answers) = self.report(best_step)?;
+        let (report, answers) = self.report(best_step, Answering::Model)?;
+        self.write(&report)?;
+        Ok((report, answers))
+    }
+
+    fn write(&self, report: &Report) -> Result<()> {
         let out: &Path = &self.options.out;
-        write_atomically(&out.join(REPORT), &serde_json::to_vec_pretty(&report)?)?;
-        write_atomically(&out.join("report.md"), report.to_markdown(&self.recipe.registries.metrics).as_bytes())?;
-        Ok((report, answers, self))
+        write_atomically(&out.join(REPORT), &serde_json::to_vec_pretty(report)?)?;
+        write_atomically(&out.join("report.md"), report.to_markdown(&self.recipe.registries.metrics).as_bytes())
     }
 
     fn notes(&self) -> Vec<String> {

@@ -10,10 +10,10 @@ use mtl_eval::comparison::Comparison;
 
 use super::train::commit;
 use crate::device::OnDevice;
+use crate::local::{DataFolder, DataFolders};
 use crate::locate::{self, Files, Kind};
 use crate::output;
 use crate::watch::{Comparing, Training};
-use crate::local::{DataFolder, DataFolders};
 use crate::{Context, Overrides, tasks};
 
 /// Compare arms (strategies under rules) over tasks and seeds, by one frozen plan.

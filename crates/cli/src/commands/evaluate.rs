@@ -64,6 +64,7 @@ impl Evaluate {
             LoadOptions {
                 limit_dev: self.limit.unwrap_or(own.limit_dev),
                 limit_test: self.limit.unwrap_or(own.limit_test),
+                dev_as_train: own.dev_as_train && self.limit.is_none(),
                 ..own
             }
         };

@@ -9,10 +9,10 @@ use mtl_compare::{INTERRUPTED, Library, paths};
 use mtl_train::{Ended, Recipe, Run, RunOptions, Start, is_unfinished};
 
 use crate::device::{OnDevice, set_threads};
+use crate::local::DataFolders;
 use crate::locate::{self, Files};
 use crate::output::{note, result};
 use crate::watch::Training;
-use crate::local::DataFolders;
 use crate::{Context, Overrides, checkout};
 
 /// Fine-tune an encoder on several tasks.

@@ -44,7 +44,8 @@ fn public_datasets_are_read_from_folders_of_this_machine() {
 
     assert!(good(here, &typed(&["evaluate", "run", "--split", "test"], &[])).contains("trec: "));
     assert!(good(here, &typed(&["data", "check", "recipe.toml"], &[])).contains("snips-slots"));
-    std::fs::write(here.join("mine/questions/dev.jsonl"), "{\"text\": \"other\", \"label\": \"HUM\"}\n").expect("written");
+    std::fs::write(here.join("mine/questions/dev.jsonl"), "{\"text\": \"other\", \"label\": \"HUM\"}\n")
+        .expect("written");
     refused(here, &typed(&["evaluate", "run"], &[]), &["dev.jsonl", "SHA-256"]);
 }
 

@@ -1,12 +1,13 @@
 //! From an experiment's tables to its arms: the product of the grid, the single-task baseline, the controls' switches.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use anyhow::{Result, bail};
-use mtl_eval::comparison::ArmSpec;
+use mtl_eval::comparison::{ArmSpec, Role};
 use mtl_train::{Keep, Recipe, Registries};
 
-use super::{ArmTable, Control, Experiment, flattened};
+use super::{ArmTable, Control, Experiment, Keys, flattened};
 use crate::paths::{anchored_overrides, task_name};
 
 /// An arm that can run.
@@ -23,6 +24,14 @@ pub struct Arm {
     pub apart: bool,
     /// Whether its final runs have as many steps as the baseline's processor seconds buy.
     pub equal_compute: bool,
+    /// Trainings of a seed, of which each task takes the one that is best on dev; 0 of a portfolio, which is not trained.
+    pub restarts: usize,
+    /// Of a portfolio: the arms among which each task takes the one that is best on dev.
+    pub of: Vec<String>,
+    /// What is tuned of it beside what is tuned of all.
+    pub(crate) own: BTreeMap<String, Keys>,
+    /// What its learning rates are before anything is tuned.
+    pub(crate) recipe: Recipe,
 }
 
 /// An arm that cannot run, and why.
@@ -49,11 +58,14 @@ impl Experiment {
         let base = self.recipe()?;
         let mut tables: Vec<ArmTable> = self.table.arm.clone();
         tables.extend(self.product());
-        let alone = |arm: &ArmTable| arm.strategy.as_deref() == Some("single") && arm.control.is_none();
+        let alone = |arm: &ArmTable| {
+            arm.strategy.as_deref() == Some("single") && arm.control.is_none() && arm.restarts.unwrap_or(1) == 1
+        };
         if !tables.iter().any(alone) {
             tables.insert(0, ArmTable { strategy: Some("single".into()), ..ArmTable::default() });
         }
         let (mut arms, mut refused): (Vec<Arm>, Vec<Refused>) = Default::default();
+        let mut portfolios: Vec<(String, ArmTable)> = Vec::new();
         let mut names: Vec<String> = Vec::new();
         for table in &tables {
             let table = completed(table, &base);
@@ -62,9 +74,31 @@ impl Experiment {
                 bail!("two arms are called `{name}`; give one of them a `name`");
             }
             names.push(name.clone());
+            if table.is_portfolio() {
+                portfolios.push((name, table));
+                continue;
+            }
             match self.arm(&table, &base) {
                 Ok(arm) => arms.push(arm),
                 Err(error) => refused.push(Refused { arm: name, reason: format!("{error:#}") }),
+            }
+        }
+        // Last, for they are of others.
+        let trained = arms.len();
+        for (name, table) in portfolios {
+            let known: Vec<&str> = arms.iter().take(trained).map(|arm| arm.spec.name.as_str()).collect();
+            let unknown = table.of.iter().find(|of| !known.contains(&of.as_str()));
+            match unknown {
+                Some(of) if !names.contains(of) => bail!(
+                    "arm `{name}`: of: `{of}` is none of the arms that are trained{}; there are {}",
+                    mtl_task::nearest(of, known.iter().copied()),
+                    known.join(", ")
+                ),
+                Some(of) => {
+                    let reason = format!("it chooses among arms of which `{of}` is not trained");
+                    refused.push(Refused { arm: name, reason });
+                }
+                None => arms.push(portfolio(name, &table, &base)),
             }
         }
         let baseline = &self.table.baseline;
@@ -123,11 +157,17 @@ impl Experiment {
                 sampler: recipe.sampler.name.clone(),
                 tuned: Default::default(),
                 control: table.control.map(|control| control.about().to_string()),
+                role: table.role.unwrap_or_default(),
+                ..ArmSpec::default()
             },
             overrides,
             steps: recipe.train.steps,
             apart,
             equal_compute: table.equal_compute,
+            restarts: table.restarts.unwrap_or(1),
+            of: Vec::new(),
+            own: table.tune.clone(),
+            recipe,
         })
     }
 
@@ -156,6 +196,29 @@ impl Experiment {
     }
 }
 
+/// An arm of other arms' runs.
+fn portfolio(name: String, table: &ArmTable, base: &Recipe) -> Arm {
+    Arm {
+        spec: ArmSpec {
+            name,
+            strategy: "portfolio".into(),
+            rule: format!("dev picks among {}", table.of.join(", ")),
+            checkpoint: task_name(&base.checkpoint),
+            sampler: base.sampler.name.clone(),
+            role: Role::Portfolio,
+            ..ArmSpec::default()
+        },
+        overrides: Vec::new(),
+        steps: 0,
+        apart: false,
+        equal_compute: false,
+        restarts: 0,
+        of: table.of.clone(),
+        own: BTreeMap::new(),
+        recipe: base.clone(),
+    }
+}
+
 /// Whether tasks reach no common trained parameter under a strategy's default section.
 fn apart(strategy: &str, registries: &Registries) -> bool {
     registries.strategies.find(strategy).is_ok_and(|entry| !entry.shares)
@@ -165,6 +228,10 @@ fn apart(strategy: &str, registries: &Registries) -> bool {
 /// otherwise: no gradients meet.
 fn completed(table: &ArmTable, base: &Recipe) -> ArmTable {
     let mut arm = table.clone();
+    if arm.is_portfolio() {
+        arm.name.get_or_insert_with(|| "portfolio".into());
+        return arm;
+    }
     match arm.control {
         Some(Control::Capacity) => arm.strategy = Some("single-small".into()),
         Some(Control::Augmented | Control::Regularised) => {
@@ -182,6 +249,9 @@ fn completed(table: &ArmTable, base: &Recipe) -> ArmTable {
     }
     if arm.equal_compute {
         name += " (equal compute)";
+    }
+    if let Some(restarts) = arm.restarts.filter(|restarts| *restarts > 1) {
+        name += &format!(" (best of {restarts})");
     }
     if let Some(control) = arm.control {
         name += &format!(" ({})", control.about());

@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, ensure};
+use mtl_eval::comparison::Role;
 use serde::Deserialize;
 
+use super::tuning::{Keys, Tune};
+
 /// The most seeds of an experiment, and combinations that are tried: more than anybody trains.
-const MOST_SEEDS: usize = 100_000;
+pub(super) const MOST_SEEDS: usize = 100_000;
 /// The most arms: each is trained for every seed.
 const MOST_ARMS: usize = 1000;
 /// The most resamples of the bootstrap, which are kept.
@@ -32,6 +35,10 @@ pub(crate) struct Table {
     pub(crate) baseline: String,
     /// The task that controls with corrupted tasks are judged on; left out, the first.
     pub(crate) main: Option<String>,
+    /// The training examples of each seed; left out, `"each"` where the recipe limits them.
+    pub(crate) data_seed: Option<DataSeed>,
+    /// How many dev examples a task has; left out, as the recipe says.
+    pub(crate) dev: Option<DevSize>,
     /// Level of the tests.
     pub(crate) level: f64,
     /// Resamples of the bootstrap.
@@ -55,6 +62,8 @@ impl Default for Table {
             seeds: Seeds::Count(5),
             baseline: "single".into(),
             main: None,
+            data_seed: None,
+            dev: None,
             level: 0.05,
             resamples: 2000,
             tune: None,
@@ -77,6 +86,14 @@ pub(crate) struct ArmTable {
     pub(crate) control: Option<Control>,
     /// Whether its final runs take as many processor seconds as the baseline's, instead of as many steps.
     pub(crate) equal_compute: bool,
+    /// What it is to the comparison; left out, a control if it controls for something, else a candidate.
+    pub(crate) role: Option<Role>,
+    /// Of a portfolio: the arms that it chooses among.
+    pub(crate) of: Vec<String>,
+    /// Trainings of a seed, from as many initialisations, of which each task takes the one that is best on dev.
+    pub(crate) restarts: Option<usize>,
+    /// What is tuned of this arm beside what is tuned of all; it has as many trials as every other.
+    pub(crate) tune: BTreeMap<String, Keys>,
 }
 
 /// Every combination of these is an arm.
@@ -126,6 +143,40 @@ impl Control {
     }
 }
 
+/// `data_seed = "each"`, or `data_seed = 7`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(untagged, expecting = "`data_seed` must be \"each\" or a whole number")]
+pub(crate) enum DataSeed {
+    /// Each seed has training examples of its own, which keep the classes' shares.
+    Each(Each),
+    /// All have the same.
+    Fixed(u64),
+}
+
+/// The word `each`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Each {
+    Each,
+}
+
+/// `dev = "n"`, or `dev = 200`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(untagged, expecting = "`dev` must be \"n\" or a whole number")]
+pub(crate) enum DevSize {
+    /// As many as the task has to train on.
+    AsTrain(AsTrain),
+    /// So many; 0 for all.
+    Fixed(u32),
+}
+
+/// The word `n`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub(crate) enum AsTrain {
+    #[serde(rename = "n")]
+    AsTrain,
+}
+
 /// `seeds = 5`, or `seeds = [3, 4]`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(untagged)]
@@ -143,46 +194,46 @@ impl Seeds {
     }
 }
 
-/// `[tune]`.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Tune {
-    pub(crate) method: Method,
-    /// What each key of the recipe may be.
-    pub(crate) keys: BTreeMap<String, Keys>,
-    /// Seeds of the tuning runs; none of the final ones.
-    #[serde(default = "tuning_seeds")]
-    pub(crate) seeds: Vec<u64>,
-    /// `random`: how many combinations are drawn. `halving`: how many begin; 0 for all of the grid.
-    #[serde(default)]
-    pub(crate) budget: usize,
-    /// Steps of a tuning run (of the last rung); left out, those of a final one.
-    #[serde(default)]
-    pub(crate) steps: Option<usize>,
-}
+/// The most trainings of a seed.
+const MOST_RESTARTS: usize = 100;
 
-fn tuning_seeds() -> Vec<u64> {
-    vec![1000]
-}
+impl ArmTable {
+    /// Whether it is derived from other arms' runs.
+    pub(crate) fn is_portfolio(&self) -> bool {
+        self.role == Some(Role::Portfolio)
+    }
 
-/// How combinations are searched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Method {
-    /// All of them.
-    Grid,
-    /// Some, drawn once for all arms.
-    Random,
-    /// Many for few steps, the better half for twice as many, and so on.
-    Halving,
-}
-
-/// The values of a key: a list, or a range that is drawn from log-uniformly.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(untagged)]
-pub(crate) enum Keys {
-    List(Vec<toml::Value>),
-    Range { low: f64, high: f64 },
+    fn check(&self) -> Result<()> {
+        let name = self.name.as_deref().or(self.strategy.as_deref()).unwrap_or_default();
+        if let Some(restarts) = self.restarts {
+            ensure!(
+                (1..=MOST_RESTARTS).contains(&restarts),
+                "[[arm]] `{name}`: restarts must be between 1 and {MOST_RESTARTS}, found {restarts}"
+            );
+            ensure!(
+                !self.equal_compute || restarts == 1,
+                "[[arm]] `{name}`: restarts and equal_compute are two answers to one question; state one of them"
+            );
+        }
+        if !self.is_portfolio() {
+            ensure!(self.of.is_empty(), "[[arm]] `{name}`: `of` is a portfolio's; add role = \"portfolio\"");
+            return Ok(());
+        }
+        ensure!(
+            self.of.len() > 1,
+            "[[arm]] `{name}`: a portfolio chooses among two arms or more; write of = [\"single\", …]"
+        );
+        let trained = [&self.strategy, &self.rule, &self.sampler, &self.checkpoint].iter().any(|key| key.is_some());
+        ensure!(
+            !trained && self.set.is_empty() && self.tune.is_empty() && self.control.is_none() && !self.equal_compute,
+            "[[arm]] `{name}`: a portfolio is not trained; it has `name`, `role` and `of` alone"
+        );
+        ensure!(
+            self.restarts.is_none(),
+            "[[arm]] `{name}`: a portfolio is not trained; restart the arms it chooses among"
+        );
+        Ok(())
+    }
 }
 
 impl Table {
@@ -202,43 +253,20 @@ impl Table {
         ensure!(arms.is_some(), "[[arm]] and [grid]: at most {MOST_ARMS} arms, found more");
         ensure!(self.level > 0. && self.level < 1., "level: must lie between 0 and 1, found {}", self.level);
         ensure!(self.resamples >= 2, "resamples: at least 2 are needed, found {}", self.resamples);
+        self.arm.iter().try_for_each(ArmTable::check)?;
         let Some(tune) = &self.tune else {
+            ensure!(
+                self.arm.iter().all(|arm| arm.tune.is_empty()),
+                "[[arm]] tune: how it is tuned stands in a [tune] section; add one"
+            );
             ensure!(
                 !self.arm.iter().any(|arm| arm.equal_compute),
                 "[[arm]] equal_compute: what a step costs is measured in the tuning runs; add a [tune] section"
             );
             return Ok(());
         };
-        ensure!(tune.budget <= MOST_SEEDS, "[tune] budget: at most {MOST_SEEDS} combinations, found {}", tune.budget);
-        ensure!(!tune.keys.is_empty(), "[tune] keys: nothing to tune");
-        ensure!(!tune.seeds.is_empty(), "[tune] seeds: at least one is needed");
-        if let Some(seed) = tune.seeds.iter().find(|seed| seeds.contains(seed)) {
-            bail!("[tune] seeds: {seed} is a seed of the final runs; what is tuned on it would be tuned to it");
-        }
-        for (key, values) in &tune.keys {
-            match values {
-                Keys::List(values) => ensure!(!values.is_empty(), "[tune] keys: `{key}` has no value"),
-                Keys::Range { low, high } => {
-                    ensure!(
-                        *low > 0. && low < high,
-                        "[tune] keys: `{key}` needs 0 < low < high, found {low} and {high}"
-                    );
-                    ensure!(
-                        tune.method != Method::Grid && tune.budget > 0,
-                        "[tune] keys: `{key}` is a range, which \
-                        only method = \"random\" or \"halving\" with a budget can draw from"
-                    );
-                }
-            }
-        }
-        let lists = tune.keys.values().map(|values| if let Keys::List(values) = values { values.len() } else { 1 });
-        let combinations = lists.into_iter().try_fold(1usize, |all, values| all.checked_mul(values));
-        ensure!(
-            combinations.is_some_and(|all| all <= MOST_SEEDS),
-            "[tune] keys: their values combine to more than {MOST_SEEDS}"
-        );
-        ensure!(tune.method != Method::Random || tune.budget > 0, "[tune] budget: how many combinations are drawn?");
-        Ok(())
+        self.arm.iter().try_for_each(|arm| tune.check_own(&arm.tune))?;
+        tune.check(&seeds)
     }
 }
 

@@ -15,6 +15,10 @@ pub struct Evaluation {
     pub test: Test,
     /// Dev examples a task, drawn by seed; 0 for all.
     pub dev_limit: usize,
+    /// Whether a task has at most as many dev examples as it has to train on, as someone who has few would; left out,
+    /// false.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dev_as_train: Option<bool>,
     /// Test examples a task, drawn by seed; 0 for all.
     pub test_limit: usize,
     /// Overrides both limits if given; 0 uses everything.
@@ -73,6 +77,7 @@ impl Default for Evaluation {
             patience: 0,
             test: Test::Open,
             dev_limit: 500,
+            dev_as_train: None,
             test_limit: 1000,
             limit: None,
             batch: 64,

@@ -30,6 +30,13 @@ pub struct Train {
     /// example by example over seeds need a common one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data_seed: Option<u64>,
+    /// Seed of the draw behind `limit` alone; left out, that of `data_seed`. Runs with training examples of their own,
+    /// judged on the same dev and test examples, differ in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sample_seed: Option<u64>,
+    /// Whether the draw behind `limit` keeps the classes' shares; left out, false.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stratified: Option<bool>,
     /// Largest norm of the combined gradient; 0 for no bound.
     pub clip: f64,
     /// Steps between two whose line in metrics.jsonl has the norms and cosines of the task gradients: 1 for every step,
@@ -43,7 +50,7 @@ pub struct Train {
     /// In how many steps of the task in a row, 1 or more; left out, 25.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub divergence_steps: Option<usize>,
-    /// Training examples a task, drawn by seed; 0 for all.
+    /// Training examples a task, drawn by `sample_seed`; 0 for all.
     pub limit: usize,
     /// Steps between two checkpoints; 0 for one at every evaluation.
     pub save_every: usize,
@@ -111,6 +118,8 @@ impl Default for Train {
             max_tokens: 128,
             seed: 0,
             data_seed: None,
+            sample_seed: None,
+            stratified: None,
             clip: 1.,
             log_gradients: 1,
             divergence: None,

@@ -12,6 +12,7 @@ const RENAMED: &[(&str, &str, &str)] = &[("evaluation", "keep_looks", "keep_eval
 
 /// Keys that have no default to be seen by.
 const OPTIONAL: &[(&str, &str)] = &[
+    ("evaluation", "dev_as_train"),
     ("evaluation", "limit"),
     ("train", "data_seed"),
     ("train", "divergence"),
@@ -19,6 +20,8 @@ const OPTIONAL: &[(&str, &str)] = &[
     ("train", "dropout"),
     ("train", "epochs"),
     ("train", "epochs_of"),
+    ("train", "sample_seed"),
+    ("train", "stratified"),
 ];
 
 /// A section with keys of its own.

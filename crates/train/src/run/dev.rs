@@ -1,5 +1,6 @@
 //! Evaluation on dev during training, and the beginning of phases.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
@@ -35,7 +36,7 @@ impl Run {
             self.keep_each()?;
             self.let_go(observer);
         }
-        let mean = scores.values().sum::<f64>() / scores.len().max(1) as f64;
+        let mean = self.chosen_by(&scores);
         let better = self.state.best.is_none_or(|(best, _)| mean > best);
         observer.evaluated(self.state.step, &scores, better);
         if better {
@@ -46,6 +47,14 @@ impl Run {
             self.state.stale += 1;
         }
         Ok(self.out_of_patience())
+    }
+
+    /// What a step is chosen by: the mean of `scores` over the tasks whose labels are not spoilt; over all where each is.
+    fn chosen_by(&self, scores: &BTreeMap<String, f64>) -> f64 {
+        let sound = |name: &String| !self.recipe.control.spoils(name);
+        let all = !scores.keys().any(sound);
+        let counted: Vec<f64> = scores.iter().filter(|(name, _)| all || sound(name)).map(|(_, score)| *score).collect();
+        counted.iter().sum::<f64>() / counted.len().max(1) as f64
     }
 
     /// Whether nothing is to be gained: too many evaluations without a better mean, or no task left.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 use mtl_data::{Dataset, TestKey};
-use mtl_eval::{Judged, Kept, Parameters, Report, Splits, TaskReport};
+use mtl_eval::{Judged, Kept, Parameters, Report, Splits, TaskReport, baseline_predictions};
 use mtl_sharing::Role;
 use mtl_task::{Answer, Label, TaskId};
 
@@ -17,10 +17,23 @@ fn notes(dataset: &Dataset) -> impl Iterator<Item = String> {
     dataset.notes.iter().map(|note| format!("{}: {note}", dataset.name))
 }
 
+/// Who answers what a report scores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answering {
+    /// The model as it is.
+    Model,
+    /// Each task's baseline, see [`mtl_task::Task::baseline`].
+    Baselines,
+}
+
 impl Run {
-    /// Scores the model as it is now. Answers also what it answered, task by task: to test where that is opened, else to
+    /// Scores who is `answering`. Answers also what was answered, task by task: to test where that is opened, else to
     /// dev.
-    pub(super) fn report(&mut self, best_step: Option<usize>) -> Result<(Report, Vec<Vec<Answer>>)> {
+    pub(super) fn report(
+        &mut self,
+        best_step: Option<usize>,
+        answering: Answering,
+    ) -> Result<(Report, Vec<Vec<Answer>>)> {
         // Of the model as it is; the tasks may answer by weights of their own.
         let model = &self.assembled.trainer.model;
         let accounting = model.accounting(self.assembled.pretrained.count());
@@ -33,11 +46,15 @@ impl Run {
             self.put_on(TaskId(index))?;
             let (dataset, trainer) = (&self.assembled.datasets[index], &self.assembled.trainer);
             let (id, kind) = (TaskId(index), trainer.tasks[index].as_ref());
-            let answer = |examples: &[mtl_data::Example]| trainer.answers(id, examples, batch);
             let sample = train_sample(dataset);
             let sample = sample.as_slice();
             let test = key.as_ref().map(|key| dataset.test.open(key).examples.as_slice());
             let truths: Vec<Label> = judged_truths(&dataset.train.examples);
+            let baseline = kind.baseline(&truths);
+            let answer = |examples: &[mtl_data::Example]| match answering {
+                Answering::Model => trainer.answers(id, examples, batch),
+                Answering::Baselines => Ok(baseline_predictions(&baseline, &judged_truths(examples))),
+            };
             let (train_truth, dev_truth) = (judged_truths(sample), judged_truths(&dataset.dev.examples));
             let test_truth = test.map(judged_truths);
             let (train_answers, dev_answers) = (answer(sample)?, answer(&dataset.dev.examples)?);
@@ -54,7 +71,6 @@ impl Run {
                 trained_on: dataset.train.examples.len(),
             };
             let known = &self.recipe.registries.metrics;
-            let baseline = kind.baseline(&truths);
             let report = TaskReport::judge(known, &dataset.spec.kind, &kind.metrics(), &baseline, splits)?;
             tasks.insert(dataset.name.clone(), report);
             judged.push(test_answers.unwrap_or(dev_answers));

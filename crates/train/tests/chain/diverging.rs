@@ -141,3 +141,30 @@ fn the_detector_changes_no_run_that_learns() {
     assert_eq!(trained("off", &["train.divergence=0.0"]), usual);
     assert_eq!(trained("strict", &["train.divergence=2.0", "train.divergence_steps=3"]), usual);
 }
+
+#[test]
+fn a_comparison_takes_a_training_that_diverged_for_the_baselines() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let cases: [&[&str]; 2] = [
+        &["optimizer.rate=1e39", "train.steps=9"],
+        &["optimizer.rate=1e39", "train.steps=1", "schedule.name=constant", "schedule.warmup_ratio=0.0"],
+    ];
+    for (case, overrides) in cases.into_iter().enumerate() {
+        let out = folder.path().join(case.to_string());
+        let run = new(&recipe(overrides), &out, false).expect("a run");
+        let finished = run.execute_recorded(&mut Silent).expect("a result").expect("not interrupted");
+        let why = finished.diverged.as_ref().expect("diverged");
+        assert!(why.contains("NaN") || why.contains("finite"), "{why}");
+        assert!(finished.report.warnings.iter().any(|warning| warning.contains("diverged")));
+        assert_eq!((finished.latency_ms, finished.data.len()), (None, finished.answered.len()));
+        for answered in &finished.answered {
+            let report = &finished.report.tasks[&answered.task];
+            assert_eq!(report.metrics[&report.headline].test, Some(report.trivial));
+            assert!(answered.answers.iter().all(|answer| answer.label == answered.answers[0].label));
+        }
+        assert!(out.join("report.json").exists());
+    }
+    let sound = new(&recipe(&["train.steps=1"]), &folder.path().join("sound"), false).expect("a run");
+    let finished = sound.execute_recorded(&mut Silent).expect("trained").expect("finished");
+    assert!(finished.diverged.is_none() && finished.latency_ms.is_some());
+}
