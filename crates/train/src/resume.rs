@@ -99,20 +99,16 @@ pub(crate) fn save(folder: &Path, name: &str, trainer: &Trainer, state: &RunStat
     let mut state = state.clone();
     state.known.clone_from(&trainer.known);
     state.rules = trainer.groups.iter().map(|b| (b.label.clone(), b.rule.state())).collect();
-    let refuse = |what: String| {
-        Err(Diverged::everywhere(format!("step {}: the checkpoint `{name}` is not saved: {what}", state.step)))
+    let refused = |what: String| {
+        Diverged::everywhere(format!("step {}: the checkpoint `{name}` is not saved: {what}", state.step))
     };
     if let Some(what) = state.infinite() {
-        return refuse(what);
+        return Err(refused(what));
     }
-    // One file after the other, so that never more than one of them lies in memory beside what it is made from.
-    let checked = |file: &str, tensors: BTreeMap<String, Tensor>| -> Result<Vec<u8>> {
-        let bytes = tensor_bytes(&tensors)?;
-        match check_tensors(&bytes) {
-            Ok(()) => Ok(bytes),
-            Err(error) => refuse(format!("{file}: {error:#}")).map(|()| bytes),
-        }
+    let checked = |file: &str, tensors: BTreeMap<String, Tensor>| {
+        checked(&tensors).map_err(|what| refused(format!("{file}: {what}")))
     };
+    // One file after the other, so that never more than one of them lies in memory beside what it is made from.
     let files: [(&str, folder::Content); 5] = [
         (MODEL, &|| checked(MODEL, trainer.model.params.tensors()?.into_iter().collect())),
         (OPTIMIZER, &|| checked(OPTIMIZER, trainer.optimizer.state()?)),
@@ -120,7 +116,14 @@ pub(crate) fn save(folder: &Path, name: &str, trainer: &Trainer, state: &RunStat
         (STRUCTURE, &|| Ok(serde_json::to_vec(&trainer.model.structure())?)),
         (STATE, &|| Ok(serde_json::to_vec(&state)?)),
     ];
-    folder::write(folder, name, &files, &mut || Ok(()))
+    folder::write(folder, name, &files, &mut || Ok(())).map(drop)
+}
+
+/// `tensors` as a safetensors file, if their values are finite.
+fn checked(tensors: &BTreeMap<String, Tensor>) -> Result<Vec<u8>, String> {
+    let bytes = tensor_bytes(tensors).map_err(|error| format!("{error:#}"))?;
+    check_tensors(&bytes).map_err(|error| format!("{error:#}"))?;
+    Ok(bytes)
 }
 
 impl RunState {
