@@ -6,7 +6,8 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use mtl_data::{Sampler, Texts};
 use mtl_eval::comparison::{Curve, Point, RunRecord, TaskRecord};
-use mtl_train::{Answered, Finished, Recipe, StepKind};
+use mtl_task::TaskId;
+use mtl_train::{Answered, Finished, Recipe, StepKind, TaskSettings};
 use serde::Deserialize;
 
 use super::Planned;
@@ -77,28 +78,22 @@ fn digits(finished: &Finished) -> BTreeMap<String, String> {
     found
 }
 
-/// How often training went through each task's examples, by the sampler's shares of the steps that the task was in.
+/// How often training went through each task's examples, by the mean size of its batches and the steps that it was in.
 fn passes(recipe: &Recipe, finished: &Finished, steps: &[Step]) -> Result<Vec<f64>> {
-    let report = |answered: &Answered| finished.report.tasks.get(&answered.task);
-    let sizes: Vec<usize> =
-        finished.answered.iter().map(|one| report(one).and_then(|task| task.n_train).unwrap_or(0).max(1)).collect();
+    let of_report = |one: &Answered| finished.report.tasks.get(&one.task).and_then(|task| task.n_train);
+    let sizes: Vec<usize> = finished.answered.iter().map(|one| of_report(one).unwrap_or(0).max(1)).collect();
+    let own: Vec<TaskSettings> = finished.answered.iter().map(|one| recipe.task(&one.task)).collect();
     let kind = recipe.registries.samplers.find(&recipe.sampler.name)?;
-    let sampler = Sampler::new(kind, &recipe.sampler.settings, &sizes, recipe.train.seed)?.paced(recipe.train.steps, 1);
-    let (tasks, size) = (sizes.len() as f64, (recipe.train.batch * recipe.train.accumulate) as f64);
-    let mut seen = vec![0f64; sizes.len()];
-    for step in steps {
-        let shares = sampler.shares(step.step);
-        for &task in &step.tasks {
-            let share = match recipe.train.step {
-                StepKind::Joint => shares.get(task).copied().unwrap_or(0.) * tasks,
-                StepKind::One => 1.,
-            };
-            if let Some(seen) = seen.get_mut(task) {
-                *seen += share * size;
-            }
-        }
-    }
-    Ok(seen.into_iter().zip(sizes).map(|(seen, examples)| seen / examples as f64).collect())
+    let sampler = Sampler::new(kind, &recipe.sampler.settings, &sizes, recipe.train.seed)?
+        .paced(steps.len(), 1)
+        .weighted(own.iter().map(|task| task.weight.unwrap_or(1.)).collect())
+        .with_own(own.iter().map(|task| task.batch.map(|batch| batch * recipe.train.accumulate)).collect());
+    let (joint, size) = (recipe.train.step == StepKind::Joint, recipe.train.batch * recipe.train.accumulate);
+    let of_task = |(task, examples): (usize, &usize)| {
+        let within = steps.iter().filter(|step| !joint || step.tasks.contains(&task)).count();
+        sampler.mean_count(TaskId(task), size, joint, steps.len()) * within as f64 / *examples as f64
+    };
+    Ok(sizes.iter().enumerate().map(of_task).collect())
 }
 
 fn task(index: usize, answered: &Answered, finished: &Finished, steps: &[Step]) -> Result<TaskRecord> {

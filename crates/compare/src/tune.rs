@@ -20,7 +20,8 @@ pub(super) type Combination = BTreeMap<String, String>;
 pub(super) fn stage(experiment: &Experiment, arms: &[Arm], stage: usize, plan: &Plan) -> Result<Vec<Planned>> {
     let (table, mut lines) = (&experiment.table, Vec::new());
     let trained = || arms.iter().filter(|arm| arm.of.is_empty());
-    let tuning = table.tune.as_ref().map_or(0, |tune| tune.rungs() + tune.growth());
+    let rungs = table.tune.as_ref().map_or(0, Tune::rungs);
+    let tuning = rungs + table.tune.as_ref().map_or(0, Tune::growth);
     if let Some(tune) = table.tune.as_ref().filter(|_| stage < tuning) {
         for arm in trained() {
             for combination in (Search { tune, arm, plan }).due(stage)? {

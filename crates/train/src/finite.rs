@@ -41,6 +41,11 @@ impl fmt::Display for Diverged {
 
 impl std::error::Error for Diverged {}
 
+/// Whether `error` says that training diverged: the same run would end so again.
+pub fn is_divergence(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| cause.is::<Diverged>()) || error.is::<Diverged>()
+}
+
 impl Trainer {
     /// Refuses a loss of `task` in step `step` that is not finite.
     pub(crate) fn refuse_infinite(&self, step: usize, task: TaskId, loss: f64) -> Result<()> {
@@ -50,11 +55,6 @@ impl Trainer {
         }
         Ok(())
     }
-}
-
-/// Whether `error` says that training diverged: the same run would end so again.
-pub fn is_divergence(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| cause.is::<Diverged>()) || error.is::<Diverged>()
 }
 
 /// Refuses a safetensors file with a value that is NaN or infinite.

@@ -4,6 +4,7 @@ use anyhow::{Result, bail};
 use mtl_train::Recipe;
 
 use super::table::{DataSeed, DevSize, Each};
+use crate::paths::task_name;
 
 /// Where the training examples of a run come from. Dev and test are one fixed draw in any case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +63,7 @@ impl Sampling {
 
 /// Whether some task has fewer training examples than its source.
 fn is_limited(recipe: &Recipe) -> bool {
-    recipe.train.limit > 0 || recipe.task_settings.values().any(|task| task.limit.is_some_and(|limit| limit > 0))
+    recipe.tasks.iter().any(|task| recipe.load_options_of(&task_name(task)).limit_train > 0)
 }
 
 /// What `dev` changes in the base recipe.

@@ -38,11 +38,18 @@ pub(super) fn scaled(recipe: &Recipe, factor: f64) -> Vec<String> {
             _ => {}
         }
     }
-    if !recipe.task_rates.is_empty() {
-        let rates = recipe.task_rates.iter().map(|(task, rate)| (task.as_str(), rounded(factor * rate)));
+    let own: Vec<(String, f64)> =
+        recipe.task_names().into_iter().filter_map(|task| own(recipe, &task).map(|rate| (task, rate))).collect();
+    if !own.is_empty() {
+        let rates = own.iter().map(|(task, rate)| (task.as_str(), rounded(factor * rate)));
         overrides.push(format!("{TASK_RATES}={}", table(rates)));
     }
     overrides
+}
+
+/// The base rate that `task` has to itself, if it has one.
+fn own(recipe: &Recipe, task: &str) -> Option<f64> {
+    recipe.task_rates.get(task).copied().or(recipe.task(task).learning_rate)
 }
 
 /// The base rate of `task` under `combination`, whose rate stands under `key`, in an arm of `recipe`.
@@ -56,8 +63,8 @@ pub(super) fn of_task(recipe: &Recipe, combination: &Combination, key: &str, tas
     if key != SCALE {
         return Ok(value.clone());
     }
-    let own = recipe.task_rates.get(task).copied().unwrap_or_else(|| base(recipe));
-    Ok(rounded(number(value)? * own))
+    let usual = own(recipe, task).unwrap_or_else(|| base(recipe));
+    Ok(rounded(number(value)? * usual))
 }
 
 /// Rates by task as an inline table.
@@ -121,6 +128,9 @@ mod tests {
             );
             let own = "[sharing]\nstrategy = \"single\"\n[optimizer]\ntask_rates = { a = 0.001 }";
             assert_eq!(of(own, factor).task_rates.len(), 1);
+            let task = "[sharing]\nstrategy = \"single\"\n[task.b]\nlearning_rate = 0.001";
+            let rates = of(task, factor).task_rates;
+            assert!((rates["b"] / 0.001 - factor).abs() < 1e-4, "{rates:?}");
         }
     }
 }

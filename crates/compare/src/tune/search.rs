@@ -196,7 +196,8 @@ impl Search<'_> {
             }
         }
         // Also what broke down was tried.
-        let of_arm = self.lines().filter(|line| without_rate(&line.tuned, key) == others || self.arm.own.is_empty());
+        let before = self.lines().filter(|line| line.stage < stage);
+        let of_arm = before.filter(|line| without_rate(&line.tuned, key) == others || self.arm.own.is_empty());
         let tried = of_arm.filter_map(|line| line.tuned.get(key)).map(|value| rates::number(value));
         let beyond = rates::beyond(&tried.collect::<Result<Vec<f64>>>()?, &best);
         let with = |value: f64| {

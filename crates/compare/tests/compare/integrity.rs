@@ -49,21 +49,21 @@ fn scores_that_cannot_be_and_records_of_others_are_named() {
     let scores: [(&dyn Fn(&mut RunRecord), &str); 3] = [
         (
             &|record| {
-                let task = record.tasks.values_mut().next().expect("a task");
+                let task = record.tasks.get_mut("planted-topic").expect("a task");
                 task.test.as_mut().expect("scored").insert(task.headline.clone(), 1.7);
             },
             "on test is 1.7, and lies between 0 and 1",
         ),
         (
             &|record| {
-                let task = record.tasks.values_mut().next().expect("a task");
+                let task = record.tasks.get_mut("planted-topic").expect("a task");
                 task.dev.insert(task.headline.clone(), -0.25);
             },
             "on dev is -0.25, and lies between",
         ),
         (
             &|record| {
-                let task = record.tasks.values_mut().next().expect("a task");
+                let task = record.tasks.get_mut("planted-topic").expect("a task");
                 task.test.as_mut().expect("scored").insert(task.headline.clone(), 0.123456);
             },
             "on test is 0.123456, and its answers score",

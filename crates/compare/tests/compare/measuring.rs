@@ -203,6 +203,7 @@ of = ["single", "first of two", "soft"]
 fn every_arm_is_tuned_around_its_own_rates_by_as_many_trials() {
     let more = r#"
 [[arm]]
+name = "lora"
 strategy = "lora"
 rule = "equal"
 
@@ -218,7 +219,7 @@ keys = { "optimizer.scale" = [0.3, 1, 3] }
     let (experiment, folder) = (experiment(more), tempfile::tempdir().expect("a folder"));
     let all = planned(&experiment, folder.path());
     let of = |arm: &str| all.iter().filter(|line| line.arm == arm).map(recipe).collect::<Vec<_>>();
-    for arm in ["single", "lora+equal", "soft"] {
+    for arm in ["single", "lora", "soft"] {
         let recipes = of(arm);
         assert_eq!(recipes.len(), 3, "{arm}");
         let rates: Vec<_> = recipes.iter().map(|recipe| recipe.learning_rates().expect("rates")).collect();

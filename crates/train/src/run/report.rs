@@ -37,13 +37,19 @@ impl Run {
         // Of the model as it is; the tasks may answer by weights of their own.
         let model = &self.assembled.trainer.model;
         let accounting = model.accounting(self.assembled.pretrained.count());
-        let (findings, warnings) = (model.sharing.findings()?, model.sharing.warnings()?);
+        let (findings, warnings) = match answering {
+            Answering::Model => (model.sharing.findings()?, model.sharing.warnings()?),
+            // What diverged has nothing to say.
+            Answering::Baselines => (serde_json::Value::Null, Vec::new()),
+        };
         let learning_rates = self.learning_rates()?;
         let batch = self.recipe.evaluation.batch;
         let key = self.key();
         let (mut tasks, mut judged) = (BTreeMap::new(), Vec::new());
         for index in 0..self.assembled.datasets.len() {
-            self.put_on(TaskId(index))?;
+            if answering == Answering::Model {
+                self.put_on(TaskId(index))?;
+            }
             let (dataset, trainer) = (&self.assembled.datasets[index], &self.assembled.trainer);
             let (id, kind) = (TaskId(index), trainer.tasks[index].as_ref());
             let sample = train_sample(dataset);
