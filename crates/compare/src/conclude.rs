@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use mtl_eval::comparison::{ArmSpec, Comparison, Question, RunRecord};
+use mtl_eval::comparison::{ArmSpec, Comparison, Question, RunRecord, Sampled};
 use mtl_task::rng::Key;
 use mtl_train::write_atomically;
 
@@ -40,6 +40,7 @@ pub(super) fn conclude(
         level: table.level,
         resamples: table.resamples,
         key: Key::new(0).named("compare").named(&experiment.title),
+        sampled: Sampled::Initialisations,
     };
     let mut comparison = Comparison::of(&experiment.registries.metrics, &question, &records)
         .with_context(|| broken_baseline(lines(Purpose::Final), plan, &table.baseline))?;

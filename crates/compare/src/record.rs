@@ -52,6 +52,9 @@ pub(super) fn record(line: &Planned, recipe: &Recipe, finished: &Finished, folde
         outcomes: report.outcomes.clone(),
         cosines: cosines(&steps, &places),
         test_opened_at: report.test_opened_at.clone(),
+        diverged: None,
+        commit: None,
+        data: BTreeMap::new(),
         tasks,
     })
 }
@@ -82,6 +85,8 @@ fn task(index: usize, answered: &Answered, finished: &Finished, steps: &[Step]) 
         dev: scores(|scores| Some(scores.dev)),
         test: (!test.is_empty()).then_some(test),
         trivial: report.trivial,
+        ceiling: None,
+        passes: None,
         texts: answered.texts.iter().map(shown).collect(),
         truths: answered.truths.clone(),
         answers: answered.answers.clone(),

@@ -13,7 +13,7 @@ mod task;
 mod tests;
 mod warnings;
 
-pub use record::{ArmSpec, Curve, Point, RunRecord, TaskRecord};
+pub use record::{ArmSpec, Curve, Point, Role, RunRecord, Sampled, TaskRecord};
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -48,6 +48,8 @@ pub struct Question {
     pub resamples: usize,
     /// Where the bootstrap's randomness comes from.
     pub key: Key,
+    /// What differs between seeds.
+    pub sampled: Sampled,
 }
 
 /// Steps a task below which a comparison is a pilot.

@@ -123,6 +123,7 @@ impl Experiment {
                 sampler: recipe.sampler.name.clone(),
                 tuned: Default::default(),
                 control: table.control.map(|control| control.about().to_string()),
+                ..ArmSpec::default()
             },
             overrides,
             steps: recipe.train.steps,

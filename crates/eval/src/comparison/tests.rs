@@ -22,6 +22,8 @@ fn task(right: usize) -> TaskRecord {
         dev: BTreeMap::from([("accuracy".to_string(), 0.75)]),
         test: Some(metrics),
         trivial: 0.5,
+        ceiling: None,
+        passes: None,
         texts: (0..TRUTHS).map(|at| format!("text {at}")).collect(),
         truths: vec![Label::Class(1); TRUTHS],
         answers: (0..TRUTHS)
@@ -52,6 +54,9 @@ fn run(arm: &str, seed: u64, rights: &[(&str, usize)]) -> RunRecord {
         outcomes: BTreeMap::from([("agreed".to_string(), 4)]),
         cosines: vec![vec![1., 0.25], vec![0.25, 1.]],
         test_opened_at: Some(format!("2026-01-0{}T00:00:00Z", seed + 1)),
+        diverged: None,
+        commit: None,
+        data: BTreeMap::new(),
     }
 }
 
@@ -68,6 +73,7 @@ fn question(arms: &[&str], seeds: u64) -> Question {
         level: 0.05,
         resamples: 200,
         key: Key::new(1),
+        sampled: Sampled::default(),
     }
 }
 

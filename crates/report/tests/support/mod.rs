@@ -208,6 +208,7 @@ fn arm(index: usize) -> ArmResult {
             sampler: "proportional".into(),
             tuned: [("optimizer.rate".to_string(), "3e-5".to_string())].into(),
             control: (index == 3).then(|| "shuffled labels".into()),
+            ..ArmSpec::default()
         },
         finished: if index == 2 { 4 } else { SEEDS },
         broken: if index == 2 {
