@@ -18,4 +18,4 @@ mod verdict;
 pub use html::html;
 pub use latex::{latex, latex_document};
 pub use markdown::markdown;
-pub use rows::csv;
+pub use rows::{csv, intervals_csv, metrics_csv};

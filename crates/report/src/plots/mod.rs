@@ -14,6 +14,6 @@ mod ranks;
 pub(crate) use canvas::{Figure, Key};
 pub(crate) use conflict::conflicts;
 pub(crate) use curves::{learning, losses, weights};
-pub(crate) use forest::{gains, transfers};
+pub(crate) use forest::{gains, shares, transfers};
 pub(crate) use front::front;
 pub(crate) use ranks::{ranked, ranks};
