@@ -10,6 +10,7 @@ mod curves;
 mod forest;
 mod front;
 mod ranks;
+mod regimes;
 
 pub(crate) use canvas::{Figure, Key};
 pub(crate) use conflict::conflicts;
@@ -17,3 +18,5 @@ pub(crate) use curves::{learning, losses, weights};
 pub(crate) use forest::{gains, shares, transfers};
 pub(crate) use front::front;
 pub(crate) use ranks::{ranked, ranks};
+pub(crate) use regimes::regimes;
+pub use regimes::{RegimeCurve, RegimePoint};
