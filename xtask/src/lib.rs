@@ -26,6 +26,8 @@ enum Command {
     Check(commands::Check),
     /// Feed the parsers with damaged files, and say which of them fail
     Fuzz(commands::Fuzz),
+    /// Measure and draw when sharing pays, on generated tasks whose relation is known
+    Regimes(commands::Regimes),
     /// Harm runs in every way there is, and see that nothing is lost
     Torture(commands::Torture),
 }
@@ -46,6 +48,7 @@ impl Arguments {
             Command::Bench(command) => command.run(context),
             Command::Check(command) => command.run(),
             Command::Fuzz(command) => command.run(),
+            Command::Regimes(command) => command.run(context),
             Command::Torture(command) => command.run(),
         }
     }

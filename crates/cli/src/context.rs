@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use mtl_compare::paths::quoted;
+
 use crate::Registries;
 
 /// What a command works with.
@@ -81,16 +83,6 @@ impl Program {
         }
         let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
         format!("{} {}", self.name, words.join(" "))
-    }
-}
-
-/// `word` as a shell takes it for one.
-fn quoted(word: &str) -> String {
-    let plain = |letter: char| letter.is_alphanumeric() || "-_./=:,+@%\\".contains(letter);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_string()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
     }
 }
 

@@ -10,6 +10,7 @@ mod checkout;
 pub mod commands;
 mod context;
 pub mod device;
+mod local;
 pub mod locate;
 pub mod output;
 mod printable;

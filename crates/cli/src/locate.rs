@@ -15,6 +15,7 @@ use mtl_train::{Located, LocatedDataset, LocatedModel, Recipe, Registries, check
 use sha2::{Digest, Sha256};
 
 use crate::checkout::cache;
+use crate::local::DataFolder;
 use crate::watch::Fetching;
 use crate::{assets, output, tasks};
 
@@ -210,6 +211,8 @@ pub struct Files {
     /// Whether the cache is of this checkout alone.
     own: bool,
     registries: Arc<Registries>,
+    /// Datasets that are read from folders of this machine.
+    folders: Vec<DataFolder>,
 }
 
 impl Files {
@@ -221,7 +224,47 @@ impl Files {
         let (cache, own) = cache()?;
         let mut fetcher = Fetcher::from_environment(cache, offline);
         fetcher.watch = Arc::new(Fetching::detect());
-        Ok(Self { fetcher, own, registries: registries.clone() })
+        Ok(Self { fetcher, own, registries: registries.clone(), folders: Vec::new() })
+    }
+
+    /// The same, with the datasets of `folders` read from there.
+    ///
+    /// # Errors
+    /// If a dataset is given two folders.
+    pub fn with_data(mut self, folders: &[DataFolder]) -> Result<Self> {
+        for (at, folder) in folders.iter().enumerate() {
+            if let Some(other) = folders[..at].iter().find(|other| other.name == folder.name) {
+                bail!(
+                    "--data: `{}` is given two folders, {} and {}",
+                    folder.name,
+                    other.folder.display(),
+                    folder.folder.display()
+                );
+            }
+        }
+        self.folders = folders.to_vec();
+        Ok(self)
+    }
+
+    /// Refuses folders of datasets that none of `tasks` is of.
+    ///
+    /// # Errors
+    /// With the nearest one that is.
+    pub fn check_data(&self, tasks: &[String]) -> Result<()> {
+        if self.folders.is_empty() {
+            return Ok(());
+        }
+        let names = tasks.iter().map(|task| Ok(tasks::chosen(task)?.0.document.name)).collect::<Result<Vec<_>>>()?;
+        for folder in self.folders.iter().filter(|folder| !names.contains(&folder.name)) {
+            let nearest = mtl_task::nearest(&folder.name, names.iter().map(String::as_str));
+            bail!(
+                "--data {}: no task is of the dataset `{}`{nearest}; there are {}",
+                folder.argument(),
+                folder.name,
+                names.join(", ")
+            );
+        }
+        Ok(())
     }
 
     /// The model that `name` means, fetched.
@@ -241,9 +284,17 @@ impl Files {
 
     /// The manifest of the dataset that `given` means, whose members are known.
     fn manifest(&self, given: &str) -> Result<(DatasetManifest, Found)> {
-        let (manifest, found) = dataset(given)?;
+        let (mut manifest, found) = dataset(given)?;
+        if let Some(folder) = self.folder(&found) {
+            manifest = folder.manifest(manifest, &self.registries)?;
+        }
         check_manifest(&self.registries, &manifest).with_context(|| found.location().display().to_string())?;
         Ok((manifest, found))
+    }
+
+    /// The folder that the dataset `found` is read from, if one was given.
+    fn folder(&self, found: &Found) -> Option<&DataFolder> {
+        self.folders.iter().find(|folder| folder.name == found.document.name)
     }
 
     /// The dataset that `given` means, fetched.
@@ -254,7 +305,10 @@ impl Files {
         let (manifest, found) = self.manifest(given)?;
         let name = found.document.name.clone();
         let cached = if self.own { name.clone() } else { found.cached(Kind::Dataset, &manifest.sources)? };
-        let folder = self.fetcher.dataset(&cached, &manifest, found.location()).map_err(Unavailable)?;
+        let folder = match self.folder(&found) {
+            Some(folder) => folder.folder.clone(),
+            None => self.fetcher.dataset(&cached, &manifest, found.location()).map_err(Unavailable)?,
+        };
         let name = tasks::chosen(given)?.1.map_or(name.clone(), |label| labelled(&name, label));
         Ok(LocatedDataset { name, manifest, folder })
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use mtl_eval::comparison::{ArmSpec, Comparison, Question};
 use mtl_task::rng::Key;
 use mtl_train::write_atomically;
@@ -26,7 +26,7 @@ pub(super) fn conclude(
     let mut specs: Vec<ArmSpec> = Vec::new();
     for arm in arms {
         let tuned = tune::chosen(table.tune.as_ref(), arm, plan)?.unwrap_or_default();
-        specs.push(ArmSpec { tuned, ..arm.spec.clone() });
+        specs.push(ArmSpec { tuned, batches: batches(experiment, arm)?, ..arm.spec.clone() });
     }
     let question = Question {
         name: experiment.title.clone(),
@@ -53,6 +53,8 @@ pub(super) fn conclude(
             arm.tuning_cpu_seconds += plan.record(line)?.map_or(0., |record| record.cpu_seconds);
         }
     }
+    // What broke has its place in the verdicts.
+    comparison.conclude();
     let said = refused.iter().map(|refused| format!("not run: {refused}"));
     comparison.warnings.extend(said.chain(notes));
     let leaks = leak::leaks(arms, plan)?;
@@ -72,6 +74,22 @@ pub(super) fn conclude(
     .into();
     publish(&comparison, &options.out)?;
     Ok(comparison)
+}
+
+/// Why an arm's steps do not see the baseline's batches, if they do not: what its rule declares.
+fn batches(experiment: &Experiment, arm: &Arm) -> Result<Option<String>> {
+    let recipe = experiment.resolved(&arm.overrides)?;
+    let rule = experiment.registries.rules.find(&recipe.weighting.name)?;
+    let built = (rule.build)(recipe.tasks.len(), &recipe.weighting.settings);
+    let needs = built.map_err(|reason| anyhow!("arm `{}`: rule `{}`: {reason}", arm.spec.name, rule.name))?.needs();
+    let mut reasons = Vec::new();
+    if needs.mini_batches > 1 {
+        reasons.push(format!("draws {} batches a task for every step", needs.mini_batches));
+    }
+    if needs.validation_batch {
+        reasons.push("holds out a part of the training examples".to_string());
+    }
+    Ok((!reasons.is_empty()).then(|| reasons.join(" and ")))
 }
 
 /// The devices that the runs say they computed on.
@@ -100,8 +118,16 @@ fn leaked(leak: &Leak) -> String {
 }
 
 /// What a comparison writes beside its plan and its runs.
-pub(super) const FILES: [&str; 6] =
-    ["comparison.json", "report.html", "report.md", "report.csv", "report.tex", "leak.json"];
+pub(super) const FILES: [&str; 8] = [
+    "comparison.json",
+    "report.html",
+    "report.md",
+    "report.csv",
+    "metrics.csv",
+    "intervals.csv",
+    "report.tex",
+    "leak.json",
+];
 
 /// The one place where a comparison becomes files.
 fn publish(comparison: &Comparison, out: &Path) -> Result<()> {
@@ -110,6 +136,8 @@ fn publish(comparison: &Comparison, out: &Path) -> Result<()> {
         mtl_report::html(comparison)?,
         mtl_report::markdown(comparison)?,
         mtl_report::csv(comparison)?,
+        mtl_report::metrics_csv(comparison)?,
+        mtl_report::intervals_csv(comparison)?,
         mtl_report::latex_document(comparison)?,
     ];
     FILES.iter().zip(&texts).try_for_each(|(name, text)| write_atomically(&out.join(name), text.as_bytes()))

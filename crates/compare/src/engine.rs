@@ -162,6 +162,9 @@ fn child(line: &Planned, plan: &Plan, experiment: &Experiment, options: &Options
     if options.offline {
         command.arg("--offline");
     }
+    for given in &options.data {
+        command.args(["--data", given]);
+    }
     if options.retry {
         command.arg("--retry");
     }

@@ -96,6 +96,14 @@ impl Experiment {
         self.resolved(&[])
     }
 
+    /// The tasks of the base recipe: names, or paths that this process can follow.
+    ///
+    /// # Errors
+    /// Never for an experiment that was parsed.
+    pub fn tasks(&self) -> Result<Vec<String>> {
+        Ok(self.recipe()?.tasks)
+    }
+
     /// A recipe of this experiment, whose paths this process can follow.
     ///
     /// # Errors

@@ -62,6 +62,9 @@ pub struct Options {
     pub device: DeviceName,
     /// Whether the runs may not use the network.
     pub offline: bool,
+    /// Folders that datasets are read from in place of their sources, each `NAME=FOLDER`: what a run's own process or
+    /// command is told.
+    pub data: Vec<String>,
     /// Runs to finish before stopping, if not all.
     pub at_most: Option<usize>,
     /// Whether runs that broke are tried again.
@@ -149,22 +152,14 @@ impl Options {
     fn command(&self, experiment: &Experiment, line: &Planned) -> String {
         let (whole, offline) = (self.whole_command(experiment), if self.offline { " --offline" } else { "" });
         let device = if self.device == DeviceName::Cpu { String::new() } else { format!(" --device {}", self.device) };
-        format!("{whole} --out {} --run {}{offline}{device}", self.out.display(), line.id)
+        let data: String = self.data.iter().map(|given| format!(" --data {}", paths::quoted(given))).collect();
+        format!("{whole} --out {} --run {}{offline}{device}{data}", self.out.display(), line.id)
     }
 
     /// The command that asks for `experiment`, with all that was changed in it.
     fn whole_command(&self, experiment: &Experiment) -> String {
-        let changes = experiment.given.iter().map(|change| format!(" --set {}", quoted(change)));
-        format!("{} compare {}{}", self.program, quoted(&experiment.name), changes.collect::<String>())
-    }
-}
-
-/// `word` as a shell takes it for one.
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
-    match !word.is_empty() && word.chars().all(plain) {
-        true => word.to_string(),
-        false => format!("'{}'", word.replace('\'', "'\\''")),
+        let changes = experiment.given.iter().map(|change| format!(" --set {}", paths::quoted(change)));
+        format!("{} compare {}{}", self.program, paths::quoted(&experiment.name), changes.collect::<String>())
     }
 }
 

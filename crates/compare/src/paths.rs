@@ -106,6 +106,16 @@ fn relative(to: &Path, from: &Path) -> String {
     if is_path(&path) { path } else { format!("./{path}") }
 }
 
+/// `word` as a shell takes it for one.
+pub fn quoted(word: &str) -> String {
+    let plain = |letter: char| letter.is_alphanumeric() || "-_./=:,+@%\\".contains(letter);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_string()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

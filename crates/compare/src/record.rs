@@ -122,7 +122,7 @@ fn task(index: usize, answered: &Answered, finished: &Finished, steps: &[Step]) 
         dev: scores(|scores| Some(scores.dev)),
         test: (!test.is_empty()).then_some(test),
         trivial: report.trivial,
-        ceiling: None,
+        ceiling: answered.ceiling,
         passes: None,
         texts: answered.texts.iter().map(shown).collect(),
         truths: answered.truths.clone(),

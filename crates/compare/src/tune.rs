@@ -30,7 +30,7 @@ pub(super) fn stage(experiment: &Experiment, arms: &[Arm], stage: usize, plan: &
                     // An arm that states epochs has no steps until its data is there.
                     match arm.steps == 0 && tune.steps.is_none() {
                         false => overrides.push(format!("train.steps={}", tune.steps_of(stage, arm.steps))),
-                        true if rungs > 1 => bail!(
+                        true if tune.rungs() > 1 => bail!(
                             "arm `{}`: halving shares out steps, and train.epochs are none yet; state train.steps, or \
                              `steps` in [tune]",
                             arm.spec.name

@@ -21,6 +21,13 @@ impl Metric for Accuracy {
         matches!(truth, Label::Class(_))
     }
 
+    fn of_example(&self, answer: &Answer, truth: &Label) -> Option<f64> {
+        match (&answer.label, truth) {
+            (Label::Class(answer), Label::Class(truth)) => Some(f64::from(u8::from(answer == truth))),
+            _ => None,
+        }
+    }
+
     fn score(&self, answers: &[Answer], truth: &[Label], _names: &[String]) -> f64 {
         let pairs = classes(answers, truth);
         share(pairs.iter().filter(|(answer, truth)| answer == truth).count() as f64, pairs.len() as f64)

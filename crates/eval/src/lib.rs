@@ -82,6 +82,12 @@ pub trait Metric: Sync {
         Ok(())
     }
 
+    /// The score of a single answer, where the score of many is the mean of these: what resamples examples then looks at
+    /// each answer once. `None` if it is no such mean, or the answer is not of the truth's form.
+    fn of_example(&self, _answer: &Answer, _truth: &Label) -> Option<f64> {
+        None
+    }
+
     /// The score of `answers` against `truth`. `names` are the task's class, label or tag names in index order.
     ///
     /// # Panics

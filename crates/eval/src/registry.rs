@@ -122,6 +122,24 @@ mod tests {
         }
     }
 
+    /// What resampling relies on.
+    #[test]
+    fn the_score_of_many_is_the_mean_of_those_of_each_where_a_metric_says_so() {
+        let mut means = 0;
+        for metric in &Metrics::default() {
+            for (answer, truth) in forms() {
+                let answers = baseline_predictions(&answer, &truth);
+                let each: Option<Vec<f64>> =
+                    answers.iter().zip(&truth).map(|(answer, truth)| metric.of_example(answer, truth)).collect();
+                let Some(each) = each else { continue };
+                let mean = each.iter().sum::<f64>() / each.len() as f64;
+                assert!((mean - metric.score(&answers, &truth, &names())).abs() < 1e-12, "{}", metric.name());
+                means += 1;
+            }
+        }
+        assert!(means > 0);
+    }
+
     #[test]
     fn a_constant_answer_correlates_with_nothing() {
         let metrics = Metrics::default();

@@ -26,7 +26,7 @@ use std::fmt;
 use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 
-pub use bootstrap::{Arms, Bootstrap, metric_interval, paired_bootstrap, paired_metric};
+pub use bootstrap::{Arms, Bootstrap, Resamples, metric_interval, paired_bootstrap, paired_metric, paired_resamples};
 pub use effect::{cliffs_delta, cohens_dz};
 pub use friedman::{friedman, friedman_asymptotic, mean_ranks};
 pub use holm::holm;
@@ -36,6 +36,7 @@ pub use mcnemar::{discordant, mcnemar, mcnemar_asymptotic, mcnemar_exact};
 pub use nemenyi::{Nemenyi, nemenyi, studentized_range, studentized_range_quantile};
 pub use student::paired_t;
 pub(crate) use ties::settled;
+pub use ties::ties;
 pub use wilcoxon::{wilcoxon, wilcoxon_asymptotic, wilcoxon_exact};
 
 /// What a two-sided test found.
@@ -51,6 +52,33 @@ pub struct TestResult {
     pub smallest_p: f64,
     /// Observations that entered: pairs, blocks, discordant examples.
     pub n: usize,
+    /// Which way the difference goes that p is of: 1 if the first is better, −1 if it is worse, 0 if neither is or the
+    /// test has no direction. The test is two-sided all the same.
+    #[serde(default)]
+    pub sign: i8,
+}
+
+impl TestResult {
+    /// Which way the difference goes, in a word.
+    pub fn direction(&self) -> &'static str {
+        match self.sign {
+            0 => "no direction",
+            sign if sign > 0 => "better",
+            _ => "worse",
+        }
+    }
+
+    /// Whether differences that are all equal left the statistic no finite value, so that neither it nor p means
+    /// anything.
+    pub fn is_certain(&self) -> bool {
+        self.statistic.abs() == f64::MAX
+    }
+
+    /// The same test of a difference that goes the way of `difference`.
+    fn towards(self, difference: f64) -> Self {
+        let sign = if difference > 0. { 1 } else { -i8::from(difference < 0.) };
+        Self { sign, ..self }
+    }
 }
 
 impl fmt::Display for TestResult {
@@ -64,7 +92,8 @@ impl fmt::Display for TestResult {
 fn result(test: &str, statistic: f64, p: f64, smallest_p: f64, n: usize) -> TestResult {
     // An empty sum is −0 in Rust; adding 0 takes the sign away.
     let statistic = statistic + 0.;
-    TestResult { test: test.to_string(), statistic, p: p.clamp(0., 1.), smallest_p: smallest_p.clamp(0., 1.), n }
+    let (p, smallest_p) = (p.clamp(0., 1.), smallest_p.clamp(0., 1.));
+    TestResult { test: test.to_string(), statistic, p, smallest_p, n, sign: 0 }
 }
 
 /// Refuses the first of `values` that is NaN or infinite; `what` is what asks.

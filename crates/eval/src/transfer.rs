@@ -5,7 +5,7 @@ mod negative;
 mod overfitting;
 mod stability;
 
-pub use gain::{Compared, Gain, gain_over_metrics, gain_over_tasks};
+pub use gain::{Compared, Gain, SMALLEST_BASELINE, gain_over_metrics, gain_over_tasks, has_ratio};
 pub use negative::{Transfer, negative_share};
 pub use overfitting::{Moment, Overfitting, overfitting};
 pub use stability::{divergences, spread, volatility};

@@ -143,7 +143,7 @@ impl Fetcher {
         }
         bail!(
             "no source works; tried{}\nWhere another host serves the Hub, set HF_ENDPOINT; where the files are here already, \
-             name their folder in the manifest: [[source]] kind = \"path\"",
+             name their folder in the manifest: [[source]] kind = \"path\"; that of a dataset also by --data NAME=FOLDER",
             attempts.concat()
         )
     }

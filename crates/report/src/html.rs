@@ -22,6 +22,7 @@ const SCRIPT: &str = include_str!("../templates/sort.js");
 #[derive(Serialize)]
 struct Figures {
     gains: Option<Figure>,
+    shares: Option<Figure>,
     transfers: Vec<Figure>,
     ranks: Option<Figure>,
     learning: Vec<Figure>,
@@ -63,6 +64,7 @@ pub fn html(comparison: &Comparison) -> Result<String> {
 fn figures(comparison: &Comparison) -> Result<Figures> {
     Ok(Figures {
         gains: plots::gains(comparison)?,
+        shares: plots::shares(comparison)?,
         transfers: plots::transfers(comparison)?,
         ranks: plots::ranks(comparison)?,
         learning: plots::learning(comparison)?,

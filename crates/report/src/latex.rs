@@ -4,7 +4,8 @@ use anyhow::{Context, Result};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
 use minijinja::{Environment, UndefinedBehavior, context};
-use mtl_eval::comparison::{ArmResult, Comparison};
+use mtl_eval::comparison::{ArmResult, Comparison, Tone};
+use mtl_eval::stats::Interval;
 use serde::Serialize;
 
 use crate::numbers::{millions, percent, score, signed};
@@ -49,11 +50,15 @@ fn render(template: &str, comparison: &Comparison) -> Result<String> {
     let mut lines: Vec<Line> = comparison.arms.iter().map(|arm| line(comparison, arm)).collect();
     lines.sort_by_key(|line| !line.baseline);
     let tasks = 0..comparison.tasks.len();
-    let told = |arm: &ArmResult| tasks.clone().any(|task| tables::verdict(comparison, arm, task).is_some());
+    let tone = |arm: &ArmResult| matches!(comparison.verdict(arm).tone, Tone::Better | Tone::Worse);
+    let told = |arm: &ArmResult| {
+        let other = arm.arm.name != comparison.baseline;
+        other && (tone(arm) || tasks.clone().any(|task| comparison.mark(arm, task).is_some()))
+    };
     let marks = comparison.arms.iter().any(told);
     let tested = comparison.arms.iter().flat_map(|arm| &arm.tasks).any(|task| task.corrected_p.is_some())
         && comparison.pilot.is_none();
-    let confidence = comparison.arms.iter().find_map(|arm| arm.gain_per_task.as_ref()).map(|found| found.confidence);
+    let confidence = comparison.arms.iter().find_map(|arm| arm.headline.as_ref()).map(|found| found.confidence);
     let mut environment = Environment::new();
     environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
@@ -76,7 +81,7 @@ fn render(template: &str, comparison: &Comparison) -> Result<String> {
 /// The columns in blocks of at most [`ABREAST`] tasks, what speaks of all tasks in the last one.
 fn blocks(comparison: &Comparison, lines: &[Line]) -> Vec<Block> {
     let mut heads: Vec<String> = comparison.tasks.iter().map(|task| head(&task.name, &task.headline)).collect();
-    heads.extend(["$\\Delta m$, \\%", "rank", "\\shortstack[b]{parameters,\\\\millions}"].map(String::from));
+    heads.extend(["gain", "$\\Delta m$, \\%", "rank", "\\shortstack[b]{parameters,\\\\millions}"].map(String::from));
     let tasks = comparison.tasks.len();
     let count = tasks.div_ceil(ABREAST).max(1);
     let of = |index: usize| {
@@ -105,11 +110,18 @@ fn head(name: &str, metric: &str) -> String {
 fn line(comparison: &Comparison, arm: &ArmResult) -> Line {
     let baseline = arm.arm.name == comparison.baseline;
     let mut cells: Vec<String> = (0..comparison.tasks.len()).map(|index| cell(comparison, arm, index)).collect();
-    let gain = arm.gain_per_task.as_ref().map(|gain| {
-        format!("${}$ {{\\scriptsize $[{}, {}]$}}", signed(gain.estimate, 2), signed(gain.low, 2), signed(gain.high, 2))
-    });
-    let gain = gain.or_else(|| arm.gain_percent()[0].map(|percent| format!("${}$", signed(percent, 2))));
-    cells.push(if baseline { nothing() } else { gain.unwrap_or_else(nothing) });
+    let mark = match comparison.verdict(arm).tone {
+        Tone::Better => "^{\\uparrow}",
+        Tone::Worse => "^{\\downarrow}",
+        Tone::Undecided | Tone::None => "",
+    };
+    let ends = |gain: &Interval| format!("$[{}, {}]$", signed(gain.low, 3), signed(gain.high, 3));
+    let gain = arm.headline.as_ref();
+    let gain = gain.map(|gain| format!("${}{mark}$ {{\\scriptsize {}}}", signed(gain.estimate, 3), ends(gain)));
+    let share = arm.gain_headline.as_ref().map(|gain| format!("${}$", signed(gain.estimate, 2)));
+    for cell in [gain, share] {
+        cells.push(if baseline { nothing() } else { cell.unwrap_or_else(nothing) });
+    }
     cells.push(arm.mean_rank.map_or_else(nothing, |rank| format!("{rank:.2}")));
     cells.push(if arm.parameters > 0 { millions(arm.parameters) } else { nothing() });
     Line { name: escape(&tables::title(&arm.arm)), cells, baseline }
@@ -120,7 +132,7 @@ fn cell(comparison: &Comparison, arm: &ArmResult, index: usize) -> String {
     let best = tables::best(comparison, arm, index);
     let mean = if best { format!("\\mathbf{{{}}}", score(mean)) } else { score(mean) };
     let spread = task.deviation.map_or(String::new(), |deviation| format!("_{{\\pm {}}}", score(deviation)));
-    let mark = match tables::verdict(comparison, arm, index) {
+    let mark = match comparison.mark(arm, index) {
         Some(true) => "^{\\uparrow}",
         Some(false) => "^{\\downarrow}",
         None => "",

@@ -18,4 +18,18 @@ mod verdict;
 pub use html::html;
 pub use latex::{latex, latex_document};
 pub use markdown::markdown;
-pub use rows::csv;
+pub use plots::{RegimeCurve, RegimePoint};
+pub use rows::{csv, intervals_csv, metrics_csv};
+
+/// The picture of `curves` as a file of its own, SVG on white; none where they have no point.
+///
+/// # Errors
+/// If the drawing library refuses.
+pub fn regimes_svg(curves: &[RegimeCurve]) -> anyhow::Result<Option<String>> {
+    let Some(figure) = plots::regimes(curves)? else { return Ok(None) };
+    // A page lends plots its colours; a file has to bring its own.
+    let svg = figure.svg.replace("\"currentColor\"", "\"#24292E\"").replace("\"var(--rule)\"", "\"#D5DAE0\"");
+    let head = svg.find('>').map_or(0, |at| at + 1);
+    let (open, rest) = svg.split_at(head);
+    Ok(Some(format!("{open}\n<rect width=\"100%\" height=\"100%\" fill=\"white\"/>{rest}")))
+}

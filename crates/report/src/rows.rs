@@ -1,7 +1,9 @@
-//! One row for each arm, task and seed, as a spreadsheet or a statistics package reads it.
+//! The comparison as rows, as a spreadsheet or a statistics package reads them: what each run scored, by the headline and
+//! by every metric, and every interval with its p. Means, ranks, Δm and Holm's corrections follow from these.
 
 use anyhow::{Context, Result};
-use mtl_eval::comparison::Comparison;
+use mtl_eval::comparison::{ArmResult, Comparison};
+use mtl_eval::stats::Interval;
 
 use crate::tables;
 
@@ -21,12 +23,14 @@ pub fn csv(comparison: &Comparison) -> Result<String> {
         "checkpoint",
         "sampler",
         "control",
+        "role",
         "task",
         "kind",
         "metric",
         "split",
         "seed",
         "finished",
+        "diverged",
         "score",
         "baseline_score",
         "gain",
@@ -55,12 +59,14 @@ pub fn csv(comparison: &Comparison) -> Result<String> {
                     text(&spec.checkpoint),
                     text(&spec.sampler),
                     text(spec.control.as_deref().unwrap_or_default()),
+                    spec.role().name().to_string(),
                     text(&facts.name),
                     text(&facts.kind),
                     text(&facts.headline),
                     tables::split(comparison).to_string(),
                     seed.to_string(),
                     score.is_some().to_string(),
+                    arm.diverged.contains_key(seed).to_string(),
                     number(score),
                     number(other),
                     number(gain),
@@ -74,6 +80,96 @@ pub fn csv(comparison: &Comparison) -> Result<String> {
             }
         }
     }
+    finished(writer)
+}
+
+/// Every metric as CSV: one row per arm × task × metric × seed that finished, in the order of tasks, as [`csv`] writes it.
+pub fn metrics_csv(comparison: &Comparison) -> Result<String> {
+    let mut writer = ::csv::Writer::from_writer(Vec::new());
+    let heads = ["experiment", "arm", "baseline", "role", "task", "split", "metric", "headline", "lower_is_better"];
+    writer.write_record(heads.into_iter().chain(["seed", "value"]))?;
+    for arm in &comparison.arms {
+        for (facts, task) in comparison.tasks.iter().zip(&arm.tasks) {
+            for (metric, values) in &task.seed_metrics {
+                for (seed, value) in comparison.seeds.iter().zip(values).filter(|(_, value)| value.is_some()) {
+                    writer.write_record([
+                        text(&comparison.name),
+                        text(&arm.arm.name),
+                        (arm.arm.name == comparison.baseline).to_string(),
+                        arm.arm.role().name().to_string(),
+                        text(&facts.name),
+                        tables::split(comparison).to_string(),
+                        text(metric),
+                        (*metric == facts.headline).to_string(),
+                        comparison.lower_is_better.contains(metric).to_string(),
+                        seed.to_string(),
+                        number(*value),
+                    ])?;
+                }
+            }
+        }
+    }
+    finished(writer)
+}
+
+/// Every interval with its p as CSV: `of` is `gain` for the mean gain in headline score that a verdict rests on, `task`
+/// for the gain on a task, `delta-m-headline`, `delta-m-per-task` and `delta-m-per-metric` for Δm in percent. As [`csv`]
+/// writes it.
+pub fn intervals_csv(comparison: &Comparison) -> Result<String> {
+    let mut writer = ::csv::Writer::from_writer(Vec::new());
+    let heads = ["experiment", "level", "arm", "role", "of", "task", "estimate", "low", "high", "confidence"];
+    writer.write_record(heads.into_iter().chain([
+        "standard_error",
+        "degrees",
+        "p",
+        "corrected_p",
+        "examples",
+        "seeds",
+    ]))?;
+    let mut add = |arm: &ArmResult, of: &str, task: &str, found: &Interval, corrected: Option<f64>| {
+        writer.write_record([
+            text(&comparison.name),
+            comparison.level.to_string(),
+            text(&arm.arm.name),
+            arm.arm.role().name().to_string(),
+            of.to_string(),
+            text(task),
+            number(Some(found.estimate)),
+            number(Some(found.low)),
+            number(Some(found.high)),
+            number(Some(found.confidence)),
+            number(Some(found.standard_error)),
+            number(Some(found.degrees)),
+            number(Some(found.p)),
+            number(corrected),
+            found.examples.to_string(),
+            found.seeds.to_string(),
+        ])
+    };
+    for arm in &comparison.arms {
+        let shares = [
+            ("delta-m-headline", &arm.gain_headline),
+            ("delta-m-per-task", &arm.gain_per_task),
+            ("delta-m-per-metric", &arm.gain_per_metric),
+        ];
+        if let Some(found) = &arm.headline {
+            add(arm, "gain", "", found, arm.corrected_p)?;
+        }
+        for (facts, task) in comparison.tasks.iter().zip(&arm.tasks) {
+            if let Some(found) = &task.transfer {
+                add(arm, "task", &facts.name, found, task.corrected_p)?;
+            }
+        }
+        for (of, found) in shares {
+            if let Some(found) = found {
+                add(arm, of, "", found, None)?;
+            }
+        }
+    }
+    finished(writer)
+}
+
+fn finished(writer: ::csv::Writer<Vec<u8>>) -> Result<String> {
     let bytes = writer.into_inner().context("the rows of the comparison")?;
     String::from_utf8(bytes).context("the rows of the comparison")
 }

@@ -96,29 +96,34 @@ const STRUCTURE: &str = "structure.json";
 /// If a value of it is not finite, naming step and value, or the disk refuses; the checkpoint that was there before is
 /// then still found.
 pub(crate) fn save(folder: &Path, name: &str, trainer: &Trainer, state: &RunState) -> Result<()> {
-    let model: BTreeMap<String, Tensor> = trainer.model.params.tensors()?.into_iter().collect();
     let mut state = state.clone();
     state.known.clone_from(&trainer.known);
     state.rules = trainer.groups.iter().map(|b| (b.label.clone(), b.rule.state())).collect();
-    let files = [
-        (MODEL, tensor_bytes(&model)?),
-        (OPTIMIZER, tensor_bytes(&trainer.optimizer.state()?)?),
-        (SHARING, tensor_bytes(&trainer.model.sharing.state()?)?),
-        (STRUCTURE, serde_json::to_vec(&trainer.model.structure())?),
-        (STATE, serde_json::to_vec(&state)?),
-    ];
-    let refuse = |what: String| {
-        Err(Diverged::everywhere(format!("step {}: the checkpoint `{name}` is not saved: {what}", state.step)))
+    let refused = |what: String| {
+        Diverged::everywhere(format!("step {}: the checkpoint `{name}` is not saved: {what}", state.step))
     };
     if let Some(what) = state.infinite() {
-        return refuse(what);
+        return Err(refused(what));
     }
-    for (file, bytes) in files.iter().filter(|(file, _)| file.ends_with(".safetensors")) {
-        if let Err(error) = check_tensors(bytes) {
-            return refuse(format!("{file}: {error:#}"));
-        }
-    }
-    folder::write(folder, name, &files, &mut || Ok(()))
+    let checked = |file: &str, tensors: BTreeMap<String, Tensor>| {
+        checked(&tensors).map_err(|what| refused(format!("{file}: {what}")))
+    };
+    // One file after the other, so that never more than one of them lies in memory beside what it is made from.
+    let files: [(&str, folder::Content); 5] = [
+        (MODEL, &|| checked(MODEL, trainer.model.params.tensors()?.into_iter().collect())),
+        (OPTIMIZER, &|| checked(OPTIMIZER, trainer.optimizer.state()?)),
+        (SHARING, &|| checked(SHARING, trainer.model.sharing.state()?)),
+        (STRUCTURE, &|| Ok(serde_json::to_vec(&trainer.model.structure())?)),
+        (STATE, &|| Ok(serde_json::to_vec(&state)?)),
+    ];
+    folder::write(folder, name, &files, &mut || Ok(())).map(drop)
+}
+
+/// `tensors` as a safetensors file, if their values are finite.
+fn checked(tensors: &BTreeMap<String, Tensor>) -> Result<Vec<u8>, String> {
+    let bytes = tensor_bytes(tensors).map_err(|error| format!("{error:#}"))?;
+    check_tensors(&bytes).map_err(|error| format!("{error:#}"))?;
+    Ok(bytes)
 }
 
 impl RunState {

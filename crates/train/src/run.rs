@@ -104,6 +104,8 @@ pub struct Answered {
     pub task: String,
     /// Names of its classes, labels or tags.
     pub names: Vec<String>,
+    /// The best headline score that can be expected of any model, where it is known.
+    pub ceiling: Option<f64>,
     /// The texts.
     pub texts: Vec<mtl_data::Texts>,
     /// Their truths.

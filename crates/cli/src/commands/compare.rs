@@ -6,10 +6,11 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Args;
 use mtl_compare::{Ended, Engine, Experiment, INTERRUPTED, Options, compare, run_one};
-use mtl_eval::comparison::Comparison;
+use mtl_eval::comparison::{Comparison, words};
 
 use super::train::commit;
 use crate::device::OnDevice;
+use crate::local::{DataFolder, DataFolders};
 use crate::locate::{self, Files, Kind};
 use crate::output;
 use crate::watch::{Comparing, Training};
@@ -31,6 +32,8 @@ pub struct Compare {
     experiment: String,
     #[command(flatten)]
     overrides: Overrides,
+    #[command(flatten)]
+    folders: DataFolders,
     /// The experiment's folder [default: runs/compare-EXPERIMENT]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -74,12 +77,13 @@ impl Compare {
             engine: self.engine,
             device: self.on.device,
             offline: self.offline,
+            data: self.folders.data.iter().map(DataFolder::argument).collect(),
             at_most: self.at_most,
             retry: self.retry,
             commit: commit(),
             program: context.program.name.clone(),
         };
-        let files = Files::new(&context.registries, self.offline)?;
+        let files = Files::new(&context.registries, self.offline)?.with_data(&self.folders.data)?;
         if let Some(id) = &self.run {
             let mut progress = Training::new()?;
             if self.until_eof {
@@ -92,6 +96,7 @@ impl Compare {
         let document = locate::find(Kind::Experiment, &self.experiment)?.document;
         let set = tasks::expanded_overrides(&self.overrides.set);
         let experiment = Experiment::parse(&self.experiment, &document, &set, &files)?;
+        files.check_data(&experiment.tasks()?)?;
         let mut progress = Comparing::new()?;
         let ended = compare(&experiment, &options, &files, &mut progress);
         progress.done();
@@ -123,7 +128,7 @@ impl Compare {
     }
 }
 
-/// The comparison in a few lines; the report has the rest.
+/// The comparison in a few lines; the report has the rest. The verdicts are the report's own sentences.
 fn summary(comparison: &Comparison) -> String {
     let mut text = format!("{}: {}\n", comparison.name, comparison.about.trim());
     if let Some(pilot) = &comparison.pilot {
@@ -131,23 +136,35 @@ fn summary(comparison: &Comparison) -> String {
     }
     let number = |value: Option<f64>, digits: usize| value.map_or("–".into(), |value| format!("{value:.digits$}"));
     let width = comparison.arms.iter().map(|arm| arm.arm.name.chars().count()).max().unwrap_or(0).max(3);
-    text += &format!("{:width$}  runs  Δm %     [interval]        rank  cpu s", "arm");
+    text += &format!("{:width$}  runs     gain            [interval]  Δm %   rank  cpu s", "arm");
     comparison.tasks.iter().for_each(|task| text += &format!("  {}", task.name));
     for arm in &comparison.arms {
-        let interval =
-            arm.gain_per_task.as_ref().map_or(String::new(), |gain| format!("[{:.2}, {:.2}]", gain.low, gain.high));
+        let headline = arm.headline.as_ref();
+        let gain = headline.map_or("–".into(), |gain| words::signed(gain.estimate, 4));
+        let interval = headline.map_or(String::new(), |gain| words::ends(gain, 4));
+        let share = arm.gain_headline.as_ref().map_or("–".into(), |gain| words::signed(gain.estimate, 1));
         text += &format!(
-            "\n{:width$}  {:>4}  {:>6}  {interval:>17}  {:>5}  {:>5}",
+            "\n{:width$}  {:>4}  {gain:>7}  {interval:>20}  {share:>4}  {:>5}  {:>5}",
             arm.arm.name,
             arm.finished,
-            // The mean over seeds, which the interval is of.
-            number(arm.gain_percent()[0], 2),
             number(arm.mean_rank, 2),
             number(Some(arm.cpu_seconds), 0)
         );
         for (task, facts) in arm.tasks.iter().zip(&comparison.tasks) {
             text += &format!("  {:>1$}", number(task.mean, 3), facts.name.chars().count());
         }
+    }
+    for arm in comparison.arms.iter().filter(|arm| arm.arm.name != comparison.baseline) {
+        let role = arm.arm.role();
+        let role = if arm.arm.is_candidate() { String::new() } else { format!(" ({})", role.name()) };
+        text += &format!("\n{}{role}: {}", arm.arm.name, comparison.verdict(arm).sentence());
+    }
+    for found in &comparison.headroom {
+        let Some(room) = found.room else { continue };
+        let detects =
+            found.detectable.map_or(String::new(), |[low, high]| format!("; the seeds detect {low:.4} to {high:.4}"));
+        let by = found.by.as_ref().map_or("the noise ceiling".to_string(), |arm| format!("the upper end of {arm}"));
+        text += &format!("\nheadroom on {}: {} ({by}){detects}", found.task, words::signed(room, 4));
     }
     for warning in &comparison.warnings {
         text += &format!("\nwarning: {warning}");

@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use mtl_compare::Library;
 use mtl_data::{Audit, Balance, SplitAudit};
 
+use crate::local::DataFolders;
 use crate::locate::{self, Files};
 use crate::output::line;
 use crate::{Context, Overrides};
@@ -35,6 +36,8 @@ struct Check {
     recipe: String,
     #[command(flatten)]
     overrides: Overrides,
+    #[command(flatten)]
+    folders: DataFolders,
     /// Work offline: use only what is on this machine
     #[arg(long)]
     offline: bool,
@@ -53,7 +56,9 @@ impl Data {
 impl Check {
     fn run(self, context: &Context) -> Result<ExitCode> {
         let given = locate::recipe(&context.registries, &self.recipe, &self.overrides.set)?;
-        let located = Files::new(&context.registries, self.offline)?.locate(&given.recipe)?;
+        let files = Files::new(&context.registries, self.offline)?.with_data(&self.folders.data)?;
+        files.check_data(&given.recipe.tasks)?;
+        let located = files.locate(&given.recipe)?;
         let audit = mtl_train::audit_data(&given.recipe, &located)?;
         match self.json {
             true => line(&serde_json::to_string_pretty(&audit)?)?,

@@ -14,6 +14,7 @@ use serde_json::json;
 
 use super::train::free_folder;
 use crate::device::{OnDevice, set_threads};
+use crate::local::DataFolders;
 use crate::locate::{self, Files};
 use crate::output::{note, result};
 use crate::watch::Training;
@@ -31,6 +32,8 @@ pub struct Diagnose {
     recipe: String,
     #[command(flatten)]
     overrides: Overrides,
+    #[command(flatten)]
+    folders: DataFolders,
     /// Steps to train
     #[arg(long, default_value_t = 30)]
     steps: usize,
@@ -91,7 +94,9 @@ impl Diagnose {
             ..Settings::default()
         };
         settings.check()?;
-        let located = Files::new(&context.registries, self.offline)?.locate(&recipe)?;
+        let files = Files::new(&context.registries, self.offline)?.with_data(&self.folders.data)?;
+        files.check_data(&recipe.tasks)?;
+        let located = files.locate(&recipe)?;
         set_threads(recipe.train.threads)?;
         let out = self.out.unwrap_or_else(|| free_folder(&format!("diagnose-{}", name)));
         let options = RunOptions {
@@ -116,9 +121,9 @@ impl Diagnose {
         }
         let diagnosis = diagnostics.diagnosis()?;
         progress.done();
-        let scores = planted(&located).and_then(|names| {
+        let scores = planted(&located).and_then(|known| {
             let part = diagnosis.pairs.first()?.tables.keys().next()?.clone();
-            Some(recovery(std::slice::from_ref(&diagnosis), &names, &part))
+            Some(recovery(std::slice::from_ref(&diagnosis), &known, &part))
         });
         let mut document = serde_json::to_value(&diagnosis)?;
         document["planted"] = json!(scores);

@@ -13,6 +13,7 @@ use mtl_task::Label;
 use mtl_train::Trained;
 
 use crate::device::{OnDevice, set_threads};
+use crate::local::DataFolders;
 use crate::locate::Files;
 use crate::output::line;
 
@@ -27,6 +28,8 @@ pub struct Evaluate {
     /// Examples a task; 0 for all [default: the recipe's]
     #[arg(long)]
     limit: Option<usize>,
+    #[command(flatten)]
+    folders: DataFolders,
     #[command(flatten)]
     on: OnDevice,
     /// Print one JSON object
@@ -52,8 +55,10 @@ impl Evaluate {
         set_threads(0)?;
         let trained = Trained::open(&context.registries, &self.run, &self.on.open()?)?;
         let recipe = &trained.recipe;
-        let located =
-            Files::new(&context.registries, self.offline)?.locate(&paths::anchored_recipe(recipe, &self.run))?;
+        let files = Files::new(&context.registries, self.offline)?.with_data(&self.folders.data)?;
+        let anchored = paths::anchored_recipe(recipe, &self.run);
+        files.check_data(&anchored.tasks)?;
+        let located = files.locate(&anchored)?;
         let options = |name: &str| {
             let own = recipe.load_options_of(name);
             LoadOptions {

@@ -9,6 +9,7 @@ use mtl_compare::{INTERRUPTED, Library, paths};
 use mtl_train::{Ended, Recipe, Run, RunOptions, Start, is_unfinished};
 
 use crate::device::{OnDevice, set_threads};
+use crate::local::DataFolders;
 use crate::locate::{self, Files};
 use crate::output::{note, result};
 use crate::watch::Training;
@@ -19,7 +20,7 @@ use crate::{Context, Overrides, checkout};
 /// Without a recipe the default one is trained; if its data cannot be fetched, the embedded one, which needs no network.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  {program} train\n  {program} train embedded --out runs/first\n  \
-    {program} train my.toml --set weighting.rule=pcgrad --set train.seed=1\n\n\
+    {program} train my.toml --set weighting.rule=pcgrad --set train.seed=1\n  {program} train my.toml --data trec=data/trec\n\n\
     Stopping and continuing:\n  \
     Ctrl-C, SIGTERM, SIGHUP, SIGQUIT and SIGUSR1 save after the current step and end with exit code 75; a second one \
     ends at once.\n  \
@@ -31,6 +32,8 @@ pub struct Train {
     recipe: Option<String>,
     #[command(flatten)]
     overrides: Overrides,
+    #[command(flatten)]
+    folders: DataFolders,
     #[command(flatten)]
     on: OnDevice,
     /// The run folder [default: that of the latest unfinished run of the recipe under runs/RECIPE, or the next free one:
@@ -60,9 +63,10 @@ impl Train {
             return Ok(code);
         }
         let device = self.on.open()?;
-        let files = Files::new(&context.registries, self.offline)?;
+        let files = Files::new(&context.registries, self.offline)?.with_data(&self.folders.data)?;
         let given =
             locate::recipe(&context.registries, self.recipe.as_deref().unwrap_or("default"), &self.overrides.set)?;
+        files.check_data(&given.recipe.tasks)?;
         let (given, located, fallback) = match (files.locate(&given.recipe), &self.recipe) {
             (Ok(located), _) => (given, located, false),
             (Err(error), Some(_)) => return Err(error),

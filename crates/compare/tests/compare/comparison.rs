@@ -29,6 +29,7 @@ pub(crate) fn options(out: &Path, engine: Engine, at_most: Option<usize>) -> Opt
         engine,
         device: Default::default(),
         offline: true,
+        data: Vec::new(),
         at_most,
         retry: false,
         commit: None,

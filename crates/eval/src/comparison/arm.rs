@@ -5,27 +5,40 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 
 use super::curves::{mean_curve, thinned, values};
-use super::table::{Table, judged, mean, score};
-use super::{ArmResult, ArmSpec, ArmTask, Curve, RunRecord, task};
-use crate::Metrics;
-use crate::stats::{Interval, cohens_dz, paired_t, settled, wilcoxon};
-use crate::transfer::{
-    Compared, Gain, Transfer, divergences, gain_over_metrics, gain_over_tasks, negative_share, parameter_reduction,
-    spread, volatility,
-};
+use super::gain::Ratios;
+use super::table::{Table, mean, score};
+use super::{ArmResult, ArmSpec, ArmTask, Curve, RunRecord, task, warnings};
+use crate::stats::{Resamples, cohens_dz, paired_t, settled, wilcoxon};
+use crate::transfer::{Transfer, divergences, negative_share, parameter_reduction, volatility};
 
 /// A loss has run away if its mean over so many steps is `DIVERGED` times the lowest such mean before.
 const WINDOW: usize = 20;
 const DIVERGED: f64 = 3.;
 
-/// What the runs of `arm` say together; its rank is set where all arms are known.
+/// What the runs of `arm` say together; its rank, its p corrected over arms and its verdict are set where all arms are
+/// known.
 pub(super) fn result(table: &Table, arm: &ArmSpec) -> Result<ArmResult> {
-    let runs: Vec<&RunRecord> = table.runs(&arm.name).collect();
-    let mut tasks: Vec<ArmTask> =
-        table.question.tasks.iter().map(|name| task::result(table, arm, name)).collect::<Result<_>>()?;
+    let finished: Vec<&RunRecord> = table.runs(&arm.name).collect();
+    // What a run that diverged cost, and what its curves show, is of no use to anyone.
+    let sound: Vec<&RunRecord> = finished.iter().copied().filter(|run| run.diverged.is_none()).collect();
+    let runs = if sound.is_empty() { finished.clone() } else { sound };
+    let confidence = 1. - table.question.level;
+    let (mut tasks, mut resamples) = (Vec::new(), Vec::new());
+    for name in &table.question.tasks {
+        let found = task::resamples(table, arm, name)?;
+        let transfer = found.as_ref().map(|found| found.interval(confidence)).transpose()?;
+        tasks.push(task::result(table, arm, name, transfer));
+        resamples.extend(found.map(|found| (name.as_str(), found)));
+    }
     let negative = corrected(table, &mut tasks)?;
     let other = arm.name != table.question.baseline;
     let differences = if other { differences(table, arm) } else { Vec::new() };
+    let equal: Vec<(f64, &Resamples)> =
+        resamples.iter().map(|(_, found)| (1. / resamples.len() as f64, found)).collect();
+    // A task with a single example has no interval, and the mean over tasks none with it.
+    let whole = resamples.len() == table.judged_tasks(&arm.name).len() && !resamples.is_empty();
+    let headline = if whole { Some(Resamples::weighted(&equal)?.interval(confidence)?) } else { None };
+    let ratios = Ratios::new(table, arm);
     let over = |value: fn(&RunRecord) -> f64| mean(runs.iter().map(|run| value(run))).unwrap_or(0.);
     let first = runs.first();
     let (parameters, single) = first.map_or((0, 0), |run| (run.parameters, run.single_task_parameters));
@@ -38,11 +51,19 @@ pub(super) fn result(table: &Table, arm: &ArmSpec) -> Result<ArmResult> {
     }
     Ok(ArmResult {
         arm: arm.clone(),
-        finished: runs.len(),
+        finished: finished.len(),
         broken: Vec::new(),
-        gain_per_task: if other { seed_gain(table, arm, gain_over_tasks) } else { None },
-        gain_per_metric: if other { seed_gain(table, arm, gain_over_metrics) } else { None },
-        gains: mean_gains(table, arm),
+        diverged: finished.iter().filter_map(|run| Some((run.seed, run.diverged.clone()?))).collect(),
+        pairs: table.pairs(&arm.name),
+        pilot: if other { warnings::pilot(table, arm) } else { None },
+        headline,
+        corrected_p: None,
+        verdict: None,
+        gain_headline: ratios.headline(&resamples, confidence)?,
+        gain_per_task: if other { ratios.interval(0, confidence) } else { None },
+        gain_per_metric: if other { ratios.interval(1, confidence) } else { None },
+        gains: ratios.gains(),
+        left_out: ratios.left_out(),
         mean_rank: None,
         negative_share: negative,
         tests: if differences.len() > 1 { vec![paired_t(&differences)?, wilcoxon(&differences)?] } else { Vec::new() },
@@ -89,52 +110,6 @@ fn differences(table: &Table, arm: &ArmSpec) -> Vec<f64> {
         Some(settled(mean(scores.iter().map(|[own, other]| own - other))?, largest))
     };
     table.question.seeds.iter().filter_map(of_seed).collect()
-}
-
-/// Δm of every seed pair, and Student's interval of their mean; none for fewer than two.
-fn seed_gain(table: &Table, arm: &ArmSpec, gain: fn(&[Compared]) -> Gain) -> Option<Interval> {
-    let of_seed = |seed: &u64| {
-        let own = metrics_of(&[table.run(&arm.name, *seed)?], table);
-        gain(&compared(table.metrics, &own, &metrics_of(&[table.run(&table.question.baseline, *seed)?], table))).percent
-    };
-    let gains: Vec<f64> = table.question.seeds.iter().filter_map(of_seed).collect();
-    let (count, confidence) = (gains.len(), 1. - table.question.level);
-    let error = spread(&gains) / (count as f64).sqrt();
-    (count > 1)
-        .then(|| Interval::student(mean(gains).unwrap_or(0.), error, count as f64 - 1., confidence, count, count))
-}
-
-/// Δm of the mean scores over the seeds that both have: per task first, then over all metrics alike.
-fn mean_gains(table: &Table, arm: &ArmSpec) -> [Gain; 2] {
-    let both =
-        |seed: &&u64| table.run(&arm.name, **seed).is_some() && table.run(&table.question.baseline, **seed).is_some();
-    let seeds: Vec<u64> = table.question.seeds.iter().filter(both).copied().collect();
-    let of = |arm: &str| metrics_of(&seeds.iter().filter_map(|seed| table.run(arm, *seed)).collect::<Vec<_>>(), table);
-    let pairs = compared(table.metrics, &of(&arm.name), &of(&table.question.baseline));
-    [gain_over_tasks(&pairs), gain_over_metrics(&pairs)]
-}
-
-/// Each (task, metric) and its mean over `runs`, in the comparison's order of tasks.
-fn metrics_of(runs: &[&RunRecord], table: &Table) -> Vec<(String, String, f64)> {
-    let mut found = Vec::new();
-    for task in &table.question.tasks {
-        let mut sums: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
-        for (name, value) in runs.iter().filter_map(|run| run.tasks.get(task)).flat_map(judged) {
-            sums.entry(name).or_default().push(*value);
-        }
-        let means = sums.into_iter().filter_map(|(name, values)| Some((task.clone(), name.to_string(), mean(values)?)));
-        found.extend(means);
-    }
-    found
-}
-
-fn compared(metrics: &Metrics, own: &[(String, String, f64)], baseline: &[(String, String, f64)]) -> Vec<Compared> {
-    let pair = |(task, metric, multi): &(String, String, f64)| {
-        let (_, _, single) = baseline.iter().find(|(t, m, _)| t == task && m == metric)?;
-        let higher_is_better = metrics.find(metric).ok()?.higher_is_better();
-        Some(Compared { task: task.clone(), metric: metric.clone(), higher_is_better, multi: *multi, single: *single })
-    };
-    own.iter().filter_map(pair).collect()
 }
 
 /// The values of one curve of every run and task that has it.

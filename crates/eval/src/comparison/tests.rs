@@ -1,5 +1,9 @@
 //! Hand-made records with known answers.
 
+mod faults;
+mod nulls;
+mod roles;
+
 use super::*;
 use mtl_task::{Answer, Label};
 
@@ -118,6 +122,14 @@ fn gains_tests_and_costs_are_those_counted_by_hand() {
     assert_eq!((better.loss_volatility, better.weight_volatility), (Some(0.), Some(1.)));
     assert_eq!(better.cosines, [[1., 0.25], [0.25, 1.]]);
     assert_eq!(found.test_opened_at.as_deref(), Some("2026-01-01T00:00:00Z"));
+    // The mean of +0.26 and −0.075, which the headline metric alone decides.
+    let headline = better.headline.as_ref().expect("resampled");
+    assert!((headline.estimate - (0.26 - 0.075) / 2.).abs() < 1e-12 && headline.seeds == 5, "{headline:?}");
+    assert!((better.gain_headline.as_ref().expect("resampled").estimate - (52. - 10.) / 2.).abs() < 1e-9);
+    assert_eq!((better.corrected_p, better.pairs.len()), (Some(headline.p), 5));
+    assert_eq!((found.common.len(), found.headroom.len()), (5, 2));
+    let room = &found.headroom[0];
+    assert_eq!((room.baseline, room.room, room.by.as_deref()), (0.5, Some(gained.high), Some("better")));
     assert_eq!((found.pilot, found.warnings), (None, Vec::<String>::new()));
 }
 
@@ -133,6 +145,9 @@ fn a_mean_difference_of_nothing_but_rounding_is_no_difference() {
     let better = &found.arms[1];
     assert_eq!(better.tests.iter().map(|test| (test.statistic, test.p)).collect::<Vec<_>>(), [(0., 1.), (0., 1.)]);
     assert_eq!(better.effect, Some(0.));
+    let headline = better.headline.as_ref().expect("resampled");
+    assert_eq!((headline.estimate, headline.p), (0., 1.));
+    assert_eq!(better.verdict.as_ref().map(|verdict| verdict.tone), Some(Tone::Undecided));
 }
 
 #[test]
@@ -176,6 +191,9 @@ fn controls_and_lost_runs_are_named_and_not_ranked() {
     assert_eq!((found.arms[2].mean_rank, found.arms[3].finished), (None, 0));
     assert_eq!(found.arms[1].tasks[0].scores, [Some(0.75), None, Some(0.75)]);
     assert_eq!(found.arms[2].tasks[1].mean, None);
+    // Seed 1 counts for no arm, for one that is ranked lacks it.
+    assert_eq!((found.common.clone(), found.arms[1].pairs.clone()), (vec![0, 2], vec![0, 2]));
+    assert_eq!(found.arms[2].pairs, [0, 1, 2]);
     let said = found.warnings.join("\n");
     for part in ["`better` finished 2 of 3", "`shuffled` is not judged on a", "`gone` has no", "(shuffled labels)"] {
         assert!(said.contains(part), "{part}: {said}");

@@ -5,10 +5,11 @@
 
 use anyhow::Result;
 
+use super::ties::all_tie;
 use super::{finite, mean, scaled, variance};
 
-/// Cohen's d of paired differences. Differences that are all zero have effect 0; all equal and not zero, the largest
-/// finite one.
+/// Cohen's d of paired differences. Differences that are all zero have effect 0; all equal (within 1e-10) and not zero,
+/// the largest finite one.
 ///
 /// # Errors
 /// If a difference is not finite.
@@ -20,8 +21,7 @@ pub fn cohens_dz(differences: &[f64]) -> Result<f64> {
         return Ok(0.);
     }
     let effect = mean / variance(&differences).sqrt();
-    let same = differences.iter().all(|difference| *difference == differences[0]);
-    Ok(if effect.is_finite() && !same { effect } else { f64::MAX.copysign(mean) })
+    Ok(if effect.is_finite() && !all_tie(&differences) { effect } else { f64::MAX.copysign(mean) })
 }
 
 /// Cliff's delta of two samples, in [−1, 1]; positive if `first` tends to be larger. 0 if either is empty.
@@ -52,6 +52,7 @@ mod tests {
         assert_eq!(cliffs_delta(&[], &[1.]).expect("finite"), 0.);
         assert_eq!(cohens_dz(&[1., -1.]).expect("finite"), 0.);
         assert_eq!(cohens_dz(&[-2., -2.]).expect("finite"), -f64::MAX);
+        assert_eq!(cohens_dz(&[0.9 - 0.8, 0.3 - 0.2]).expect("finite"), f64::MAX);
         assert!((cohens_dz(&[1., 2., 3.]).expect("finite") - 2.).abs() < 1e-12);
     }
 }

@@ -61,6 +61,15 @@ impl Interval {
         }
     }
 
+    /// The smallest effect that a test at `level` with this standard error finds with power 0.8:
+    /// (t₁₋ₗₑᵥₑₗ⁄₂ + t₀.₈)·se, with z for t where degrees of freedom are many. 0 without a standard error.
+    ///
+    /// Bloom, "Minimum detectable effects" (Evaluation Review 1995).
+    pub fn detectable(&self, level: f64) -> f64 {
+        // Both are quantiles of |t|, which is beyond its 0.6-quantile as often as t is beyond its 0.8-quantile.
+        (student_quantile(level, self.degrees) + student_quantile(0.4, self.degrees)) * self.standard_error
+    }
+
     /// Whether the interval excludes 0.
     pub fn excludes_zero(&self) -> bool {
         self.low > 0. || self.high < 0.

@@ -22,11 +22,9 @@ pub fn discordant(first: &[bool], second: &[bool]) -> (usize, usize) {
 
 /// The exact test below 25 discordant examples, the asymptotic one from there on.
 pub fn mcnemar(only_first: usize, only_second: usize) -> TestResult {
-    if only_first.saturating_add(only_second) < 25 {
-        mcnemar_exact(only_first, only_second)
-    } else {
-        mcnemar_asymptotic(only_first, only_second)
-    }
+    let few = only_first.saturating_add(only_second) < 25;
+    let found = if few { mcnemar_exact(only_first, only_second) } else { mcnemar_asymptotic(only_first, only_second) };
+    found.towards(only_first as f64 - only_second as f64)
 }
 
 /// The exact test. Its statistic is the smaller of both counts.

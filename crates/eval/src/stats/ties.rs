@@ -23,6 +23,16 @@ pub(super) fn tied(values: &[f64]) -> Vec<f64> {
     tied
 }
 
+/// Whether two finite values tie, as every ranking here takes them to: they differ by no more than 1e-10 of the larger.
+pub fn ties(one: f64, other: f64) -> bool {
+    all_tie(&[one, other])
+}
+
+/// Whether all of `values` tie with one another. They have to be finite.
+pub(super) fn all_tie(values: &[f64]) -> bool {
+    tied(values).windows(2).all(|pair| pair[0] == pair[1])
+}
+
 /// What summation leaves of numbers that cancel, as a share of them.
 const NOISE: f64 = 1e-12;
 
@@ -52,6 +62,7 @@ mod tests {
             [-0.30000000000000004, -0.30000000000000004, 0., 0., 5e-324, 1e-323]
         );
         assert_eq!(tied(&[1e20, 1., 2., 1. + 1e-9]), [1e20, 1., 2., 1. + 1e-9]);
+        assert!(all_tie(&[0.9 - 0.8, 0.3 - 0.2, 0.1]) && !all_tie(&[0.1, 0.1001]) && all_tie(&[]));
         assert_eq!(tied(&[f64::MAX, -f64::MAX, 1.]), [f64::MAX, -f64::MAX, 1.]);
         // Each within reach of the next, the last not of the first.
         assert_eq!(tied(&[1., 1. + 0.8e-10, 1. + 1.6e-10]), [1., 1., 1. + 1.6e-10]);

@@ -41,7 +41,8 @@ pub fn wilcoxon_exact(differences: &[f64]) -> Result<TestResult> {
     }
     let reached = (2. * signed.statistic()).round() as usize;
     let p = 2. * patterns[..=reached.min(total)].iter().sum::<f64>();
-    Ok(result("Wilcoxon signed-rank, exact", signed.statistic(), p, signed.smallest_p(), signed.ranks.len()))
+    let found = result("Wilcoxon signed-rank, exact", signed.statistic(), p, signed.smallest_p(), signed.ranks.len());
+    Ok(found.towards(signed.positive - signed.negative))
 }
 
 /// The normal approximation with correction for ties and none for continuity.
@@ -61,7 +62,8 @@ pub fn wilcoxon_asymptotic(differences: &[f64]) -> Result<TestResult> {
         2. * normal_above((expected - statistic).abs() / deviation)
     };
     let statistic = signed.statistic();
-    Ok(result(TEST, statistic, two_sided(statistic), two_sided(0.), signed.ranks.len()))
+    let found = result(TEST, statistic, two_sided(statistic), two_sided(0.), signed.ranks.len());
+    Ok(found.towards(signed.positive - signed.negative))
 }
 
 struct SignedRanks {

@@ -10,7 +10,19 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::stats::settled;
+use crate::stats::{deviation, settled};
+
+/// A baseline's score nearer to 0 than this has no ratio that means anything: a Matthews correlation that rises from
+/// 0.01 to 0.15 would be a gain of 1,400 %.
+pub const SMALLEST_BASELINE: f64 = 0.05;
+
+/// Whether gains over a baseline with these scores, one a seed, may be given as ratios: their mean is at least
+/// [`SMALLEST_BASELINE`] from 0, and at least twice their standard deviation over seeds, below which 0 is among the
+/// baselines that another draw of seeds would have had.
+pub fn has_ratio(baseline: &[f64]) -> bool {
+    let mean = baseline.iter().sum::<f64>() / baseline.len().max(1) as f64;
+    baseline.iter().all(|score| score.is_finite()) && mean.abs() >= SMALLEST_BASELINE.max(2. * deviation(baseline))
+}
 
 /// One metric of one task, learnt together and alone.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -93,6 +105,14 @@ mod tests {
         let (tasks, metrics) = (gain_over_tasks(&table), gain_over_metrics(&table));
         assert!((tasks.percent.expect("defined") - -2.5).abs() < 1e-9 && tasks.over == 2);
         assert!((metrics.percent.expect("defined") - -20. / 3.).abs() < 1e-9 && metrics.over == 3);
+    }
+
+    #[test]
+    fn tiny_and_unsteady_baselines_have_no_ratio() {
+        assert!(has_ratio(&[0.5, 0.6, 0.55]) && has_ratio(&[-0.2, -0.25]) && has_ratio(&[0.05]));
+        for bad in [&[0.049, 0.049][..], &[0., 0.], &[0.4, 0.01, 0.02], &[0.3, -0.1], &[f64::NAN, 0.5], &[]] {
+            assert!(!has_ratio(bad), "{bad:?}");
+        }
     }
 
     #[test]

@@ -24,12 +24,26 @@ struct Row<'a> {
     interval: &'a Interval,
 }
 
-/// Δm of every arm but the baseline, in both conventions; `None` if no arm has an interval.
+/// The mean gain in headline score of every arm but the baseline, which the verdicts rest on; those that are no candidates
+/// are hollow. `None` if no arm has an interval.
 pub(crate) fn gains(comparison: &Comparison) -> Result<Option<Figure>> {
     let mut rows = Vec::new();
     for (index, arm) in comparison.arms.iter().enumerate() {
+        if let Some(interval) = &arm.headline {
+            let hollow = !arm.arm.is_candidate();
+            rows.push(Row { name: &arm.arm.name, convention: "", index, hollow, interval });
+        }
+    }
+    let name = format!("mean gain in headline score over {} (higher is better)", comparison.baseline);
+    forest("Mean gain with intervals", &rows, &name, 4, 780)
+}
+
+/// Δm of every arm but the baseline, of the headline metrics and of all; `None` if no arm has an interval.
+pub(crate) fn shares(comparison: &Comparison) -> Result<Option<Figure>> {
+    let mut rows = Vec::new();
+    for (index, arm) in comparison.arms.iter().enumerate() {
         for (interval, convention, hollow) in
-            [(&arm.gain_per_task, ", per task", false), (&arm.gain_per_metric, ", per metric", true)]
+            [(&arm.gain_headline, ", headline", false), (&arm.gain_per_task, ", all metrics", true)]
         {
             if let Some(interval) = interval {
                 rows.push(Row { name: &arm.arm.name, convention, index, hollow, interval });

@@ -1,4 +1,4 @@
-//! Parameters against Δm, with the arms that no other one beats in both: the Pareto front.
+//! Parameters against the mean gain in headline score, with the arms that no other one beats in both: the Pareto front.
 
 use anyhow::Result;
 use mtl_eval::comparison::Comparison;
@@ -19,11 +19,12 @@ struct Spot<'a> {
     control: bool,
 }
 
-/// The arms that have a Δm, and the baseline at 0; `None` if there is no arm beside the baseline.
+/// The arms that have a mean gain, and the baseline at 0; `None` if there is no arm beside the baseline.
 pub(crate) fn front(comparison: &Comparison) -> Result<Option<Figure>> {
     let spot = |(index, arm): (usize, &'_ mtl_eval::comparison::ArmResult)| {
         let baseline = arm.arm.name == comparison.baseline;
-        let gain = if baseline { Some(0.) } else { arm.gain_percent()[0].filter(|gain| gain.is_finite()) };
+        let found = arm.headline.as_ref().map(|found| found.estimate).filter(|gain| gain.is_finite());
+        let gain = if baseline { Some(0.) } else { found };
         let known = arm.parameters > 0 && (arm.finished > 0 || baseline);
         gain.filter(|_| known).map(|gain| (index, arm.parameters as f64 / 1e6, gain))
     };
@@ -34,15 +35,15 @@ pub(crate) fn front(comparison: &Comparison) -> Result<Option<Figure>> {
         .filter_map(spot)
         .map(|(index, millions, gain)| {
             let arm = &comparison.arms[index].arm;
-            Spot { index, name: &arm.name, millions, gain, control: arm.control.is_some() }
+            Spot { index, name: &arm.name, millions, gain, control: !arm.is_candidate() }
         })
         .collect();
     if spots.len() < 2 {
         return Ok(None);
     }
     let x = Axis::over(spots.iter().map(|spot| spot.millions), "parameters, millions (lower is better)");
-    let y = Axis::over(spots.iter().map(|spot| spot.gain), "Δm per task, % (higher is better)");
-    let drawn = draw("Parameters against Δm", SIZE, |root| {
+    let y = Axis::over(spots.iter().map(|spot| spot.gain), "mean gain in headline score (higher is better)");
+    let drawn = draw("Parameters against the mean gain", SIZE, |root| {
         let mut chart = axes(root, &x, &y, Margins { left: 0, right: 20 })?;
         line(root, pixel(&chart, x.range.start, 0.), pixel(&chart, x.range.end, 0.), INK.mix(0.6).stroke_width(1))?;
         let stairs = stairs(&spots, x.range.end);
@@ -64,7 +65,7 @@ pub(crate) fn front(comparison: &Comparison) -> Result<Option<Figure>> {
     drawn.map(Some)
 }
 
-/// The front as stairs: more parameters to the right, the best Δm that so many reach.
+/// The front as stairs: more parameters to the right, the best gain that so many reach.
 fn stairs(spots: &[Spot], end: f64) -> Vec<(f64, f64)> {
     let mut sorted: Vec<&Spot> = spots.iter().filter(|spot| !spot.control).collect();
     sorted.sort_by(|a, b| a.millions.total_cmp(&b.millions).then(b.gain.total_cmp(&a.gain)));

@@ -10,10 +10,13 @@ mod curves;
 mod forest;
 mod front;
 mod ranks;
+mod regimes;
 
 pub(crate) use canvas::{Figure, Key};
 pub(crate) use conflict::conflicts;
 pub(crate) use curves::{learning, losses, weights};
-pub(crate) use forest::{gains, transfers};
+pub(crate) use forest::{gains, shares, transfers};
 pub(crate) use front::front;
 pub(crate) use ranks::{ranked, ranks};
+pub(crate) use regimes::regimes;
+pub use regimes::{RegimeCurve, RegimePoint};

@@ -2,6 +2,7 @@
 
 mod cost;
 mod facts;
+mod gains;
 mod scores;
 mod statistics;
 mod training;
@@ -11,7 +12,7 @@ use serde::Serialize;
 
 use crate::table::Table;
 
-pub(crate) use scores::{best, title, verdict};
+pub(crate) use scores::{best, title};
 pub(crate) use training::broken;
 
 /// The tables, by the chapter that they stand in.
@@ -33,7 +34,12 @@ pub(crate) struct Tables {
 pub(crate) fn tables(comparison: &Comparison) -> Tables {
     let kept = |tables: Vec<Table>| tables.into_iter().filter(|table| !table.rows.is_empty()).collect();
     Tables {
-        results: kept(vec![scores::scores(comparison), scores::gains(comparison), scores::transfer(comparison)]),
+        results: kept(vec![
+            scores::scores(comparison),
+            gains::gains(comparison),
+            gains::transfer(comparison),
+            gains::headroom(comparison),
+        ]),
         statistics: kept(vec![statistics::tests(comparison), statistics::pairs(comparison)]),
         training: kept(vec![training::overfitting(comparison), training::stability(comparison)]),
         cost: kept(vec![cost::parameters(comparison), cost::time(comparison)]),

@@ -5,7 +5,7 @@ use mtl_eval::stats::TestResult;
 
 use super::cells;
 use super::scores::named;
-use crate::numbers::{probability, smallest};
+use crate::numbers::{NOTHING, probability, smallest};
 use crate::plots;
 use crate::table::{Cell, Table};
 
@@ -15,30 +15,39 @@ pub(super) fn tests(comparison: &Comparison) -> Table {
     let note = format!(
         "A test whose smallest attainable p lies above {level} cannot reject, whatever the scores are. Paired t and \
          Wilcoxon compare mean headline scores seed by seed; McNemar the answers of the first seed, example by \
-         example; Friedman and Nemenyi rank the arms, with tasks as blocks. Only the transfer table's p are corrected \
-         for many comparisons, and Nemenyi's for its pairs."
+         example; Friedman and Nemenyi rank the candidates, with tasks as blocks. All are secondary: no verdict rests on \
+         them. “Sign”: + where the difference that p is of favours the arm, − where it favours the baseline. Of these p only Nemenyi's are \
+         corrected for many comparisons. {NOTHING} where differences are all equal, so that there is no spread to measure \
+         them by."
     );
-    let columns = ["what", "test", "#statistic", "#n", "#p", "#smallest p", "at the level"];
+    let columns = ["what", "test", "#statistic", "#n", "sign", "#p", "#smallest p", "at the level"];
     let mut table = Table::new("tests", "Tests", note, &columns);
     let mut add = |what: Cell, found: &TestResult| {
         let says = match found {
             _ if pilot => "pilot".to_string(),
+            found if found.is_certain() => NOTHING.to_string(),
             found if found.smallest_p > level => format!("cannot reach {level}"),
             found if found.p <= level => "differs".to_string(),
             _ => "undecided".to_string(),
         };
+        let known = !found.is_certain();
         table.rows.push(vec![
             what,
             Cell::text(&found.test),
-            Cell::of(found.statistic, format!("{:.3}", found.statistic)),
+            Cell::maybe(known.then_some(found.statistic), |statistic| format!("{statistic:.3}")),
             Cell::count(found.n),
-            Cell::of(found.p, probability(found.p)),
+            Cell::text(match found.sign {
+                0 => NOTHING,
+                sign if sign > 0 => "+",
+                _ => "−",
+            }),
+            Cell::maybe(known.then_some(found.p), probability),
             Cell::of(found.smallest_p, smallest(found.smallest_p)),
             Cell::text(says),
         ]);
     };
     if let Some(found) = &comparison.friedman {
-        add(Cell::text("all arms"), found);
+        add(Cell::text("all ranked candidates"), found);
     }
     for arm in &comparison.arms {
         arm.tests.iter().for_each(|found| add(named(arm), found));
@@ -58,6 +67,7 @@ pub(super) fn tests(comparison: &Comparison) -> Table {
             Cell::text(format!("Nemenyi, critical difference {:.3} ranks", found.critical_difference)),
             Cell::of(found.critical_difference, format!("{:.3}", found.critical_difference)),
             Cell::count(comparison.tasks.len()),
+            Cell::nothing(),
             Cell::of(least, format!("≥ {}", probability(least))),
             Cell::of(found.smallest_p, smallest(found.smallest_p)),
             Cell::text(if found.smallest_p > found.level {

@@ -1,6 +1,8 @@
 //! A made-up comparison: four arms, four tasks, five seeds, a broken run, and names and texts that try to get out.
 
-use mtl_eval::comparison::{ArmResult, ArmSpec, ArmTask, Comparison, Curve, Point, Shown, TaskFacts};
+use mtl_eval::comparison::{
+    ArmResult, ArmSpec, ArmTask, Comparison, Curve, Headroom, LeftOut, Point, Sampled, Shown, TaskFacts,
+};
 use mtl_eval::stats::{Interval, cohens_dz, friedman, holm, mcnemar, nemenyi, paired_t, wilcoxon};
 use mtl_eval::transfer::{Gain, Moment, overfitting};
 
@@ -32,6 +34,9 @@ pub(crate) fn comparison() -> Comparison {
         baseline: BASELINE.into(),
         tasks: (0..TASKS.len()).map(facts).collect(),
         seeds: (1..=SEEDS as u64).collect(),
+        sampled: Sampled::Both,
+        common: vec![1, 2, 3, 5],
+        headroom: (0..TASKS.len()).map(headroom).collect(),
         arms,
         friedman: Some(friedman(&blocks).expect("finite")),
         nemenyi: Some(ranks),
@@ -54,14 +59,19 @@ pub(crate) fn sparse() -> Comparison {
     sparse.arms.truncate(2);
     (sparse.friedman, sparse.nemenyi) = (None, None);
     sparse.warnings.clear();
+    sparse.headroom.clear();
     for arm in &mut sparse.arms {
         (arm.finished, arm.weights, arm.cosines) = (1, Vec::new(), Vec::new());
         (arm.gain_per_task, arm.gain_per_metric, arm.effect) = (None, None, None);
+        (arm.headline, arm.gain_headline, arm.corrected_p) = (None, None, None);
+        arm.pairs.truncate(1);
+        arm.left_out.clear();
         (arm.loss_volatility, arm.weight_volatility, arm.latency_ms, arm.negative_share) = (None, None, None, None);
         arm.tests.clear();
         arm.broken.clear();
         for task in &mut arm.tasks {
             task.scores.truncate(1);
+            task.seed_metrics.values_mut().for_each(|values| values.truncate(1));
             (task.deviation, task.transfer, task.corrected_p, task.mcnemar) = (None, None, None, None);
             (task.gap, task.overfitting) = (None, None);
             (task.dev_curve, task.train_curve, task.loss_curve) = Default::default();
@@ -112,6 +122,17 @@ fn facts(task: usize) -> TaskFacts {
         headline: ["accuracy", "macro-f1", "macro-f1", "pearson"][task].into(),
         sizes: [67349, 872, 1821].map(|size| size / (task + 1)),
         trivial: [0.51, 0.41, 0.2, 0.][task],
+        ceiling: (task == 0).then_some(0.97),
+    }
+}
+
+fn headroom(task: usize) -> Headroom {
+    Headroom {
+        task: TASKS[task].into(),
+        baseline: [0.90, 0.80, 0.62, 0.85][task],
+        room: Some([0.07, 0.02, 0.004, 0.03][task]),
+        by: (task > 0).then(|| ARMS[1].to_string()),
+        detectable: Some([0.01, 0.025]),
     }
 }
 
@@ -171,6 +192,7 @@ fn arm_task(arm: usize, task: usize) -> ArmTask {
         dev_curve: curve(dev, 13),
         train_curve: curve(train, 13),
         loss_curve: curve(|t| 0.7 * (-3. * t).exp() + 0.1 + 0.02 * noise(arm, task, (t * 200.) as usize), 200),
+        seed_metrics: [(facts(task).headline, scores.clone()), ("mse".to_string(), scores.clone())].into(),
         won: if other { vec![shown("positive", "negative", "positive"); 2] } else { Vec::new() },
         lost: if other { vec![shown("<b>neutral</b>", "<b>neutral</b>", "negative")] } else { Vec::new() },
         scores,
@@ -189,6 +211,7 @@ fn arm(index: usize) -> ArmResult {
         Some((of(&tasks)? - of(&base)?) / TASKS.len() as f64)
     };
     let differences: Vec<f64> = (0..SEEDS).filter_map(difference).collect();
+    let mean_difference = differences.iter().sum::<f64>() / differences.len() as f64;
     let percent = |scale: f64| {
         let gain = |(mine, other): (&ArmTask, &ArmTask)| Some(mine.mean? / other.mean? - 1.);
         100. * scale * tasks.iter().zip(&base).filter_map(gain).sum::<f64>() / TASKS.len() as f64
@@ -216,9 +239,21 @@ fn arm(index: usize) -> ArmResult {
         } else {
             vec![]
         },
+        diverged: if index == 1 { [(2, "the loss is NaN at step 7".to_string())].into() } else { Default::default() },
+        pairs: (1..=SEEDS as u64).filter(|seed| index != 2 || *seed != 4).collect(),
+        pilot: None,
+        headline: other.then(|| interval(mean_difference, 0.004)),
+        corrected_p: other.then(|| interval(mean_difference, 0.004).p),
+        verdict: None,
+        gain_headline: other.then(|| interval(percent(1.), 0.9)),
         gain_per_task: other.then(|| interval(percent(1.), 0.9)),
         gain_per_metric: other.then(|| interval(percent(0.8), 1.1)),
         gains,
+        left_out: if other {
+            vec![LeftOut { name: "mrpc_50%/matthews".into(), baseline: 0.01, difference: 0.15 }]
+        } else {
+            Vec::new()
+        },
         mean_rank: None,
         negative_share: other.then_some(if index == 3 { 0.75 } else { 0. }),
         tests: if other {

@@ -11,7 +11,7 @@
 //!   before it weighs them;
 //! - parts that the strategy computes for a task: values, gradient, and what the expression keeps;
 //! - answers on dev: b·T·(8H + I) of the longest batch there;
-//! - a checkpoint while it is written: a copy of weights and moments, and their bytes.
+//! - a checkpoint while it is written, file by file: a copy of the weights or of the moments, and their bytes.
 //!
 //! What strategies do between the encoder's layers is not counted, so that the figure is rather too low than too high.
 
@@ -214,7 +214,7 @@ impl Sizes {
                 * (COMPUTED * self.tasks.iter().map(|task| task.computed).max().unwrap_or(0)
                     + if self.penalty { PENALTY * self.trained } else { 0 }),
             evaluation: self.evaluation(settings),
-            checkpoint: 2 * (weights + moments),
+            checkpoint: 2 * weights.max(moments),
         }
     }
 

@@ -130,6 +130,7 @@ pub(super) fn recipe(document: &Document, registries: &Arc<Registries>) -> Resul
     tasks::check(document, &recipe)?;
     (rule.build)(recipe.tasks.len(), &recipe.weighting.settings)
         .map_err(|e| anyhow!("{}: {e}", document.place(&["weighting"])))?;
+    tasks::check_rule(document, &recipe, rule)?;
     // One task groups with nobody, over all that it reaches.
     let shares = recipe.tasks.len() == 1 || (strategy.shares_with)(&recipe.sharing.settings)?;
     grid(document, &recipe, rule.class, shares)?;

@@ -9,6 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Result, anyhow, bail};
 use mtl_sharing::HeadSettings;
+use mtl_task::TaskId;
+use mtl_weighting::{Class, GroupRule, Rule};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -287,6 +289,26 @@ fn head_of(document: &Document, name: &str, value: &Value, head: &HeadSettings) 
 /// Whether a task leaves the training once it gets no better.
 pub(super) fn may_leave(settings: &BTreeMap<String, TaskSettings>) -> bool {
     settings.values().any(|task| task.patience.is_some_and(|patience| patience > 0))
+}
+
+/// Refuses tasks that may leave under a rule that could not go on among the others.
+pub(super) fn check_rule(document: &Document, recipe: &Recipe, rule: &Rule) -> Result<()> {
+    let names = recipe.task_names();
+    let patient = |name: &&String| recipe.task(name).patience.is_some_and(|patience| patience > 0);
+    let Some(first) = names.iter().find(patient) else { return Ok(()) };
+    let stay = names.len() - names.iter().filter(patient).count();
+    // A rule over gradients leaves one task alone.
+    let fewest = stay.max(if rule.class == Class::Losses { 1 } else { 2 }).min(names.len());
+    let tasks: Vec<TaskId> = (0..fewest).map(TaskId).collect();
+    match GroupRule::new(rule, &recipe.weighting.settings, &tasks, names.len()) {
+        Ok(_) => Ok(()),
+        Err(error) => bail!(
+            "{}: once tasks have left, rule `{}` would decide among {fewest}: {error}; leave `patience` out, or take \
+             another rule",
+            document.place(&["task", first, "patience"]),
+            rule.name
+        ),
+    }
 }
 
 /// Refuses settings out of range, and those that nothing could follow.

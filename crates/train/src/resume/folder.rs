@@ -25,6 +25,12 @@ use crate::store::write_atomically;
 /// Called before every change of the disk; what it refuses is not done, nor anything after it. Tests end a save there.
 pub(super) type Gate<'a> = &'a mut dyn FnMut() -> io::Result<()>;
 
+/// A SHA-256.
+pub(super) type Digest256 = [u8; 32];
+
+/// What makes a file's bytes when its turn has come.
+pub(super) type Content<'a> = &'a dyn Fn() -> Result<Vec<u8>>;
+
 /// The names that a checkpoint can be found under, the one that a save writes first.
 struct Places {
     new: PathBuf,
@@ -43,20 +49,24 @@ impl Places {
 }
 
 /// Writes `files` as the checkpoint `name` in `folder`. The one before it stays as `name.previous` if `name` is
-/// [`LAST`].
-pub(super) fn write(folder: &Path, name: &str, files: &[(&str, Vec<u8>)], gate: Gate) -> Result<()> {
+/// [`LAST`]. Answers the digest of each file, in their order.
+pub(super) fn write(folder: &Path, name: &str, files: &[(&str, Content)], gate: Gate) -> Result<Vec<Digest256>> {
     let places = Places::of(folder, name);
     let context = || format!("cannot write {}", places.target.display());
     settle_one(folder, name, gate).with_context(context)?;
-    let mut manifest = BTreeMap::new();
-    for (file, bytes) in files {
+    let (mut manifest, mut digests) = (BTreeMap::new(), Vec::new());
+    for (file, content) in files {
         gate()?;
-        write_atomically(&places.new.join(file), bytes)?;
-        manifest.insert(*file, hex(&Sha256::digest(bytes)));
+        let bytes = content()?;
+        write_atomically(&places.new.join(file), &bytes)?;
+        let digest: Digest256 = Sha256::digest(&bytes).into();
+        manifest.insert(*file, hex(&digest));
+        digests.push(digest);
     }
     gate()?;
     write_atomically(&places.new.join(MANIFEST), &serde_json::to_vec_pretty(&manifest)?)?;
-    promote(folder, name, gate).with_context(context)
+    promote(folder, name, gate).with_context(context)?;
+    Ok(digests)
 }
 
 /// Gives `.name.new`, which is whole, its name.
@@ -233,7 +243,8 @@ mod tests {
     use super::*;
 
     fn save(folder: &Path, name: &str, step: usize, gate: Gate) -> Result<()> {
-        write(folder, name, &[("model", vec![step as u8; 64]), ("step", vec![step as u8])], gate)
+        write(folder, name, &[("model", &|| Ok(vec![step as u8; 64])), ("step", &|| Ok(vec![step as u8]))], gate)
+            .map(drop)
     }
 
     /// Lets `count` changes of the disk through and no other.

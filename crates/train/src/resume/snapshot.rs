@@ -12,10 +12,9 @@ use mtl_task::TaskId;
 use sha2::{Digest, Sha256};
 
 use super::contents::Weights;
-use super::{MODEL, OPTIMIZER, RunState, SHARING, STATE, STRUCTURE, folder, hex};
-use crate::finite::{Diverged, check_tensors};
+use super::{MODEL, OPTIMIZER, RunState, SHARING, STATE, STRUCTURE, checked, folder, hex};
+use crate::finite::Diverged;
 use crate::step::Trainer;
-use crate::store::tensor_bytes;
 
 /// The name of the snapshot of `task`.
 pub(crate) fn snapshot_name(task: TaskId) -> String {
@@ -27,8 +26,6 @@ pub(crate) fn snapshot_name(task: TaskId) -> String {
 /// # Errors
 /// If a value is not finite, or the disk refuses; the snapshot that was there before is then still found.
 pub(crate) fn save_snapshot(folder: &Path, trainer: &Trainer, state: &RunState, task: TaskId) -> Result<String> {
-    let reached = trainer.model.params.tensors_of(&trainer.model.reach(task))?;
-    let model: BTreeMap<String, Tensor> = reached.into_iter().collect();
     // What a training remembers is no part of it.
     let state = RunState {
         step: state.step,
@@ -37,25 +34,25 @@ pub(crate) fn save_snapshot(folder: &Path, trainer: &Trainer, state: &RunState, 
         recipe: state.recipe.clone(),
         ..RunState::default()
     };
-    let files = [
-        (MODEL, tensor_bytes(&model)?),
-        (OPTIMIZER, tensor_bytes(&BTreeMap::new())?),
-        (SHARING, tensor_bytes(&trainer.model.sharing.state()?)?),
-        (STRUCTURE, serde_json::to_vec(&trainer.model.structure())?),
-        (STATE, serde_json::to_vec(&state)?),
-    ];
     let name = trainer.model.tasks.get(task.0).map_or("", |task| task.name.as_str());
-    for (file, bytes) in files.iter().filter(|(file, _)| file.ends_with(".safetensors")) {
-        if let Err(error) = check_tensors(bytes) {
-            return Err(Diverged::everywhere(format!(
-                "step {}: the weights of task `{name}` are not saved: {file}: {error:#}",
-                state.step
-            )));
-        }
-    }
+    let checked = |file: &str, tensors: BTreeMap<String, Tensor>| {
+        checked(&tensors).map_err(|what| {
+            let of = format!("step {}: the weights of task `{name}` are not saved", state.step);
+            Diverged::everywhere(format!("{of}: {file}: {what}"))
+        })
+    };
+    let reached = || trainer.model.params.tensors_of(&trainer.model.reach(task));
+    let files: [(&str, folder::Content); 5] = [
+        (MODEL, &|| checked(MODEL, reached()?.into_iter().collect())),
+        (OPTIMIZER, &|| checked(OPTIMIZER, BTreeMap::new())),
+        (SHARING, &|| checked(SHARING, trainer.model.sharing.state()?)),
+        (STRUCTURE, &|| Ok(serde_json::to_vec(&trainer.model.structure())?)),
+        (STATE, &|| Ok(serde_json::to_vec(&state)?)),
+    ];
     let mut digest = Sha256::new();
-    files.iter().for_each(|(_, bytes)| digest.update(Sha256::digest(bytes)));
-    folder::write(folder, &snapshot_name(task), &files, &mut || Ok(()))?;
+    for file in folder::write(folder, &snapshot_name(task), &files, &mut || Ok(()))? {
+        digest.update(file);
+    }
     Ok(hex(&digest.finalize()))
 }
 

@@ -23,6 +23,7 @@ impl Run {
                 Answered {
                     task: dataset.name.clone(),
                     names: dataset.task.names().to_vec(),
+                    ceiling: dataset.ceiling,
                     texts: split.examples.iter().map(|example| split.texts[example.row].clone()).collect(),
                     truths: judged_truths(&split.examples),
                     answers,

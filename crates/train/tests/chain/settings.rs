@@ -158,6 +158,10 @@ fn a_task_with_patience_keeps_its_own_best_weights() {
     assert_eq!(resolved(&text, &["task.a.patience=0"]).0.evaluation.keep, Keep::Best);
     refused(&text, &["task.a.patience=2", "evaluation.keep=best"], &["task.a.patience", "keep = \"each\""]);
     refused(&text, &["task.a.patience=2", "evaluation.every=0"], &["task.a.patience", "has only one"]);
+    let four = format!("{CHECKPOINT}tasks = [\"a\", \"b\", \"c\", \"d\"]\n");
+    parse(&four, &["weighting.rule=krum"]).expect("four are enough");
+    let krum = ["weighting.rule=krum", "task.b.patience=2"];
+    refused(&four, &krum, &["task.b.patience", "rule `krum` would decide among 3", "needs at least 4"]);
     for strategy in ["hard", "single", "soft", "cross-stitch"] {
         let strategy = format!("sharing.strategy={strategy}");
         assert_eq!(resolved(&text, &[&strategy, "evaluation.keep=each"]).0.evaluation.keep, Keep::Each);

@@ -17,9 +17,12 @@ fn finished(recipe: &Recipe, out: &Path) -> Finished {
     new(recipe, out, false).expect("a run").execute_recorded(&mut Silent).expect("trained").expect("finished")
 }
 
-/// The weights of every task's snapshot in `out`.
+/// The weights of every task's snapshot in `out`, or of what it keeps where tasks share nothing.
 fn snapshots(out: &Path, tasks: usize) -> Vec<Vec<u8>> {
     let read = |task| {
+        if let Ok(own) = std::fs::read(out.join(format!("checkpoints/each-{task}.safetensors"))) {
+            return own;
+        }
         let folder = out.join(format!("checkpoints/each-{task}"));
         ["model.safetensors", "sharing.safetensors", "state.json"]
             .iter()
@@ -31,7 +34,7 @@ fn snapshots(out: &Path, tasks: usize) -> Vec<Vec<u8>> {
 
 #[test]
 fn tasks_that_share_keep_the_step_that_was_best_for_each() {
-    for strategy in ["hard", "soft", "cross-stitch", "lora", "mmoe"] {
+    for strategy in ["hard", "cross-stitch", "mtl-lora", "mmoe"] {
         let folder = tempfile::tempdir().expect("a folder");
         let recipe = each(&[&format!("sharing.strategy={strategy}"), "weighting.rule=equal"]);
         let found = finished(&recipe, folder.path());
@@ -134,7 +137,8 @@ fn shown(out: &Path, left: usize, one: bool) {
 fn a_task_out_of_patience_leaves_and_the_rules_go_on_among_the_others() {
     let rules = Registries::default().rules;
     let mut cells: Vec<Vec<String>> = rules.iter().map(|rule| vec![format!("weighting.rule={}", rule.name)]).collect();
-    cells.retain(|cell| !cell[0].ends_with("=fixed"));
+    // The one has settings for each task, the other needs four.
+    cells.retain(|cell| !cell[0].ends_with("=fixed") && !cell[0].ends_with("=krum"));
     for strategy in ["soft", "cross-stitch", "single", "ple", "mtl-lora"] {
         cells.push(vec![format!("sharing.strategy={strategy}"), "weighting.rule=equal".into()]);
     }
@@ -160,11 +164,12 @@ fn a_task_out_of_patience_leaves_and_the_rules_go_on_among_the_others() {
 
 #[test]
 fn kills_around_a_leave_change_no_bit() {
-    let cells: [&[&str]; 4] = [
+    let cells: [&[&str]; 5] = [
         &["weighting.rule=nash"],
         &["weighting.rule=famo", "train.log_gradients=0"],
         &["weighting.rule=gradnorm", "train.save_every=2"],
-        &["sharing.strategy=soft", "weighting.rule=dwa", "train.step=one"],
+        &["sharing.strategy=ple", "weighting.rule=dwa", "train.step=one"],
+        &["sharing.strategy=soft", "weighting.rule=equal"],
     ];
     for cell in cells {
         let folder = tempfile::tempdir().expect("a folder");
@@ -186,7 +191,6 @@ fn kills_around_a_leave_change_no_bit() {
 
 #[test]
 fn what_a_task_alone_trains_stands_still_once_it_left() {
-    // Nothing gets better at rate 0 of what is scored, so that both leave after two evaluations; `tags` goes on.
     let set = ["task.topic.patience=1", "task.mood.patience=1", "evaluation.every=1", "train.steps=6"];
     let still =
         ["optimizer.rate=1e-2", "sharing.strategy=soft", "weighting.rule=equal", "evaluation.keep_evaluations=true"];

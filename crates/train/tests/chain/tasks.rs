@@ -62,7 +62,7 @@ fn limits_are_the_tasks_own() {
     };
     let ((topic, _, _), (mood, mood_dev, _), (tags, tags_dev, tags_test)) = (of(0), of(1), of(2));
     assert_eq!((topic, tags, mood_dev, tags_test), (7, 20, 5, 3));
-    assert!(mood > 40 && tags_dev == 12 && of(0).1 <= 12);
+    assert!(mood > 40 && (6..=12).contains(&tags_dev), "{mood} {tags_dev}");
     let sizes = dry_run(&recipe, &located(&recipe), &Device::Cpu).expect("a dry run").tasks;
     assert_eq!((sizes[0].train, sizes[1].dev, sizes[2].test), (7, 5, 3));
     // Those of the others stay what they are, example by example.
