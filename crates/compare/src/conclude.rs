@@ -43,7 +43,9 @@ pub(super) fn conclude(
     let mut comparison = Comparison::of(&experiment.registries.metrics, &question, &records)
         .with_context(|| broken_baseline(lines(Purpose::Final), plan, &table.baseline))?;
     for arm in &mut comparison.arms {
-        let own = |line: &&Planned| line.arm == arm.arm.name;
+        // A portfolio is charged with what its members cost, and lacks what broke of them.
+        let members = arms.iter().find(|known| known.spec.name == arm.arm.name).map_or(&[][..], |arm| &arm.of);
+        let own = |line: &&Planned| line.arm == arm.arm.name || members.contains(&line.arm);
         let reasons = plan.lines().iter().filter(own).filter_map(|line| {
             let purpose = if line.purpose == Purpose::Tune { "tuning " } else { "" };
             Some(format!("{purpose}seed {} ({}): {}", line.seed, line.id, plan.broken(line)?))

@@ -155,3 +155,31 @@ fn a_strategy_that_says_it_shares_nothing_is_held_to_it() {
     let error = format!("{error:#}");
     assert!(error.contains("`claiming` says that its tasks share nothing") && error.contains("`shared/"), "{error}");
 }
+
+#[test]
+fn a_step_is_chosen_by_the_tasks_whose_labels_are_sound() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut told_apart = false;
+    for spoilt in ["control.shuffle=[\"mood\", \"tags\"]", "control.noise=[\"tags\"]"] {
+        let overrides = ["evaluation.every=1", "train.steps=12", "optimizer.rate=1e-2", spoilt];
+        let recipe = recipe(&overrides);
+        let run = new(&recipe, &folder.path().join(spoilt.len().to_string()), false).expect("a run");
+        let finished = run.execute_recorded(&mut Silent).expect("trained").expect("finished");
+        // The first step with the best mean over these tasks.
+        let best_of = |of: &dyn Fn(&str) -> bool| {
+            let mut best: Option<(f64, usize)> = None;
+            for look in &finished.evaluations {
+                let counted = recipe.tasks.iter().zip(&look.dev).filter(|(name, _)| of(name));
+                let scores: Vec<f64> = counted.map(|(_, score)| *score).collect();
+                let mean = scores.iter().sum::<f64>() / scores.len() as f64;
+                if best.is_none_or(|(score, _)| mean > score) {
+                    best = Some((mean, look.step));
+                }
+            }
+            best.map(|(_, step)| step)
+        };
+        assert_eq!(finished.report.best_step, best_of(&|name| !recipe.control.spoils(name)), "{spoilt}");
+        told_apart |= best_of(&|name| !recipe.control.spoils(name)) != best_of(&|_| true);
+    }
+    assert!(told_apart, "another step is best for all tasks");
+}
