@@ -44,16 +44,16 @@ fn a_run_takes_as_many_rows_as_the_graph_says_drawn_by_its_seed() {
 fn the_ceiling_is_known_where_the_headline_is_its_metric() {
     let options = LoadOptions::default();
     let noisy = loaded("classification", &format!("{GENRE}noise = 0.1\n"), &options).expect("loaded");
-    assert_eq!(noisy.ceiling, Some(0.95));
+    assert!(noisy.ceiling.is_some_and(|ceiling| (ceiling - 0.95).abs() < 1e-12), "{:?}", noisy.ceiling);
     assert!(noisy.notes.iter().any(|note| note.contains("accuracy 0.9500, the ceiling")), "{:?}", noisy.notes);
     let other = loaded("classification\"\nmetric = \"macro-f1", GENRE, &options).expect("loaded");
     assert_eq!(other.ceiling, None);
     let five = loaded("classification", "task = \"topic\"\n", &options).expect("loaded");
-    assert_eq!(five.ceiling, Some(0.9625));
+    assert!(five.ceiling.is_some_and(|ceiling| (ceiling - 0.9625).abs() < 1e-12), "{:?}", five.ceiling);
     assert_eq!(five.train.examples.len(), 1050);
 }
 
-const TEXT: &str = "preset = \"text\"\ntask = \"text\"\nwords = 64\ntrain = 60\ndev = 20\ntest = 20\n";
+const TEXT: &str = "preset = \"text\"\ntask = \"text\"\nwords = 64\ntrain = 400\ndev = 20\ntest = 20\n";
 
 #[test]
 fn a_text_without_labels_is_its_own_truth() {

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use super::tool::{SMALL, good, refused};
 
-const RECIPE: &str = "tasks = [\"trec\", \"snips-slots\"]\ncheckpoint = \"embedded\"\n\
+// The words of the embedded encoder are those of generated tasks.
+const RECIPE: &str = "tasks = [\"trec\", \"snips-slots\", \"planted-topic\"]\ncheckpoint = \"embedded\"\n\
     [train]\nmax_tokens = 16\nthreads = 1\n[optimizer]\nrate = 1e-3\n";
 const DATA: &[&str] = &["--data", "trec=mine/questions", "--data", "snips-slots=mine/slots"];
 

@@ -40,7 +40,7 @@ fn an_installed_binary_works_in_an_empty_folder_with_an_empty_home() {
     assert_eq!(
         alone(&["list", "recipes"]),
         "  default\n  embedded\n  planted-clusters\n  planted-conflict\n  planted-mixed\n  planted-related\n  \
-         planted-unrelated\n"
+         planted-text\n  planted-unrelated\n"
     );
     assert!(alone(&["list", "experiments"]).contains("planted"));
     assert!(alone(&["list", "datasets"]).contains("glue-cola"));

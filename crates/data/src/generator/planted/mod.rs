@@ -8,7 +8,7 @@
 //! [generator]
 //! name = "planted"
 //! task = "genre"           # the task of the graph that this dataset is
-//! words = 128              # words of a list: the more, the less a few examples tell
+//! words = 48               # words of a list: the more, the less a few examples tell
 //!
 //! [[generator.graph]]
 //! name = "topic"
@@ -17,7 +17,7 @@
 //! [[generator.graph]]
 //! name = "genre"
 //! classes = 2
-//! size = 50
+//! size = 20
 //! related = { topic = 1.0 }  # share of its cues that are words of `topic`, read as `topic` reads them
 //!
 //! [[generator.graph]]

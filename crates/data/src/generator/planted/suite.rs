@@ -1,8 +1,8 @@
 //! The texts and labels of a graph of tasks.
 //!
-//! A text has four cues of its task, drawn from the lists that it reads by their shares; three fillers; and a word of
+//! A text has some cues (four, by default) of its task, drawn from the lists that it reads by their shares; three fillers; and a word of
 //! each of at most two lists that the task does not read. With `shared_inputs` all tasks label the same texts, which
-//! have four cues of every list.
+//! have as many cues of every list.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
@@ -15,13 +15,16 @@ use serde_json::Value;
 
 use super::graph::{Form, Node, Reading, readings};
 use super::presets::PRESETS;
-use super::{CUES, ceiling, lexicon};
+use super::{ceiling, lexicon};
 use crate::generator::{Ceiling, Generated};
 use crate::reader::{At, Place};
 use crate::texts::{RawExample, Texts};
 
 /// The most rows of a split: they are kept in memory.
 const MOST: usize = 1_000_000;
+
+/// The most cues of a text.
+const MOST_CUES: usize = 32;
 
 /// How often a text is drawn anew that is there already.
 const ATTEMPTS: u64 = 1000;
@@ -39,6 +42,8 @@ struct Settings {
     small: usize,
     /// Words of a list.
     words: usize,
+    /// Words of a text that its label is told by.
+    cues: usize,
     /// Share of labels that are drawn at random; of a regression, their deviation; of a tagging, cues without a tag.
     noise: f64,
     shared_inputs: bool,
@@ -54,8 +59,9 @@ impl Default for Settings {
             task: String::new(),
             preset: None,
             graph: Vec::new(),
-            small: 50,
-            words: 128,
+            small: 20,
+            words: 48,
+            cues: super::CUES,
             noise: 0.,
             shared_inputs: false,
             seed: 0,
@@ -96,6 +102,9 @@ impl Suite {
             if !(1..=MOST).contains(&rows) {
                 bail!("`{name}` must lie in 1..={MOST} rows, found {rows}");
             }
+        }
+        if !(1..=MOST_CUES).contains(&settings.cues) {
+            bail!("`cues` must lie in 1..={MOST_CUES}, found {}", settings.cues);
         }
         let graph = match (&settings.preset, settings.graph.is_empty()) {
             (None, _) => settings.graph.clone(),
@@ -145,9 +154,9 @@ impl Suite {
         lexicon::all(self.lists, self.settings.words)
     }
 
-    /// By what suites are told apart.
-    pub(super) fn identity(&self) -> (&[Node], usize) {
-        (&self.graph, self.settings.words)
+    /// By what suites are told apart: other sizes make no other suite.
+    pub(super) fn identity(&self) -> (Vec<Node>, usize) {
+        (self.graph.iter().map(|node| Node { size: 0, ..node.clone() }).collect(), self.settings.words)
     }
 
     /// The lists that the task reads.
@@ -226,10 +235,10 @@ impl Suite {
         }
         let text_class = stream.below(self.centres());
         let cues = match self.node.kind {
-            Form::Classification | Form::Regression => CUES,
-            Form::Tagging => 2 + stream.below(CUES - 1),
+            Form::Classification | Form::Regression => self.settings.cues,
+            Form::Tagging => 1 + stream.below(self.settings.cues),
             // More than any text that is labelled has, so that none of those is in it.
-            Form::Text => 2 * CUES,
+            Form::Text => 2 * self.settings.cues,
         };
         for _ in 0..cues {
             let said = match self.node.kind {
@@ -259,7 +268,7 @@ impl Suite {
             let fixed: Vec<(usize, usize)> = ways.into_iter().map(|way| (way, stream.below(lexicon::CLASSES))).collect();
             let said = fixed.iter().find(|(way, _)| ours == Some((list, *way))).map(|(_, said)| *said);
             text_class = said.map_or(text_class, |said| said / self.pairing());
-            for _ in 0..CUES {
+            for _ in 0..self.settings.cues {
                 words.push((lexicon::listed(list, lexicon::draw(self.settings.words, &fixed, stream)), said));
             }
         }
