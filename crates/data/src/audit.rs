@@ -181,7 +181,7 @@ mod tests {
         ))?;
         let registries = DataRegistries::default();
         let generator = manifest.generator.clone().expect("generated");
-        let tokenizer = Tokenizer::generated(&registries.generators, [&generator])?;
+        let tokenizer = Tokenizer::generated(&registries.generators, [&generator], false)?;
         Ok((load(&registries, name, &manifest, Path::new("."), &tokenizer, &LoadOptions::default())?, generator))
     }
 
@@ -191,7 +191,7 @@ mod tests {
         let (one, generator) = dataset("one", "topic", 0)?;
         let (same, _) = dataset("same", "topic", 0)?;
         let (mood, _) = dataset("mood", "mood", 0)?;
-        let audit = audit(&[one, same, mood], &Tokenizer::generated(&registries.generators, [&generator])?, 8)?;
+        let audit = audit(&[one, same, mood], &Tokenizer::generated(&registries.generators, [&generator], false)?, 8)?;
         let train = &audit.tasks[0].splits[0].1;
         assert!(train.examples > 200 && train.truncated > 0 && train.tokens[0] <= train.tokens[3], "{train:?}");
         let Balance::Counts(counts) = &train.balance else { panic!("classes are counted") };

@@ -3,6 +3,7 @@
 mod check;
 mod empty;
 mod labels;
+mod masked;
 mod tags;
 
 use std::path::Path;
@@ -13,6 +14,7 @@ use mtl_task::{Encoded, Kind, Label, Task, TaskSpec};
 use rayon::prelude::*;
 
 use crate::fingerprint::{self, Fingerprint};
+use crate::generator::Ceiling;
 use crate::manifest::DatasetManifest;
 use crate::registries::DataRegistries;
 use crate::split::overlap::OverlapPolicy;
@@ -58,6 +60,9 @@ pub struct Dataset {
     pub notes: Vec<String>,
     /// What it was made of, by which a changed file or split is told.
     pub fingerprint: Fingerprint,
+    /// The best value of the task's headline metric that can be expected of any model, on the metric's own scale: known
+    /// of generated text alone.
+    pub ceiling: Option<f64>,
 }
 
 impl Dataset {
@@ -72,7 +77,7 @@ impl Dataset {
 pub struct LoadOptions {
     /// Longest input in tokens, special ones included.
     pub max_tokens: usize,
-    /// Training examples, drawn by seed; 0 for all.
+    /// Training examples, drawn by seed; 0 for all, or of generated text as many as its generator says.
     pub limit_train: usize,
     /// Dev examples, drawn by seed; 0 for all.
     pub limit_dev: usize,
@@ -151,6 +156,7 @@ pub fn load_all(
         .collect();
     let shared = split::shared::settle(&mut tables);
     let found: Vec<Vec<String>> = parted.iter_mut().map(|parted| std::mem::take(&mut parted.notes)).collect();
+    let known: Vec<Known> = parted.iter_mut().map(Known::of).collect();
     let mut rows: Vec<Rows<Entry>> = parted.into_iter().map(Parted::into_rows).collect();
     let unlabelled: Vec<usize> = rows.iter_mut().map(Rows::keep_labelled).collect();
     let duplicates: Vec<Vec<String>> = rows.iter().map(check::duplicates).collect();
@@ -167,29 +173,54 @@ pub fn load_all(
         let mut notes: Vec<String> = found[index].iter().cloned().chain(notes).collect();
         notes.extend(overlaps[index].clone());
         let reason = overlaps[index].as_deref();
-        let loaded = dataset(&sources[index], kinds[index], rows.into_examples(), notes, reason, tokenizer, options);
+        let drawn = Drawn { rows: rows.into_examples(), notes, overlap: reason, known: &known[index] };
+        let loaded = dataset(&sources[index], kinds[index], drawn, tokenizer, options);
         datasets.push(loaded.with_context(|| format!("dataset `{}`", sources[index].name))?);
     }
     Ok(datasets)
 }
 
-/// The dataset of `rows`, whose splits are settled.
+/// What a generator knows of its rows.
+struct Known {
+    size: Option<usize>,
+    ceiling: Option<Ceiling>,
+}
+
+impl Known {
+    fn of(parted: &mut Parted) -> Self {
+        Self { size: parted.size, ceiling: parted.ceiling.take() }
+    }
+}
+
+/// Rows whose splits are settled.
+struct Drawn<'a> {
+    rows: Rows,
+    notes: Vec<String>,
+    /// Why rows were left out of train.
+    overlap: Option<&'a str>,
+    known: &'a Known,
+}
+
+/// The dataset of rows whose splits are settled.
 fn dataset(
     source: &TaskSource,
     kind: &Kind,
-    mut rows: Rows,
-    mut notes: Vec<String>,
-    overlap: Option<&str>,
+    drawn: Drawn,
     tokenizer: &Tokenizer,
     options: &LoadOptions,
 ) -> Result<Dataset> {
     let TaskSource { name, manifest, folder } = *source;
+    let Drawn { mut rows, mut notes, overlap, known } = drawn;
     if let (true, Some(reason)) = (rows.train.is_empty(), overlap) {
         bail!("the train split is empty: {reason}");
     }
     notes.extend(labels::settle(&mut rows, manifest, kind)?);
     let census = empty::Census::new(&rows, kind);
-    let spec = check::spec(kind, manifest, &rows, &mut notes)?;
+    let mut spec = check::spec(kind, manifest, &rows, &mut notes)?;
+    if !kind.labelled {
+        masked::settle(&mut spec, &rows.train, tokenizer, options.max_tokens)?;
+        notes.push(format!("{} tokens of the training split are asked for", spec.labels.len()));
+    }
     let column = manifest.columns.label(kind.tags_words());
     let fitted = {
         let task = (kind.build)(&spec)?;
@@ -200,6 +231,19 @@ fn dataset(
     if let (None, Some(scale)) = (spec.scale, fitted.scale) {
         notes.push(format!("targets are standardised by the training split's: {scale}"));
     }
+    let ceiling = known.ceiling.as_ref().filter(|ceiling| task.metrics().first() == Some(&ceiling.metric));
+    if let Some(Ceiling { metric, score }) = ceiling {
+        notes.push(format!("no model can be expected to do better than {metric} {score:.4}, the ceiling"));
+    }
+    let ceiling = ceiling.map(|ceiling| ceiling.score);
+    let limit_train = match (options.limit_train, known.size) {
+        (0, Some(size)) => {
+            let all = rows.train.len();
+            notes.push(format!("{} of {all} generated rows are trained on, drawn by the data seed", size.min(all)));
+            size
+        }
+        (limit, _) => limit,
+    };
     let key = Key::new(options.seed).named("limit").named(name);
     let pairs = rows.train.first().map(|row| matches!(row.texts, Texts::Pair(..)));
     let files = fingerprint::files(manifest, folder)?;
@@ -213,10 +257,10 @@ fn dataset(
         let rows = limited(rows, limit, key.named(which));
         tokenised(rows, which, (task.as_ref(), kind, manifest), tokenizer, options.max_tokens)
     };
-    let train = split(rows.train, "train", options.limit_train)?;
+    let train = split(rows.train, "train", limit_train)?;
     let dev = split(rows.dev, "dev", options.limit_dev)?;
     let test = Sealed::new(split(rows.test, "test", options.limit_test)?);
-    Ok(Dataset { name: name.to_string(), spec: fitted, task, train, dev, test, notes, fingerprint })
+    Ok(Dataset { name: name.to_string(), spec: fitted, task, train, dev, test, notes, fingerprint, ceiling })
 }
 
 /// What a fetched dataset holds, in words: the sizes of its splits, and how many rows repeat a text; for each of its
@@ -266,9 +310,13 @@ fn tokenised(
         .map(|(index, row)| {
             let mut encoded = tokenizer.encode(&row.texts, max_tokens).with_context(|| row.place.to_string())?;
             let label = labels::counted(&row.label, &mut encoded, &manifest.columns);
-            let label = task.parse(&label).with_context(|| format!("{}: column `{column}`", row.place))?;
+            let mut label = task.parse(&label).with_context(|| format!("{}: column `{column}`", row.place))?;
+            if let Some(masked) = task.masked(&encoded, &label, masked::key(manifest, &row.texts)) {
+                (encoded, label) = masked;
+            }
             // A sentence none of whose tagged words is within the limit has nothing to learn.
-            let nothing = which == "train" && encoded.words > 0 && encoded.anchors.is_empty();
+            let asked = encoded.words > 0 || !kind.labelled;
+            let nothing = which == "train" && asked && encoded.anchors.is_empty();
             Ok((!nothing).then_some(Example { encoded, label, row: index }))
         })
         .collect::<Vec<Result<Option<Example>>>>();

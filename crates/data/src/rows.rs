@@ -97,6 +97,9 @@ fn list(text: &str, record: &Record, column: &str) -> Result<Vec<String>> {
 /// The truth of `record`, its names replaced; none if the row is to be left out.
 fn label(record: &Record, manifest: &DatasetManifest, kind: &Kind) -> Result<Option<Cell>> {
     let columns = &manifest.columns;
+    if !kind.labelled {
+        return Ok(Some(Cell::Many(Vec::new())));
+    }
     if !columns.indicators.is_empty() {
         return indicated(record, kind, columns);
     }

@@ -16,6 +16,7 @@ use anyhow::{Result, bail};
 use mtl_task::rng::Key;
 
 use crate::RawExample;
+use crate::generator::Ceiling;
 use crate::manifest::Splits;
 
 /// One row of a table on its way into a split.
@@ -78,6 +79,10 @@ pub(crate) struct Parted {
     pub(crate) seed: u64,
     /// What reading the files found.
     pub(crate) notes: Vec<String>,
+    /// Rows that are trained on where the recipe sets no limit; all of them if none.
+    pub(crate) size: Option<usize>,
+    /// The best score that can be expected, where it is known.
+    pub(crate) ceiling: Option<Ceiling>,
 }
 
 impl Parted {
@@ -109,7 +114,8 @@ impl Parted {
         }
         let shares =
             [(draws_dev, shares[0]), (draws_test, shares[1])].map(|(drawn, share)| if drawn { share } else { 0. });
-        Ok(Self { pool, places, dev, test, shares, seed: splits.seed, notes: Vec::new() })
+        let (notes, size, ceiling) = (Vec::new(), None, None);
+        Ok(Self { pool, places, dev, test, shares, seed: splits.seed, notes, size, ceiling })
     }
 
     /// Whether `part` is drawn from the pool.

@@ -23,9 +23,12 @@ pub(crate) fn parted(
 ) -> Result<Parted> {
     let splits = &manifest.splits;
     let (mut rows, mut notes) = (Rows::<Entry>::default(), Vec::new());
+    let (mut size, mut ceiling) = (None, None);
     if let Some(generator) = &manifest.generator {
-        let plain = |example| plain(example, kind);
-        rows.train = generator::rows(&registries.generators, generator)?.into_iter().map(plain).collect();
+        let written = generator::rows(&registries.generators, generator)?;
+        let plain = |rows: Vec<RawExample>| rows.into_iter().map(|example| plain(example, kind)).collect();
+        rows = Rows { train: plain(written.train), dev: plain(written.dev), test: plain(written.test) };
+        (size, ceiling, notes) = (written.size, written.ceiling, written.notes);
     } else {
         if splits.train.is_empty() && splits.all.is_empty() {
             bail!("[splits] names no file to train on: `train`, or `all`");
@@ -73,7 +76,7 @@ pub(crate) fn parted(
             ));
         }
     }
-    Parted::drawn(rows, splits).map(|parted| Parted { notes, ..parted })
+    Parted::drawn(rows, splits).map(|parted| Parted { notes, size, ceiling, ..parted })
 }
 
 /// By which tasks over one table are told from tasks over others: the manifest without what is one task's alone.

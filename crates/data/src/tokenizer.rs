@@ -65,15 +65,21 @@ impl Tokenizer {
         Ok(tokenizer)
     }
 
-    /// The tokenizer of the words that `generators`, which are of `kinds`, make tasks of.
+    /// The tokenizer of the words that `generators`, which are of `kinds`, make tasks of, with a mask token if one of
+    /// the tasks asks for one.
     ///
     /// # Errors
     /// If there is no generator, or an unknown one.
     pub fn generated<'a>(
         kinds: &Registry<GeneratorKind>,
         generators: impl IntoIterator<Item = &'a Generator>,
+        mask: bool,
     ) -> Result<Self> {
         let mut words: Vec<String> = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"].map(String::from).to_vec();
+        if mask {
+            words.push("[MASK]".into());
+        }
+        let special = words.len();
         for generator in generators {
             for word in crate::generator::vocabulary(kinds, generator)? {
                 if !words.contains(&word) {
@@ -81,7 +87,7 @@ impl Tokenizer {
                 }
             }
         }
-        if words.len() == 4 {
+        if words.len() == special {
             bail!("there is no generated task whose words could be learnt");
         }
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
@@ -131,6 +137,17 @@ impl Tokenizer {
     /// The id of the unknown token.
     pub fn unknown(&self) -> u32 {
         self.unknown
+    }
+
+    /// The id of the mask token, `[MASK]` or `<mask>`, if there is one.
+    pub fn mask(&self) -> Option<u32> {
+        ["[MASK]", "<mask>"].into_iter().find_map(|name| self.inner.token_to_id(name))
+    }
+
+    /// The token with an id; none for special ones, and for ids that no token has.
+    pub fn ordinary(&self, id: u32) -> Option<String> {
+        let special = self.inner.get_added_tokens_decoder().get(&id).is_some_and(|token| token.special);
+        if special || id == self.unknown { None } else { self.inner.id_to_token(id) }
     }
 
     /// The ids of `texts`, special tokens included, cut to `max_tokens`: of a pair the longer text loses its end first,

@@ -37,7 +37,8 @@ fn the_generated_tasks_keep_their_splits() {
         ("tags", "tagging", ["8b1a3421", "b73ea62e", "bb8d9737"]),
     ] {
         let manifest = manifest(kind, &format!("[generator]\nname = \"planted\"\ntask = \"{task}\"\n"));
-        let tokenizer = Tokenizer::generated(&Registry::default(), manifest.generator.as_ref()).expect("a tokenizer");
+        let tokenizer =
+            Tokenizer::generated(&Registry::default(), manifest.generator.as_ref(), false).expect("a tokenizer");
         let loaded =
             load(&DataRegistries::default(), task, &manifest, Path::new("."), &tokenizer, &LoadOptions::default())
                 .expect("loaded");

@@ -159,7 +159,7 @@ fn shipped_tables_of_tags_are_of_the_schemes_that_they_state() {
         let manifest: DatasetManifest = toml::from_str(&text).expect("a manifest");
         let mut spec = manifest.task.clone();
         if let Some(generator) = &manifest.generator {
-            let tokenizer = Tokenizer::generated(&Default::default(), [generator]).expect("a tokenizer");
+            let tokenizer = Tokenizer::generated(&Default::default(), [generator], false).expect("a tokenizer");
             let loaded = load(&Default::default(), name, &manifest, &shipped, &tokenizer, &LoadOptions::default())
                 .expect("loaded");
             assert!(loaded.notes.iter().any(|note| note.contains("IOB2 (BIO), written as `B-")), "{:?}", loaded.notes);

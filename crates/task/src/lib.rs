@@ -20,7 +20,7 @@ pub use members::{Member, Registry};
 pub use names::{member, nearest};
 pub use page::page;
 pub use scheme::{Contradiction, Misfit, Scheme, Side, SpanTags, Tag};
-pub use spec::{Scale, TaskSpec};
+pub use spec::{Masking, Scale, TaskSpec};
 
 #[cfg(feature = "candle")]
 pub mod kinds;

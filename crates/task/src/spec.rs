@@ -25,10 +25,24 @@ pub struct TaskSpec {
     /// for tags that write none. Left out, the tags tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scheme: Option<String>,
+    /// Masked language modelling only, and taken from the tokenizer: what masking needs to know of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub masking: Option<Masking>,
     /// The headline metric, where the field's convention differs from the kind's: one that judges truths of the kind and
     /// that is better the higher it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metric: Option<String>,
+}
+
+/// What masking has to know of a tokenizer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Masking {
+    /// Id of the mask token.
+    pub mask: u32,
+    /// Ids of the tokens that are masked and predicted, one a label, ascending: the training split's, without special
+    /// ones.
+    pub ids: Vec<u32>,
 }
 
 /// Where a regression's targets lie: z = (y − mean) / deviation is what is trained on.

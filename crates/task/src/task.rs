@@ -2,7 +2,8 @@
 
 use candle_core::{Device, Result, Tensor};
 
-use crate::{Answer, Cell, Label, Likelihood, Packed, Reads, Registry, TaskSpec};
+use crate::rng::Key;
+use crate::{Answer, Cell, Encoded, Label, Likelihood, Packed, Reads, Registry, TaskSpec};
 
 /// The head a task reads through, its loss, and how to read its answers. Implementations hold no weights.
 pub trait Task: Send + Sync {
@@ -31,6 +32,13 @@ pub trait Task: Send + Sync {
         _truths: &mut dyn Iterator<Item = anyhow::Result<Label>>,
     ) -> anyhow::Result<TaskSpec> {
         Ok(spec.clone())
+    }
+
+    /// Of a kind whose rows bear no truth ([`Kind::labelled`]): `encoded` as the model is to read it, and the truth that
+    /// this leaves, both a function of `key` and of the text as it was read. A text that was masked before is restored
+    /// first: `label` is then the truth that was left, and empty tags otherwise. None for other kinds.
+    fn masked(&self, _encoded: &Encoded, _label: &Label, _key: Key) -> Option<(Encoded, Label)> {
+        None
     }
 
     /// The truths of a batch as a tensor on `device`: `[sequences]` (u32 or f32), `[sequences, labels]` (f32), or
@@ -67,6 +75,9 @@ pub struct Kind {
     /// A truth of this kind. Its form says which metrics judge the kind, and how rows become truths: of
     /// [`Label::Class`], drawn splits keep the shares of the classes; of [`Label::Tags`], rows are words with a tag each.
     pub truth: Label,
+    /// Whether rows bear a truth. If not, no column is read for it, and the tasks of this kind make it of the text, see
+    /// [`Task::masked`]; their labels are the tokens of the training split.
+    pub labelled: bool,
     /// Builds a task from its table; `labels` are filled in already.
     pub build: fn(&TaskSpec) -> anyhow::Result<Box<dyn Task>>,
     /// The label names that one field mentions, for inferring `labels` from the training split; none if the kind has no
@@ -77,7 +88,7 @@ pub struct Kind {
 impl Kind {
     /// Whether rows are words with a tag each.
     pub fn tags_words(&self) -> bool {
-        matches!(self.truth, Label::Tags(_))
+        self.labelled && matches!(self.truth, Label::Tags(_))
     }
 }
 

@@ -206,7 +206,9 @@ fn tokenizer(recipe: &Recipe, located: &Located) -> Result<Tokenizer> {
     }
     // An encoder of random weights reads the words that the generated tasks are made of.
     let generators = located.datasets.iter().filter_map(|dataset| dataset.manifest.generator.as_ref());
-    Tokenizer::generated(&recipe.registries.data.generators, generators)
+    let data = &recipe.registries.data;
+    let masks = |dataset: &LocatedDataset| dataset.manifest.kind(&data.kinds).is_ok_and(|kind| !kind.labelled);
+    Tokenizer::generated(&data.generators, generators, located.datasets.iter().any(masks))
         .context("a model of random weights needs tasks of generated text")
 }
 

@@ -11,8 +11,8 @@
 
 use anyhow::{Result, bail};
 use mtl_data::{Dataset, Example, Tokenizer};
-use mtl_task::Label;
 use mtl_task::rng::{Key, Stream};
+use mtl_task::{Encoded, Label};
 use serde::{Deserialize, Serialize};
 
 /// The `[control]` section; by default nothing is controlled for.
@@ -46,6 +46,12 @@ impl Control {
                     let nearest = mtl_task::nearest(name, known.iter().copied());
                     bail!("[control] {what}: no task `{name}`{nearest}; there are {}", known.join(", "))
                 };
+                let empty = (Encoded::default(), Label::Tags(Vec::new()));
+                if dataset.task.masked(&empty.0, &empty.1, key).is_some() {
+                    bail!(
+                        "[control] {what}: the truth of task `{name}` is its text, which no label can be parted from"
+                    );
+                }
                 let mut stream = key.named(what).named(name).stream();
                 let labels = dataset.train.examples.iter_mut().map(|example| &mut example.label);
                 match what {

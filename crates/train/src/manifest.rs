@@ -166,7 +166,8 @@ mod tests {
         let (metrics, registries) = (Metrics::default(), Registries::default());
         for kind in &registries.data.kinds {
             let labels = if matches!(kind.truth, Label::Value(_)) { vec![] } else { vec!["O".into(), "B-x".into()] };
-            let spec = mtl_task::TaskSpec { kind: kind.name.into(), labels, ..Default::default() };
+            let masking = (!kind.labelled).then(|| mtl_task::Masking { mask: 1, ids: vec![5, 6] });
+            let spec = mtl_task::TaskSpec { kind: kind.name.into(), labels, masking, ..Default::default() };
             check_metrics(&metrics, kind, (kind.build)(&spec).expect("a task").as_ref()).expect(kind.name);
         }
     }

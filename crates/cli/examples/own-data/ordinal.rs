@@ -14,6 +14,7 @@ pub(crate) const KIND: Kind = Kind {
         let classes = (kinds::classification::KIND.build)(&TaskSpec { metric: None, ..spec.clone() })?;
         Ok(Box::new(Ordinal { classes, metrics: mtl_task::headline_first(&["within-one"], spec.metric.as_deref()) }))
     },
+    labelled: true,
     mentions: kinds::classification::KIND.mentions,
 };
 

@@ -11,7 +11,7 @@ use serde::Deserialize;
 pub(crate) const GENERATOR: GeneratorKind = GeneratorKind {
     name: "repeats",
     about: "three letters, and whether the first one comes again",
-    rows: |settings| Ok(rows(&serde_json::from_value(settings.clone())?)),
+    rows: |settings| Ok(rows(&serde_json::from_value(settings.clone())?).into()),
     vocabulary: |_| Ok(letters()),
 };
 

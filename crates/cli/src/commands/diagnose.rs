@@ -116,9 +116,9 @@ impl Diagnose {
         }
         let diagnosis = diagnostics.diagnosis()?;
         progress.done();
-        let scores = planted(&located).and_then(|names| {
+        let scores = planted(&located).and_then(|known| {
             let part = diagnosis.pairs.first()?.tables.keys().next()?.clone();
-            Some(recovery(std::slice::from_ref(&diagnosis), &names, &part))
+            Some(recovery(std::slice::from_ref(&diagnosis), &known, &part))
         });
         let mut document = serde_json::to_value(&diagnosis)?;
         document["planted"] = json!(scores);

@@ -7,10 +7,9 @@ use mtl_task::{Member, Registry};
 use serde_json::Value;
 
 use crate::manifest::Generator;
-use crate::texts::RawExample;
 
-pub use kind::GeneratorKind;
-pub use planted::{FACTORS, Relation, relation};
+pub use kind::{Ceiling, Generated, GeneratorKind};
+pub use planted::{Relation, Truth, truth};
 
 /// Declares each generator's module and lists its entry. A new generator is one file and one line here.
 macro_rules! generators {
@@ -37,8 +36,8 @@ impl Member for GeneratorKind {
     }
 }
 
-/// The rows that `generator` writes.
-pub(crate) fn rows(generators: &Registry<GeneratorKind>, generator: &Generator) -> Result<Vec<RawExample>> {
+/// What `generator` writes.
+pub(crate) fn rows(generators: &Registry<GeneratorKind>, generator: &Generator) -> Result<Generated> {
     let (kind, settings) = (generators.find(&generator.name)?, settings(generator)?);
     (kind.rows)(&settings).with_context(|| format!("generator `{}`", generator.name))
 }

@@ -11,6 +11,7 @@ pub const KIND: Kind = Kind {
     name: "classification",
     about: "one class per text (or pair)",
     truth: Label::Class(0),
+    labelled: true,
     build,
     mentions,
 };

@@ -13,6 +13,7 @@ macro_rules! kinds {
 
 kinds! {
     classification,
+    mlm,
     multilabel,
     regression,
     tagging,
@@ -33,7 +34,7 @@ impl Member for Kind {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Label, Registry, TaskSpec, build};
+    use crate::{Label, Masking, Registry, TaskSpec, build};
 
     #[test]
     fn an_unknown_kind_gets_the_nearest() {
@@ -49,6 +50,8 @@ mod tests {
             let spec = TaskSpec { kind: kind.name.into(), labels: labels.clone(), ..TaskSpec::default() };
             let spec =
                 if matches!(kind.truth, Label::Value(_)) { TaskSpec { labels: Vec::new(), ..spec } } else { spec };
+            let masking = (!kind.labelled).then(|| Masking { mask: 1, ids: vec![5, 6] });
+            let spec = TaskSpec { masking, ..spec };
             let task = (kind.build)(&spec).expect("a valid table");
             let truth = task.baseline(&[]);
             assert_eq!(std::mem::discriminant(&truth), std::mem::discriminant(&kind.truth), "{}", kind.name);

@@ -11,6 +11,7 @@ pub const KIND: Kind = Kind {
     name: "multilabel",
     about: "a set of labels per text (or pair)",
     truth: Label::Set(Vec::new()),
+    labelled: true,
     build,
     mentions,
 };

@@ -13,6 +13,7 @@ pub const KIND: Kind = Kind {
     name: "regression",
     about: "a real number per text (or pair)",
     truth: Label::Value(0.),
+    labelled: true,
     build,
     mentions,
 };

@@ -12,15 +12,23 @@ pub const KIND: Kind = Kind {
     name: "tagging",
     about: "one tag per word; tags of a scheme (IOB, IOBES, BILOU) are judged as spans",
     truth: Label::Tags(Vec::new()),
+    labelled: true,
     build,
     mentions,
 };
 
-struct Tagging {
+pub(super) struct Tagging {
     tags: Vec<String>,
     /// What words without an anchor are answered with: `O`, or the first tag.
     neutral: u32,
     metrics: Vec<String>,
+}
+
+impl Tagging {
+    /// Tags that write no spans.
+    pub(super) fn plain(tags: Vec<String>, metric: Option<&str>) -> Self {
+        Self { tags, neutral: 0, metrics: crate::headline_first(defaults(None), metric) }
+    }
 }
 
 fn build(spec: &TaskSpec) -> Outcome<Box<dyn Task>> {

@@ -10,7 +10,7 @@
 //! The budget at which the suite is told apart (area ≥ 0.9 by row_conflict): the first 30 steps at rate 1e-3, every second
 //! one measured, four half-batches of 16. Later, when the tasks are learnt, what is left of their gradients is noise.
 
-use mtl_data::generator::{FACTORS, Relation, relation};
+use mtl_data::generator::{Relation, Truth, truth};
 use mtl_eval::recovery::{adjusted_rand, roc_auc};
 use serde::Serialize;
 
@@ -39,23 +39,24 @@ pub struct Recovery {
     pub pairs: usize,
 }
 
-/// The planted tasks that the datasets of `located` are, in their order; none if one of them is no planted task.
-pub fn planted(located: &Located) -> Option<Vec<String>> {
-    let task = |generator: &mtl_data::manifest::Generator| {
-        let settings = serde_json::to_value(&generator.settings).ok()?;
-        (generator.name == "planted").then(|| settings["task"].as_str().map(String::from))?
+/// What is known of the datasets of `located`, in their order; none unless all of them are of one planted suite.
+pub fn planted(located: &Located) -> Option<Truth> {
+    let settings = |generator: &mtl_data::manifest::Generator| {
+        (generator.name == "planted").then(|| serde_json::to_value(&generator.settings).ok())?
     };
-    located.datasets.iter().map(|dataset| dataset.manifest.generator.as_ref().and_then(task)).collect()
+    let of = |dataset: &crate::LocatedDataset| dataset.manifest.generator.as_ref().and_then(settings);
+    let settings: Vec<serde_json::Value> = located.datasets.iter().map(of).collect::<Option<_>>()?;
+    truth(&settings)
 }
 
-/// The scores of `diagnoses` of the planted tasks `names` (in the diagnoses' order), pairs pooled over all of them, on
-/// `part`, such as `shared/words`.
-pub fn recovery(diagnoses: &[Diagnosis], names: &[String], part: &str) -> Recovery {
+/// The scores of `diagnoses` of planted tasks of which `known` is the truth (in the diagnoses' order), pairs pooled over
+/// all of them, on `part`, such as `shared/words`.
+pub fn recovery(diagnoses: &[Diagnosis], known: &Truth, part: &str) -> Recovery {
     let (mut row_conflict, mut corrected, mut raw, mut conflicting) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let (mut agreement, mut related) = (Vec::new(), Vec::new());
     for diagnosis in diagnoses {
-        for (pair, (i, j)) in diagnosis.pairs.iter().zip(couples(names.len())) {
-            let truth = relation(&names[i], &names[j]);
+        for (pair, (i, j)) in diagnosis.pairs.iter().zip(couples(known.factors.len())) {
+            let truth = known.relations[i][j];
             let (cosine, table) = (pair.parts.get(part), pair.tables.get(part));
             let estimate = |found: Option<&mtl_eval::stats::Interval>| found.map_or(0., |interval| interval.estimate);
             agreement.push(estimate(table.and_then(|table| table.agreement.as_ref())));
@@ -68,12 +69,10 @@ pub fn recovery(diagnoses: &[Diagnosis], names: &[String], part: &str) -> Recove
             }
         }
     }
-    let factor = |name: &str| FACTORS.iter().find(|(task, _)| *task == name).map(|(_, factor)| *factor);
-    let first_alike = |name: &String| names.iter().position(|other| factor(other) == factor(name)).unwrap_or_default();
-    let truth: Vec<u32> = names.iter().map(|name| first_alike(name) as u32).collect();
     let agreeing = |grouping: &dyn Fn(&Diagnosis) -> Option<Grouping>| {
-        let found: Vec<f64> =
-            (diagnoses.iter().filter_map(grouping)).map(|grouping| adjusted_rand(&grouping.group_of, &truth)).collect();
+        let found: Vec<f64> = (diagnoses.iter().filter_map(grouping))
+            .map(|grouping| adjusted_rand(&grouping.group_of, &known.factors))
+            .collect();
         found.iter().sum::<f64>() / found.len().max(1) as f64
     };
     Recovery {

@@ -1,5 +1,7 @@
 #![allow(clippy::print_stderr, reason = "what was measured is worth seeing, not only that it passed")]
 
+use anyhow::Context;
+use mtl_data::generator::Truth;
 use mtl_data::manifest::{DatasetManifest, ModelManifest};
 use mtl_eval::stats::Interval;
 use mtl_task::Label;
@@ -23,8 +25,8 @@ fn settings(seed: u64) -> Settings {
     Settings { seed, every: 2, ..Settings::default() }
 }
 
-/// The suite's run with `conflict` on its dial, and the names of its planted tasks.
-fn run(overrides: &[String], conflict: f64, out: &std::path::Path) -> Result<(Run, Vec<String>)> {
+/// The suite's run with `conflict` on its dial, and the what is known of its tasks.
+fn run(overrides: &[String], conflict: f64, out: &std::path::Path) -> Result<(Run, Truth)> {
     let recipe = Recipe::parse(&Default::default(), "suite.toml", SUITE, overrides)?.0;
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let dataset = |name: &String| {
@@ -45,19 +47,19 @@ fn run(overrides: &[String], conflict: f64, out: &std::path::Path) -> Result<(Ru
         commit: None,
         device_name: "cpu".into(),
     };
-    let names = planted(&located).unwrap_or_default();
-    Ok((Run::new(recipe, &located, options, &candle_core::Device::Cpu)?, names))
+    let known = planted(&located).context("no planted suite")?;
+    Ok((Run::new(recipe, &located, options, &candle_core::Device::Cpu)?, known))
 }
 
 /// A diagnosis of the suite, or of the tasks that `overrides` leave of it, with the labels of task `shuffled` dealt out
 /// anew.
-fn diagnose(seed: u64, overrides: &[&str], conflict: f64, shuffled: Option<usize>) -> Result<(Diagnosis, Vec<String>)> {
+fn diagnose(seed: u64, overrides: &[&str], conflict: f64, shuffled: Option<usize>) -> Result<(Diagnosis, Truth)> {
     let folder = tempfile::tempdir()?;
     let mut overrides: Vec<String> = overrides.iter().map(|text| text.to_string()).collect();
     overrides.push(format!("train.seed={seed}"));
     // Heads that learn ten times faster leave the words less to disagree about.
     overrides.push("optimizer.groups.head.scale=1".into());
-    let (mut run, names) = run(&overrides, conflict, folder.path())?;
+    let (mut run, known) = run(&overrides, conflict, folder.path())?;
     if let Some(task) = shuffled {
         let examples = &mut run.assembled.datasets[task].train.examples;
         let order = Key::new(seed).named("shuffle").stream().permutation(examples.len());
@@ -67,21 +69,21 @@ fn diagnose(seed: u64, overrides: &[&str], conflict: f64, shuffled: Option<usize
     let mut silent = Silent;
     let mut diagnostics = Diagnostics::new(settings(seed), &mut silent)?;
     run.execute(&mut diagnostics)?;
-    Ok((diagnostics.diagnosis()?, names))
+    Ok((diagnostics.diagnosis()?, known))
 }
 
 const WORDS: &str = "shared/words";
 
 #[test]
 fn planted_conflict_is_told_from_noise() -> Result<()> {
-    let (mut found, mut names) = (Vec::new(), Vec::new());
+    let (mut found, mut known) = (Vec::new(), None);
     for seed in 0..3 {
-        let (diagnosis, tasks) = diagnose(seed, &[], 1., None)?;
+        let (diagnosis, truth) = diagnose(seed, &[], 1., None)?;
         assert!(diagnosis.similarity.iter().all(|pair| pair.same && pair.layers.iter().all(|(_, cka)| *cka == 1.)));
         found.push(diagnosis);
-        names = tasks;
+        known = Some(truth);
     }
-    let score = recovery(&found, &names, WORDS);
+    let score = recovery(&found, &known.context("no seed")?, WORDS);
     assert_eq!(score.pairs, 27);
     assert!(score.row_conflict.is_some_and(|area| area >= 0.9), "{score:?}");
     assert!(score.agreement.is_some_and(|area| area >= 0.9), "{score:?}");

@@ -32,7 +32,9 @@ struct Pool {
     sampler: Sampler,
     examples: Vec<Vec<usize>>,
     control: Control,
+    /// Names the masks of texts, and what is hidden of them.
     key: Key,
+    masks: Key,
 }
 
 impl Pool {
@@ -46,7 +48,8 @@ impl Pool {
             seed,
         )?
         .paced(recipe.train.steps, draws);
-        Ok(Self { sampler, examples, control: recipe.control.clone(), key: Key::new(seed).named("augment") })
+        let (key, masks) = (Key::new(seed).named("augment"), Key::new(seed).named("mask"));
+        Ok(Self { sampler, examples, control: recipe.control.clone(), key, masks })
     }
 
     /// The `index`-th draw of `task`, which are the examples `chosen`.
@@ -54,14 +57,27 @@ impl Pool {
         let split = &assembled.datasets[task.0].train;
         let examples = &self.examples[task.0];
         let chosen = chosen.iter().map(|&at| &split.examples[examples[at]]);
+        let of = |key: Key, place: usize| key.with(index as u64).with(task.0 as u64).with(place as u64);
+        let masked = |(place, example): (usize, &Example)| -> Option<Example> {
+            let (kind, key) = (&assembled.trainer.tasks[task.0], of(self.masks, place));
+            let (encoded, label) = kind.masked(&example.encoded, &example.label, key)?;
+            Some(Example { encoded, label, row: example.row })
+        };
+        // All of a task's texts, or none of them.
+        let anew: Option<Vec<Example>> = chosen.clone().enumerate().map(masked).collect();
         if self.control.augment == 0. {
-            return mtl_data::collate(task, chosen, packed);
+            return match anew {
+                Some(anew) => mtl_data::collate(task, &anew, packed),
+                None => mtl_data::collate(task, chosen, packed),
+            };
         }
-        let key = self.key.with(index as u64).with(task.0 as u64);
-        let hidden: Vec<Example> = chosen
-            .enumerate()
-            .map(|(place, example)| self.control.augmented(example, &assembled.tokenizer, key.with(place as u64)))
-            .collect();
+        let hide = |(place, example): (usize, &Example)| {
+            self.control.augmented(example, &assembled.tokenizer, of(self.key, place))
+        };
+        let hidden: Vec<Example> = match &anew {
+            Some(anew) => anew.iter().enumerate().map(hide).collect(),
+            None => chosen.enumerate().map(hide).collect(),
+        };
         mtl_data::collate(task, &hidden, packed)
     }
 }

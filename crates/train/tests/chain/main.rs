@@ -5,6 +5,7 @@ mod diverging;
 mod dry_run;
 mod groups;
 mod kept;
+mod masked;
 mod recipe;
 mod rules;
 mod runs;

@@ -9,8 +9,13 @@ use mtl_train::{
 };
 use sha2::{Digest, Sha256};
 
-const KINDS: [(&str, &str); 4] =
-    [("genre", "classification"), ("mood", "regression"), ("tags", "tagging"), ("topic", "classification")];
+const KINDS: [(&str, &str); 5] = [
+    ("genre", "classification"),
+    ("mood", "regression"),
+    ("tags", "tagging"),
+    ("topic", "classification"),
+    ("text", "mlm"),
+];
 
 const RECIPE: &str = r#"
 tasks = ["topic", "mood", "tags"]
@@ -48,9 +53,13 @@ pub(crate) fn located(recipe: &Recipe) -> Located {
     .expect("a manifest");
     let datasets = recipe.tasks.iter().map(|name| {
         let (_, kind) = KINDS.iter().find(|(known, _)| known == name).expect("a task of the suite");
+        let rows = match *kind {
+            "mlm" => "preset = \"text\"\nwords = 64\ntrain = 60\ndev = 12\ntest = 12\n",
+            _ => "examples = 90\n",
+        };
         let manifest: DatasetManifest = toml::from_str(&format!(
             "about = \"\"\nlicence = \"\"\n[task]\nkind = \"{kind}\"\n[generator]\nname = \"planted\"\ntask = \
-             \"{name}\"\nexamples = 90\n"
+             \"{name}\"\n{rows}"
         ))
         .expect("a manifest");
         LocatedDataset { name: name.clone(), manifest, folder: PathBuf::new() }

@@ -1,5 +1,4 @@
-//! The planted suite: tasks over invented words whose relatedness and conflict are dials, so that the true sharing
-//! structure is known.
+//! The preset `five`: five tasks over invented words, with a dial for relatedness and one for conflict.
 //!
 //! Words belong to factors. A sentence has fillers and some words of each factor; a task's label depends on one factor:
 //!
@@ -24,35 +23,27 @@ use mtl_task::rng::{Key, Stream};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::kind::GeneratorKind;
+use super::{CUES, Relation, Truth, ceiling};
+use crate::generator::{Ceiling, Generated};
 use crate::reader::{At, Place};
 use crate::texts::{RawExample, Texts};
 
-/// The member of the registry.
-pub const GENERATOR: GeneratorKind = GeneratorKind {
-    name: "planted",
-    about: "related, conflicting and unrelated tasks over invented words",
-    rows,
-    vocabulary: |_| Ok(Lexicon::new().all()),
-};
-
 /// The tasks of the suite and the factor that each one's label depends on: the true grouping.
-pub const FACTORS: &[(&str, &str)] =
+const FACTORS: &[(&str, &str)] =
     &[("clash", "subject"), ("genre", "subject"), ("mood", "mood"), ("tags", "names"), ("topic", "subject")];
 
-/// How two tasks stand to each other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Relation {
-    /// They want the same distinctions.
-    Related,
-    /// They want opposed ones of the same words.
-    Conflicting,
-    /// They read different words.
-    Unrelated,
+/// What is known of the tasks that `settings` name, when both dials are at 1; nothing if one is no task of the suite.
+pub(super) fn truth(settings: &[Value]) -> Option<Truth> {
+    let names: Vec<&str> = settings.iter().map(|settings| settings.get("task")?.as_str()).collect::<Option<_>>()?;
+    let factor = |name: &&str| FACTORS.iter().find(|(task, _)| task == name).map(|(_, factor)| *factor);
+    let factors: Vec<&str> = names.iter().map(factor).collect::<Option<_>>()?;
+    let first_alike = |of: &&str| factors.iter().position(|factor| factor == of).unwrap_or_default() as u32;
+    let relations = names.iter().map(|a| names.iter().map(|b| relation(a, b)).collect()).collect();
+    Some(Truth { relations, factors: factors.iter().map(first_alike).collect() })
 }
 
 /// How the tasks `a` and `b` of the suite stand to each other when both dials are at 1.
-pub fn relation(a: &str, b: &str) -> Relation {
+fn relation(a: &str, b: &str) -> Relation {
     match (a.min(b), a.max(b)) {
         (a, b) if a == b => Relation::Related,
         ("genre", "topic") => Relation::Related,
@@ -80,9 +71,6 @@ impl Default for Settings {
 
 /// The most examples of a task: they are kept in memory.
 const MOST: usize = 10_000_000;
-
-/// Cue words a sentence.
-const CUES: usize = 4;
 
 /// The words, by factor.
 struct Lexicon {
@@ -123,7 +111,14 @@ impl Lexicon {
     }
 }
 
-fn rows(settings: &Value) -> Result<Vec<RawExample>> {
+/// Every word of the suite.
+pub(super) fn vocabulary() -> Vec<String> {
+    Lexicon::new().all()
+}
+
+/// # Errors
+/// If a key is unknown, a dial out of range, or the task none of the suite.
+pub(super) fn rows(settings: &Value) -> Result<Generated> {
     let settings: Settings = serde_json::from_value(settings.clone())?;
     for (name, value) in
         [("noise", settings.noise), ("relatedness", settings.relatedness), ("conflict", settings.conflict)]
@@ -142,18 +137,49 @@ fn rows(settings: &Value) -> Result<Vec<RawExample>> {
     let file: Arc<str> = format!("planted {}", settings.task).into();
     let lexicon = Lexicon::new();
     let key = Key::new(settings.seed).named("planted").named(&settings.task);
-    (0..settings.examples)
-        .map(|index| {
-            let mut stream = key.with(index as u64).stream();
-            let (words, label) = sentence(&lexicon, &settings, &mut stream);
-            let texts = if settings.task == "tags" { Texts::Tokens(words) } else { Texts::One(words.join(" ")) };
-            Ok(RawExample { texts, label, place: Place { file: file.clone(), at: At::Record(index + 1) } })
-        })
-        .collect()
+    let mut pairs = Vec::new();
+    let row = |index: usize| {
+        let mut stream = key.with(index as u64).stream();
+        let (words, label) = sentence(&lexicon, &settings, &mut stream, &mut pairs);
+        let texts = if settings.task == "tags" { Texts::Tokens(words) } else { Texts::One(words.join(" ")) };
+        RawExample { texts, label, place: Place { file: file.clone(), at: At::Record(index + 1) } }
+    };
+    let rows: Vec<RawExample> = (0..settings.examples).map(row).collect();
+    Ok(Generated { ceiling: best(&settings, &pairs), ..rows.into() })
 }
 
-/// A sentence and its truth.
-fn sentence(lexicon: &Lexicon, settings: &Settings, stream: &mut Stream) -> (Vec<String>, Cell) {
+/// The best score that can be expected: of `mood`, whose values without and with noise are `pairs`, over these rows.
+fn best(settings: &Settings, pairs: &[(f64, f64)]) -> Option<Ceiling> {
+    let (noise, conflict) = (settings.noise, settings.conflict);
+    let accuracy = |score: f64, classes: usize| {
+        Some(Ceiling { metric: "accuracy", score: ceiling::with_noise(score, noise, classes) })
+    };
+    match settings.task.as_str() {
+        "topic" => accuracy(1., 4),
+        "genre" => accuracy(1., 2),
+        "clash" => {
+            // Word w is drawn across with the share `conflict` and along with the rest, 16 words a class either way.
+            let of = |word: usize, class: usize| {
+                let (across, along) = (word % 2 == class, word / 16 == class);
+                (conflict * f64::from(u8::from(across)) + (1. - conflict) * f64::from(u8::from(along))) / 16.
+            };
+            let words: Vec<Vec<f64>> = (0..32).map(|word| vec![of(word, 0), of(word, 1)]).collect();
+            accuracy(ceiling::bayes_accuracy(&words, CUES), 2)
+        }
+        "mood" => ceiling::correlation(pairs).map(|score| Ceiling { metric: "pearson", score }),
+        // Half of the names are persons, of whom a share `noise` bears no tag: of 2 spans that are right to give 2 − noise
+        // are called right, and there are no others.
+        _ => (noise < 0.5).then(|| Ceiling { metric: "span-f1", score: 2. * (2. - noise) / (4. - noise) }),
+    }
+}
+
+/// A sentence and its truth; of `mood` its value without and with noise is added to `pairs`.
+fn sentence(
+    lexicon: &Lexicon,
+    settings: &Settings,
+    stream: &mut Stream,
+    pairs: &mut Vec<(f64, f64)>,
+) -> (Vec<String>, Cell) {
     let pick = |words: &[String], stream: &mut Stream| words[stream.below(words.len())].clone();
     // Distractors of every factor, so that words of another task's factor carry no news of this one.
     let mut words: Vec<String> = Vec::new();
@@ -205,7 +231,9 @@ fn sentence(lexicon: &Lexicon, settings: &Settings, stream: &mut Stream) -> (Vec
                 sum += at as f64 / 10. - 1.;
                 words.push(lexicon.mood[at].clone());
             }
-            let value = (sum / CUES as f64 + settings.noise * stream.normal()).clamp(-1., 1.);
+            let clean = sum / CUES as f64;
+            let value = (clean + settings.noise * stream.normal()).clamp(-1., 1.);
+            pairs.push((clean, value));
             Cell::Text(format!("{value:.4}"))
         }
         _ => return tagged(lexicon, settings, words, stream),
@@ -252,9 +280,9 @@ mod tests {
     #[test]
     fn the_suite_is_the_same_every_time_and_its_labels_are_balanced() -> Result<()> {
         for (task, _) in FACTORS {
-            let made = rows(&json!({ "task": task, "examples": 400 }))?;
-            assert_eq!(made, rows(&json!({ "task": task, "examples": 400 }))?);
-            assert_ne!(made, rows(&json!({ "task": task, "examples": 400, "seed": 1 }))?);
+            let made = rows(&json!({ "task": task, "examples": 400 }))?.train;
+            assert_eq!(made, rows(&json!({ "task": task, "examples": 400 }))?.train);
+            assert_ne!(made, rows(&json!({ "task": task, "examples": 400, "seed": 1 }))?.train);
             if let ("topic", Cell::Text(label)) = (*task, &made[0].label) {
                 let share = made.iter().filter(|row| row.label == Cell::Text(label.clone())).count();
                 assert!((60..140).contains(&share), "{share} of 400");
@@ -268,7 +296,7 @@ mod tests {
     fn words_tell_the_labels() -> Result<()> {
         for task in ["topic", "genre", "clash"] {
             for dial in [0., 1.] {
-                let made = rows(&json!({ "task": task, "examples": 1000, "relatedness": dial, "conflict": dial }))?;
+                let made = rows(&json!({ "task": task, "examples": 1000, "relatedness": dial, "conflict": dial }))?.train;
                 let mut counts: std::collections::BTreeMap<(String, String), f64> = Default::default();
                 let words = |row: &RawExample| match &row.texts {
                     Texts::One(text) => text.split(' ').map(String::from).collect::<Vec<_>>(),
@@ -300,5 +328,40 @@ mod tests {
             }
         }
         Ok(())
+    }
+
+    /// Of four classes, 0.95 + 0.05/4; of two, 0.95 + 0.05/2. Half across and half along, a word says its class for sure
+    /// where both agree, which half of the words do, and nothing where they do not: one of four fails to only in 1 of 16.
+    #[test]
+    fn ceilings_are_those_worked_out_by_hand() -> Result<()> {
+        let of = |task: &str, noise: f64, conflict: f64| -> Result<f64> {
+            let made = rows(&json!({ "task": task, "examples": 2000, "noise": noise, "conflict": conflict }))?;
+            Ok(made.ceiling.map_or(f64::NAN, |ceiling| ceiling.score))
+        };
+        let near = |found: f64, wanted: f64, within: f64| {
+            assert!((found - wanted).abs() < within, "{found} instead of {wanted}");
+        };
+        near(of("topic", 0.05, 1.)?, 0.9625, 1e-12);
+        near(of("genre", 0.05, 1.)?, 0.975, 1e-12);
+        near(of("clash", 0.05, 1.)?, 0.975, 1e-12);
+        near(of("clash", 0., 0.)?, 1., 1e-12);
+        near(of("clash", 0., 0.5)?, 15. / 16. + 0.5 / 16., 1e-12);
+        near(of("tags", 0.05, 1.)?, 3.9 / 3.95, 1e-12);
+        near(of("mood", 0., 1.)?, 1., 1e-12);
+        // A centre uniform over 21 steps of 0.1, four cues around it: a variance of 0.367 with noise of 0.1² beside it,
+        // the ends pulling in a little.
+        near(of("mood", 0.1, 1.)?, 0.985, 0.005);
+        Ok(())
+    }
+
+    #[test]
+    fn the_true_grouping_is_by_the_words_that_are_read() {
+        let tasks = ["topic", "mood", "genre", "clash", "tags"].map(|task| json!({ "task": task }));
+        let truth = truth(&tasks).expect("tasks of the suite");
+        assert_eq!(truth.factors, [0, 1, 0, 0, 4]);
+        assert_eq!(truth.relations[0][2], Relation::Related);
+        assert_eq!(truth.relations[3][2], Relation::Conflicting);
+        assert_eq!(truth.relations[1][4], Relation::Unrelated);
+        assert!(super::truth(&[json!({ "task": "weather" })]).is_none());
     }
 }
