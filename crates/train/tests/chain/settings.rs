@@ -163,10 +163,10 @@ fn a_task_with_patience_keeps_its_own_best_weights() {
     resolved(&four, &["weighting.rule=krum", "task.b.patience=2"]);
     let mut registries = mtl_train::Registries::default();
     let krum = *registries.rules.find("krum").expect("it is there");
-    let rigid = mtl_weighting::Rule { name: "rigid", select: None, ..krum };
+    let rigid = mtl_weighting::Rule { name: "rigid", aliases: &[], select: None, ..krum };
     registries.rules = registries.rules.with(rigid).expect("a new name");
     let set = ["weighting.rule=rigid".to_string(), "task.b.patience=2".into()];
-    let error = Recipe::parse(&registries.into(), "my.toml", &four, &set).err().expect("refused").to_string();
+    let error = Recipe::parse(&registries.into(), "my.toml", &four, &set).expect_err("refused").to_string();
     for part in ["--set task.b.patience", "rule `rigid` would decide among 3", "needs at least 4"] {
         assert!(error.contains(part), "`{part}` is missing in: {error}");
     }
