@@ -101,7 +101,6 @@ pub enum EncoderPath {
     Reference,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
 fn is_zero(steps: &usize) -> bool {
     *steps == 0
 }

@@ -158,10 +158,18 @@ fn a_task_with_patience_keeps_its_own_best_weights() {
     assert_eq!(resolved(&text, &["task.a.patience=0"]).0.evaluation.keep, Keep::Best);
     refused(&text, &["task.a.patience=2", "evaluation.keep=best"], &["task.a.patience", "keep = \"each\""]);
     refused(&text, &["task.a.patience=2", "evaluation.every=0"], &["task.a.patience", "has only one"]);
+    // Krum goes on among fewer tasks; a rule that cannot is refused beforehand.
     let four = format!("{CHECKPOINT}tasks = [\"a\", \"b\", \"c\", \"d\"]\n");
-    parse(&four, &["weighting.rule=krum"]).expect("four are enough");
-    let krum = ["weighting.rule=krum", "task.b.patience=2"];
-    refused(&four, &krum, &["task.b.patience", "rule `krum` would decide among 3", "needs at least 4"]);
+    resolved(&four, &["weighting.rule=krum", "task.b.patience=2"]);
+    let mut registries = mtl_train::Registries::default();
+    let krum = *registries.rules.find("krum").expect("it is there");
+    let rigid = mtl_weighting::Rule { name: "rigid", aliases: &[], select: None, ..krum };
+    registries.rules = registries.rules.with(rigid).expect("a new name");
+    let set = ["weighting.rule=rigid".to_string(), "task.b.patience=2".into()];
+    let error = Recipe::parse(&registries.into(), "my.toml", &four, &set).expect_err("refused").to_string();
+    for part in ["--set task.b.patience", "rule `rigid` would decide among 3", "needs at least 4"] {
+        assert!(error.contains(part), "`{part}` is missing in: {error}");
+    }
     for strategy in ["hard", "single", "soft", "cross-stitch"] {
         let strategy = format!("sharing.strategy={strategy}");
         assert_eq!(resolved(&text, &[&strategy, "evaluation.keep=each"]).0.evaluation.keep, Keep::Each);
