@@ -50,7 +50,7 @@ fn the_ceiling_is_known_where_the_headline_is_its_metric() {
     assert_eq!(other.ceiling, None);
     let five = loaded("classification", "task = \"topic\"\n", &options).expect("loaded");
     assert!(five.ceiling.is_some_and(|ceiling| (ceiling - 0.9625).abs() < 1e-12), "{:?}", five.ceiling);
-    assert_eq!(five.train.examples.len(), 1050);
+    assert_eq!(five.train.examples.len() + five.dev.examples.len() + five.test_size(), 1500);
 }
 
 const TEXT: &str = "preset = \"text\"\ntask = \"text\"\nwords = 64\ntrain = 400\ndev = 20\ntest = 20\n";
