@@ -80,7 +80,7 @@ impl Experiment {
 
     /// The experiment as it was planned before plans had a header: one sample for all seeds, and no grid that grows, unless
     /// the file says otherwise.
-    pub(super) fn as_before(mut self) -> Self {
+    pub(super) fn of_before(mut self) -> Self {
         if self.table.data_seed.is_none() {
             self.sampling = Sampling::default();
         }

@@ -107,7 +107,7 @@ pub fn compare(
     mtl_train::clear_temporaries(&options.out)?;
     let mut plan = Plan::open(&options.out)?;
     // What was planned by a program of before goes on as it was planned.
-    let experiment = &if plan.is_of_before() { experiment.clone().as_before() } else { experiment.clone() };
+    let experiment = &if plan.is_of_before() { experiment.clone().of_before() } else { experiment.clone() };
     let (arms, refused) = experiment.arms()?;
     let mut total = TotalProgress::new(experiment, &arms, watch);
     refused.iter().for_each(|refused| total.say(&format!("not run: {refused}")));
