@@ -144,12 +144,12 @@ impl Comparison {
         let lower = |name: &&String| metrics.find(name).is_ok_and(|metric| !metric.higher_is_better());
         let scored = arms.iter().flat_map(|arm| &arm.tasks).flat_map(|task| task.metrics.keys());
         let lower_is_better = scored.filter(lower).cloned().collect();
+        let headroom = headroom::all(&table, &tasks, &arms);
         let mut comparison = Self {
             name: question.name.clone(),
             about: question.about.clone(),
             pilot: warnings::all_pilots(&arms, &question.baseline),
             baseline: question.baseline.clone(),
-            headroom: headroom::all(&table, &tasks, &arms),
             tasks,
             seeds: question.seeds.clone(),
             sampled: question.sampled,
@@ -161,7 +161,8 @@ impl Comparison {
             level: question.level,
             test_opened_at: table.records().filter_map(|record| record.test_opened_at.clone()).min(),
             provenance: BTreeMap::new(),
-            warnings: warnings::all(&table),
+            warnings: [warnings::all(&table), headroom::warnings(&headroom, &question.baseline)].concat(),
+            headroom,
         };
         comparison.conclude();
         Ok(comparison)

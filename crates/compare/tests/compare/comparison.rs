@@ -96,7 +96,7 @@ fn stopped_anywhere_and_started_again_it_ends_alike() {
     assert_eq!(lines(parts.path()), lines(whole.path()));
     let written = std::fs::read(whole.path().join("comparison.json")).expect("comparison.json");
     assert_eq!(serde_json::from_slice::<Comparison>(&written).expect("a comparison"), expected);
-    for name in ["report.html", "report.md", "report.csv", "report.tex"] {
+    for name in ["report.html", "report.md", "report.csv", "metrics.csv", "intervals.csv", "report.tex"] {
         assert!(whole.path().join(name).metadata().is_ok_and(|file| file.len() > 100), "{name}");
     }
     // Nothing is run again, and nothing changes.
@@ -273,7 +273,19 @@ control = "regularised"
     assert!(found.arms[3].tasks[0].mean.is_some() && found.arms[3].tasks[1].mean.is_none());
     assert_ne!(found.arms[3].tasks[0].loss_curve, found.arms[4].tasks[0].loss_curve);
     assert_ne!(found.arms[0].tasks[0].loss_curve, found.arms[1].tasks[0].loss_curve);
-    assert_eq!(found.nemenyi.as_ref().map(|nemenyi| nemenyi.mean_ranks.len()), Some(3));
+    // Controls are compared with the baseline and not ranked.
+    assert_eq!((found.nemenyi, found.candidates()), (None, 0));
+    assert!(found.arms[1..].iter().all(|arm| arm.headline.is_some() && arm.mean_rank.is_none()));
+}
+
+#[test]
+fn a_rule_that_draws_other_batches_says_so() {
+    let more = "[[arm]]\nstrategy = \"hard\"\nrule = \"modo\"\n";
+    let (experiment, folder) = (experiment(more), tempfile::tempdir().expect("a folder"));
+    let found = finished(&experiment, folder.path());
+    let said = found.warnings.join("\n");
+    assert!(said.contains("`hard+modo` does not see the baseline's batches: it draws 3 batches a task"), "{said}");
+    assert!(!said.contains("`single` does not see"), "{said}");
 }
 
 #[test]

@@ -28,3 +28,18 @@ pub(super) fn all(table: &Table, tasks: &[TaskFacts], arms: &[ArmResult]) -> Vec
     };
     tasks.iter().enumerate().filter_map(of).collect()
 }
+
+/// Tasks whose known ceiling is nearer to the baseline than the seeds can tell.
+pub(super) fn warnings(found: &[Headroom], baseline: &str) -> Vec<String> {
+    let short = |one: &Headroom| {
+        let (room, [lowest, _]) = (one.room.filter(|_| one.by.is_none())?, one.detectable?);
+        (room < lowest).then(|| {
+            format!(
+                "task `{}` leaves {room:.4} between {baseline} and its noise ceiling, and the seeds detect no less than \
+                 {lowest:.4}: no arm can be shown to be better there",
+                one.task
+            )
+        })
+    };
+    found.iter().filter_map(short).collect()
+}

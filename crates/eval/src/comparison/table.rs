@@ -13,7 +13,7 @@ pub(super) struct Table<'a> {
     pub(super) question: &'a Question,
     /// What scores the runs.
     pub(super) metrics: &'a Metrics,
-    /// The baseline first, then the other arms that are ranked, then the rest.
+    /// The baseline first, then the other arms that are ranked, then the rest, those without an answer to every task last.
     pub(super) arms: Vec<&'a ArmSpec>,
     /// How many of them, from the first, are ranked.
     pub(super) ranked: usize,
@@ -48,7 +48,7 @@ impl<'a> Table<'a> {
             names.join(", ")
         );
         table.check()?;
-        let place = |arm: &ArmSpec| (arm.name != question.baseline, !table.is_ranked(arm));
+        let place = |arm: &ArmSpec| (arm.name != question.baseline, !table.is_ranked(arm), !table.is_whole(arm));
         let mut arms = table.arms.clone();
         arms.sort_by_key(|arm| place(arm));
         table.ranked = arms.iter().take_while(|arm| arm.name == question.baseline || table.is_ranked(arm)).count();
@@ -62,10 +62,12 @@ impl<'a> Table<'a> {
     fn check(&self) -> Result<()> {
         let baseline = &self.question.baseline;
         ensure!(self.runs(baseline).next().is_some(), "the baseline `{baseline}` has no finished run");
-        for run in self.records.values() {
-            let judged = self.judged_tasks(&run.arm);
-            if let Some(task) = judged.iter().find(|task| !run.tasks.contains_key(**task)) {
-                bail!("run {}: does not judge task `{task}`, which other runs of its arm `{}` do", run.id, run.arm);
+        for arm in &self.arms {
+            let judged = self.judged_tasks(&arm.name);
+            for run in self.runs(&arm.name) {
+                if let Some(task) = judged.iter().find(|task| !run.tasks.contains_key(**task)) {
+                    bail!("run {}: does not judge task `{task}`, which other runs of its arm `{}` do", run.id, run.arm);
+                }
             }
         }
         for task in &self.question.tasks {

@@ -22,7 +22,7 @@ pub(super) fn tasks(comparison: &Comparison) -> Table {
 /// The arms and what was tuned for them.
 pub(super) fn arms(comparison: &Comparison) -> Table {
     let note = "“Tuned”: chosen on dev, each arm within the same budget.";
-    let columns = ["arm", "strategy", "rule", "checkpoint", "sampler", "tuned", "control for"];
+    let columns = ["arm", "strategy", "rule", "checkpoint", "sampler", "tuned", "role", "control for"];
     let mut table = Table::new("arms", "Arms", note, &columns);
     for result in &comparison.arms {
         let arm = &result.arm;
@@ -30,6 +30,8 @@ pub(super) fn arms(comparison: &Comparison) -> Table {
         let mut row = vec![Cell::text(&arm.name)];
         row.extend([&arm.strategy, &arm.rule, &arm.checkpoint, &arm.sampler].map(Cell::text));
         row.push(if tuned.is_empty() { Cell::nothing() } else { Cell::text(tuned.join(", ")) });
+        let is_baseline = arm.name == comparison.baseline;
+        row.push(Cell::text(if is_baseline { "baseline" } else { arm.role().name() }));
         row.push(Cell::text(arm.control.as_deref().unwrap_or(NOTHING)));
         table.rows.push(row);
     }

@@ -78,6 +78,14 @@ fn a_known_ceiling_is_the_headroom() {
     let ends = b.detectable.expect("intervals");
     let one = found.arms[1].tasks[0].transfer.as_ref().expect("an interval");
     assert!(ends[0] <= one.detectable(0.05) && one.detectable(0.05) <= ends[1]);
+    assert!(!found.warnings.iter().any(|said| said.contains("noise ceiling")), "{:?}", found.warnings);
+    for run in &mut records {
+        run.tasks.get_mut("a").expect("there").ceiling = Some(0.51);
+    }
+    let low = Comparison::of(&Metrics::default(), &question, &records).expect("compared");
+    assert!(
+        low.warnings.iter().any(|said| said.contains("task `a` leaves 0.0100 between single and its noise ceiling"))
+    );
     // At least the half width of the interval and, at many degrees of freedom, 2.80 standard errors.
     assert!(one.detectable(0.05) > one.high - one.estimate);
     let many = crate::stats::Interval::student(0.1, 0.01, 1e6, 0.95, 1000, 40);
