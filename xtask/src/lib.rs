@@ -26,6 +26,8 @@ enum Command {
     Check(commands::Check),
     /// Feed the parsers with damaged files, and say which of them fail
     Fuzz(commands::Fuzz),
+    /// Train an encoder by a recipe, and write it as a model's files
+    Pretrain(commands::Pretrain),
     /// Harm runs in every way there is, and see that nothing is lost
     Torture(commands::Torture),
 }
@@ -46,6 +48,7 @@ impl Arguments {
             Command::Bench(command) => command.run(context),
             Command::Check(command) => command.run(),
             Command::Fuzz(command) => command.run(),
+            Command::Pretrain(command) => command.run(context),
             Command::Torture(command) => command.run(),
         }
     }

@@ -6,9 +6,11 @@ mod bench_solver;
 mod bench_step;
 mod check;
 mod fuzz;
+mod pretrain;
 mod torture;
 
 pub(crate) use bench::Bench;
 pub(crate) use check::Check;
 pub(crate) use fuzz::Fuzz;
+pub(crate) use pretrain::Pretrain;
 pub(crate) use torture::Torture;
