@@ -26,6 +26,8 @@ enum Command {
     Check(commands::Check),
     /// Feed the parsers with damaged files, and say which of them fail
     Fuzz(commands::Fuzz),
+    /// Train an encoder by a recipe, and write it as a model's files
+    Pretrain(commands::Pretrain),
     /// Measure and draw when sharing pays, on generated tasks whose relation is known
     Regimes(commands::Regimes),
     /// Harm runs in every way there is, and see that nothing is lost
@@ -48,6 +50,7 @@ impl Arguments {
             Command::Bench(command) => command.run(context),
             Command::Check(command) => command.run(),
             Command::Fuzz(command) => command.run(),
+            Command::Pretrain(command) => command.run(context),
             Command::Regimes(command) => command.run(context),
             Command::Torture(command) => command.run(),
         }

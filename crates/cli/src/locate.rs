@@ -11,7 +11,7 @@ use mtl_compare::paths::{anchored_overrides, anchored_recipe, is_path};
 use mtl_compare::{Document, Library, Unavailable};
 use mtl_data::manifest::{DatasetManifest, ModelManifest, Source, labelled};
 use mtl_hub::Fetcher;
-use mtl_train::{Located, LocatedDataset, LocatedModel, Recipe, Registries, check_manifest};
+use mtl_train::{Located, LocatedDataset, LocatedModel, Recipe, Registries, check_manifest, write_atomically};
 use sha2::{Digest, Sha256};
 
 use crate::checkout::cache;
@@ -277,9 +277,36 @@ impl Files {
         let cached = if self.own { name.clone() } else { found.cached(Kind::Model, &manifest.sources)? };
         let folder = match manifest.random {
             Some(_) => None,
-            None => Some(self.fetcher.model(&cached, &manifest, found.location()).map_err(Unavailable)?),
+            None => {
+                let place = self.unpacked(&found)?;
+                let place = place.as_deref().unwrap_or(found.location());
+                Some(self.fetcher.model(&cached, &manifest, place).map_err(Unavailable)?)
+            }
         };
         Ok(LocatedModel { name, manifest, folder })
+    }
+
+    /// Where the manifest of a shipped model would lie beside the files that are shipped with it, which are written into
+    /// the cache; none if it lies in a file, or has no such files.
+    fn unpacked(&self, found: &Found) -> Result<Option<PathBuf>> {
+        let name = &found.document.name;
+        let files = assets::files(Kind::Model.folder(), name);
+        if found.path.is_some() || files.is_empty() {
+            return Ok(None);
+        }
+        // Another version of this program may have shipped others.
+        let digest = files.iter().fold(Sha256::new(), |digest, (_, bytes)| digest.chain_update(bytes)).finalize();
+        let digits: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+        let home = self.fetcher.models.join(format!("shipped-{digits}"));
+        let folder = home.join(name);
+        std::fs::create_dir_all(&folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+        for (file, bytes) in files {
+            let path = folder.join(file);
+            if !std::fs::read(&path).is_ok_and(|known| known == bytes) {
+                write_atomically(&path, bytes)?;
+            }
+        }
+        Ok(Some(home.join(format!("{name}.toml"))))
     }
 
     /// The manifest of the dataset that `given` means, whose members are known.

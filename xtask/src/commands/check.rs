@@ -87,6 +87,7 @@ fn ship(checkout: &Path) -> Result<()> {
         for path in manifests(&checkout.join(folder))? {
             let to = assets.join(path.file_name().unwrap_or_default());
             fs::copy(&path, &to).with_context(|| format!("cannot write {}", to.display()))?;
+            beside(&path.with_extension(""), &to.with_extension(""))?;
         }
     }
     // Cargo follows the files that were there at the last build; a new one it notices by the file that takes them in.
@@ -94,6 +95,23 @@ fn ship(checkout: &Path) -> Result<()> {
     let file =
         fs::File::options().append(true).open(&taker).with_context(|| format!("cannot open {}", taker.display()))?;
     file.set_modified(std::time::SystemTime::now()).with_context(|| format!("cannot touch {}", taker.display()))
+}
+
+/// Copies the files that lie beside a manifest in the folder `from`, if there is one, and no others, to `to`.
+fn beside(from: &Path, to: &Path) -> Result<()> {
+    if to.is_dir() {
+        fs::remove_dir_all(to).with_context(|| format!("cannot remove {}", to.display()))?;
+    }
+    if !from.is_dir() {
+        return Ok(());
+    }
+    fs::create_dir_all(to).with_context(|| format!("cannot make {}", to.display()))?;
+    for entry in fs::read_dir(from).with_context(|| format!("cannot read {}", from.display()))? {
+        let entry = entry?;
+        let to = to.join(entry.file_name());
+        fs::copy(entry.path(), &to).with_context(|| format!("cannot write {}", to.display()))?;
+    }
+    Ok(())
 }
 
 /// The TOML files of a folder.

@@ -6,11 +6,13 @@ mod bench_solver;
 mod bench_step;
 mod check;
 mod fuzz;
+mod pretrain;
 mod regimes;
 mod torture;
 
 pub(crate) use bench::Bench;
 pub(crate) use check::Check;
 pub(crate) use fuzz::Fuzz;
+pub(crate) use pretrain::Pretrain;
 pub(crate) use regimes::Regimes;
 pub(crate) use torture::Torture;

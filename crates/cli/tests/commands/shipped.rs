@@ -15,6 +15,15 @@ fn manifests_are_shipped_as_the_checkout_has_them() {
     assert!(differing.is_empty(), "{differing:?}: `cargo xtask check --assets` ships them");
 }
 
+/// What is shipped of weights stays small.
+#[test]
+fn the_pretrained_encoder_of_generated_text_has_less_than_a_megabyte() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/models/embedded-pretrained");
+    let files = std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("a file").metadata());
+    let sizes: Vec<u64> = files.map(|file| file.expect("a file").len()).collect();
+    assert!(sizes.len() == 3 && sizes.iter().sum::<u64>() < 1_000_000, "{sizes:?}");
+}
+
 #[test]
 fn every_shipped_experiment_is_valid() {
     let files = Files::new(&Default::default(), true).expect("a cache");
@@ -47,6 +56,9 @@ fn an_installed_binary_works_in_an_empty_folder_with_an_empty_home() {
     alone(&[&["train", "embedded", "--out", "run"], SMALL].concat());
     assert!(here.join("run/report.json").exists());
     alone(&["evaluate", "run"]);
+    let pretrained = ["--set", "checkpoint=embedded-pretrained"];
+    alone(&[&["train", "planted-mixed", "--out", "mixed"], &pretrained[..], SMALL].concat());
+    assert!(here.join("mixed/report.json").exists());
 }
 
 #[test]
