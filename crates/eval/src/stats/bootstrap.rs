@@ -14,7 +14,7 @@
 //! whatever the tasks of a seed have in common, and V_E and V_SE come from resamples that are averaged over tasks.
 //! It does not matter what a seed varies, initialisation or training examples as well: both make d_s vary, and seeds are
 //! independent. An interval over seeds alone (V_S) says nothing of other examples: where arms differ by example it
-//! finds a difference in 15 to 75 % of comparisons without one, the more often the more seeds there are.
+//! finds a difference in up to three quarters of comparisons without one, the more often the more seeds there are.
 //!
 //! Efron and Tibshirani, "An introduction to the bootstrap" (1993); Owen, "The pigeonhole bootstrap" (2007) for
 //! crossed factors; Satterthwaite 1946 for the degrees of freedom.
