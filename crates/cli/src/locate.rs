@@ -255,7 +255,7 @@ impl Files {
             return Ok(());
         }
         let names = tasks.iter().map(|task| Ok(tasks::chosen(task)?.0.document.name)).collect::<Result<Vec<_>>>()?;
-        for folder in self.folders.iter().filter(|folder| !names.contains(&folder.name)) {
+        if let Some(folder) = self.folders.iter().find(|folder| !names.contains(&folder.name)) {
             let nearest = mtl_task::nearest(&folder.name, names.iter().map(String::as_str));
             bail!(
                 "--data {}: no task is of the dataset `{}`{nearest}; there are {}",

@@ -223,7 +223,7 @@ fn the_text_says_nothing_of_the_labels() {
             }
         }
         let chance = if task == "topic" { 0.25 } else { 0.5 };
-        assert!(all > 2000. && (same / all - chance as f64).abs() < 0.035, "{task}: {same} of {all}");
+        assert!(all > 2000. && (same / all - chance).abs() < 0.035, "{task}: {same} of {all}");
     }
 }
 
