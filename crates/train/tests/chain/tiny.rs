@@ -9,8 +9,13 @@ use mtl_train::{
 };
 use sha2::{Digest, Sha256};
 
-const KINDS: [(&str, &str); 4] =
-    [("genre", "classification"), ("mood", "regression"), ("tags", "tagging"), ("topic", "classification")];
+const KINDS: [(&str, &str); 5] = [
+    ("clash", "classification"),
+    ("genre", "classification"),
+    ("mood", "regression"),
+    ("tags", "tagging"),
+    ("topic", "classification"),
+];
 
 const RECIPE: &str = r#"
 tasks = ["topic", "mood", "tags"]
