@@ -12,6 +12,7 @@
 
 #[deny(clippy::indexing_slicing, clippy::string_slice)]
 mod checkpoints;
+pub mod choose;
 mod conclude;
 #[deny(clippy::indexing_slicing, clippy::string_slice)]
 mod derive;

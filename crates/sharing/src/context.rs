@@ -53,6 +53,16 @@ impl std::fmt::Display for Scope {
     }
 }
 
+/// What the names of parameters of `tasks` begin with, of a model of the tasks called `names`.
+pub(crate) fn together(tasks: &TaskSet, names: &[&str]) -> String {
+    let members: Vec<&str> = tasks.iter().map(|task| names[task.0]).collect();
+    match members[..] {
+        _ if members.len() == names.len() => "shared".into(),
+        [alone] => format!("task.{alone}"),
+        _ => format!("group.{}", members.join("+")),
+    }
+}
+
 impl<'a> BuildContext<'a> {
     /// A context that puts parameters into `params` and their owners into `topology`.
     pub fn new(
@@ -86,6 +96,15 @@ impl<'a> BuildContext<'a> {
             owner: Owner::Tasks(TaskSet::one(task)),
             role: Role::Encoder,
         }
+    }
+
+    /// Owned by `tasks`: `shared/…` for all of them, `task.<name>/…` for one, else `group.<name>+<name>/…`.
+    ///
+    /// # Panics
+    /// If there is no such task.
+    pub fn together(&self, tasks: &TaskSet) -> Scope {
+        let names: Vec<&str> = self.tasks.iter().map(|task| task.name.as_str()).collect();
+        Scope { prefix: together(tasks, &names), owner: Owner::Tasks(tasks.clone()), role: Role::Encoder }
     }
 
     /// The scope of each task, see [`BuildContext::own`].

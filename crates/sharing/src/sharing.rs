@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use candle_core::{Result, Tensor};
-use mtl_backbone::{Params, Part, Pass};
+use mtl_backbone::{Params, Part, Pass, TaskGradient};
 use mtl_nash::Gram;
 use mtl_task::{Packed, Progress, TaskId};
 
@@ -39,6 +39,11 @@ pub trait Sharing: Send + Sync {
     /// Whether [`Sharing::adapt`] reads [`StepView::grams`]: every step then keeps each task's gradient, whatever the
     /// recipe logs.
     fn reads_grams(&self) -> bool {
+        false
+    }
+
+    /// Whether [`Sharing::adapt`] reads [`StepView::tables`] after the next step, which then keeps each task's gradient.
+    fn reads_tables(&self) -> bool {
         false
     }
 
@@ -182,6 +187,9 @@ pub struct StepView<'a> {
     /// name, in the first mini-batch. Empty in steps for which no weighting rule, no log and not the strategy asks for
     /// the gradients (see [`Sharing::reads_grams`]).
     pub grams: &'a BTreeMap<String, Gram>,
+    /// The gradients of its tasks over tables such as the word vectors, by the rows that they touch, in their order.
+    /// Empty unless the strategy asks for them (see [`Sharing::reads_tables`]).
+    pub tables: &'a [TaskGradient],
     /// How far training was before the step.
     pub progress: Progress,
     /// The learning rate that the step took.

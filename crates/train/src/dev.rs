@@ -8,6 +8,7 @@ use mtl_eval::{Metrics, baseline_predictions};
 use mtl_sharing::{DevScores, Heads, Sharing};
 use mtl_task::{Label, Packed, Reads, Task, TaskId};
 
+use crate::assemble::Assembled;
 use crate::evaluate::{Forward, headline, judged_truths, says_nothing};
 
 /// The data that a training is measured on while it goes on: never test.
@@ -82,6 +83,39 @@ impl Dev<'_> {
             }
         }
         Ok(losses)
+    }
+}
+
+/// What a model does on a task's dev split.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OnDev {
+    /// The headline score.
+    pub score: f64,
+    /// The loss of every example, in the order of the split, without dropout.
+    pub losses: Vec<f64>,
+}
+
+impl Assembled {
+    /// What the model as it is does on the dev split of `task`.
+    ///
+    /// # Errors
+    /// Those of the forward pass; if the score is not finite.
+    pub fn on_dev(&self, task: TaskId) -> Result<OnDev> {
+        let (model, trainer) = (&self.trainer.model, &self.trainer);
+        let splits = DevSplits { datasets: &self.datasets, batch: trainer.recipe.evaluation.batch };
+        let (heads, metrics, device) = (&model.heads, &trainer.recipe.registries.metrics, model.params.device());
+        let dev = Dev { splits: &splits, heads, tasks: &trainer.tasks, metrics, device };
+        let examples = splits.examples(task)?;
+        // See `Trainer::step`: a loop from within the pool wakes nobody who is awake.
+        let (score, losses) = rayon::scope(|_| {
+            let sharing = model.sharing.as_ref();
+            (dev.score_on(examples, sharing, task), dev.losses_of(examples, sharing, task))
+        });
+        let (score, losses) = (score?, losses?);
+        if !score.is_finite() {
+            bail!("the headline score of task `{}` on dev is {score}", model.tasks[task.0].name);
+        }
+        Ok(OnDev { score, losses })
     }
 }
 

@@ -22,6 +22,12 @@ pub fn grams(rows: &[&TaskGradient], names: &BTreeSet<String>) -> BTreeMap<Strin
         .collect()
 }
 
+/// The blocks of `gradient` that are kept by rows: those of tables, such as the word vectors.
+pub(crate) fn tables_of(gradient: &TaskGradient) -> TaskGradient {
+    let by_rows = gradient.0.iter().filter(|(_, block)| matches!(block, GradientBlock::Rows(_)));
+    TaskGradient(by_rows.map(|(name, block)| (name.clone(), block.clone())).collect())
+}
+
 /// The sum of `parts`, all over as many tasks as `tasks`.
 pub fn total<'a>(tasks: usize, parts: impl Iterator<Item = &'a Gram>) -> Gram {
     let mut sum = vec![0.; tasks * tasks];

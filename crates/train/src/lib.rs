@@ -44,7 +44,7 @@ mod trained_on;
 pub use assemble::{Assembled, Located, LocatedDataset, LocatedModel, assemble, audit_data, trainer};
 pub use audit::audit;
 pub use control::Control;
-pub use dev::DevSplits;
+pub use dev::{DevSplits, OnDev};
 pub use dry_run::{DryRun, dry_run};
 pub use evaluate::{Forward, headline, judged_truths, train_sample};
 pub use finite::is_divergence;
@@ -57,7 +57,7 @@ pub use recipe::{
 };
 pub use registries::Registries;
 pub use resume::{has_checkpoint, sweep_one as clear_temporaries, verify as verify_checkpoint};
-pub use run::{Answered, Ended, EvaluationPoint, Finished, Run, RunOptions, Start, is_unfinished};
+pub use run::{Answered, Ended, EvaluationPoint, Finished, Run, RunOptions, Spent, Start, is_unfinished};
 pub use step::{StepReport, Trainer};
 pub use store::{read_tensors, write_atomically, write_tensors};
 pub use trained::Trained;

@@ -12,7 +12,7 @@ use mtl_weighting::{Class, Private, StepInputs};
 
 use crate::dev::DevSplits;
 use crate::finite::Diverged;
-use crate::gradients::{grams, total};
+use crate::gradients::{grams, tables_of, total};
 use crate::groups::{Decision, StepGradients, WeightingGroup, private_weights};
 use crate::optim::{Optimizer, Pace, WeightedSum};
 use crate::recipe::Recipe;
@@ -155,6 +155,7 @@ impl Trainer {
             );
         }
         let learnt = mini_batches.first().context("a step without a batch")?;
+        let mut tables = Vec::new();
         let (mut report, grams) = if self.keeps_each_gradient(progress.step) {
             let seen: Vec<Seen> = mini_batches
                 .iter()
@@ -162,12 +163,15 @@ impl Trainer {
                 .map(|(draw, batches)| self.differentiate(batches, progress.step, draw))
                 .collect::<Result<_>>()?;
             let descended = self.descend(learnt, &seen, progress, rate)?;
+            if let Some(first) = seen.first().filter(|_| self.model.sharing.reads_tables()) {
+                tables = first.rows.iter().map(tables_of).collect();
+            }
             self.pool.keep(seen.into_iter().flat_map(|seen| seen.rows));
             descended
         } else {
             (self.descend_by_sum(learnt, progress, rate)?, BTreeMap::new())
         };
-        self.adapt(&grams, learnt, progress, rate, dev)?;
+        self.adapt((&grams, &tables), learnt, progress, rate, dev)?;
         if self.groups.iter().any(|group| group.rule.needs().losses_after_step) {
             let after = self.losses(learnt, progress.step)?;
             let losses = self.losses_of_all_tasks(learnt, &after);

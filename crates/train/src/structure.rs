@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Result, bail};
 use candle_core::Tensor;
+use mtl_backbone::TaskGradient;
 use mtl_nash::Gram;
 use mtl_sharing::{Change, Model, StepView, Structure};
 use mtl_task::{Progress, TaskBatch, TaskId};
@@ -106,7 +107,7 @@ impl Trainer {
     /// Lets the strategy change itself after a step on `batches`, and takes on what it made of the structure.
     pub(crate) fn adapt(
         &mut self,
-        grams: &BTreeMap<String, Gram>,
+        (grams, tables): (&BTreeMap<String, Gram>, &[TaskGradient]),
         batches: &[TaskBatch],
         progress: Progress,
         learning_rate: f64,
@@ -118,7 +119,7 @@ impl Trainer {
         let metrics = &self.recipe.registries.metrics;
         let mut held_out = Dev { splits: dev, heads, tasks: &self.tasks, metrics, device: &device };
         let mut change = Change::new(params, topology, self.optimizer.as_mut());
-        let mut view = StepView { tasks: &tasks, grams, progress, learning_rate, held_out: &mut held_out };
+        let mut view = StepView { tasks: &tasks, grams, tables, progress, learning_rate, held_out: &mut held_out };
         sharing.adapt(&mut change, &mut view)?;
         if self.model.topology.version() != before {
             self.regroup()?;

@@ -39,7 +39,12 @@ impl Trainer {
     pub(crate) fn needs_each_gradient(&self) -> bool {
         // Heads that are weighted otherwise than what is shared have another sum.
         let apart = matches!(self.private, Private::Own | Private::Normalised);
-        self.class != Class::Losses || apart || self.mini_batches() > 1 || self.model.sharing.reads_grams()
+        let strategy = self.model.sharing.as_ref();
+        self.class != Class::Losses
+            || apart
+            || self.mini_batches() > 1
+            || strategy.reads_grams()
+            || strategy.reads_tables()
     }
 
     /// Takes a step on `batches` against the gradient of the weighted sum of their losses.

@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+mod choose;
 mod compare;
 mod data;
 mod diagnose;
@@ -26,6 +27,8 @@ use crate::Context;
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Find out how the tasks of a recipe should share, and train them so
+    Choose(choose::Choose),
     /// Compare arms over tasks and seeds, by one frozen plan
     Compare(compare::Compare),
     /// Check datasets before they are trusted
@@ -59,6 +62,7 @@ impl Command {
     /// Says what went wrong, where, and what would be right.
     pub fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
         match self {
+            Self::Choose(command) => command.run(context),
             Self::Compare(command) => command.run(context),
             Self::Data(command) => command.run(context),
             Self::Diagnose(command) => command.run(context),

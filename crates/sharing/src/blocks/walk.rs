@@ -1,7 +1,7 @@
 //! Walking an encoder through the weights that a task sees.
 
 use candle_core::{Result, Tensor};
-use mtl_backbone::{Encoder, Family, Param, ParameterView, Part, Pass, Ports};
+use mtl_backbone::{Encoder, Family, Param, ParameterView, Params, Part, Pass, Ports};
 use mtl_task::Packed;
 
 use crate::{BuildContext, Role, Scope};
@@ -26,6 +26,22 @@ impl EncoderWeights {
             words: insert(Part::Words)?,
             embeddings: insert(Part::Embeddings)?,
             layers: (0..layers).map(|index| insert(Part::Layer(index))).collect::<Result<_>>()?,
+        })
+    }
+
+    /// Those among `params` whose names begin with `prefix`, such as `shared`, for an encoder of `layers` layers.
+    ///
+    /// # Errors
+    /// If one is missing.
+    pub fn find(params: &Params, prefix: &str, layers: usize) -> Result<Self> {
+        let find = |part: Part| match params.get(&format!("{prefix}/{part}")) {
+            Some(param) => Ok(param.clone()),
+            None => candle_core::bail!("there is no parameter `{prefix}/{part}`"),
+        };
+        Ok(Self {
+            words: find(Part::Words)?,
+            embeddings: find(Part::Embeddings)?,
+            layers: (0..layers).map(|index| find(Part::Layer(index))).collect::<Result<_>>()?,
         })
     }
 

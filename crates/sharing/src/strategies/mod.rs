@@ -20,6 +20,7 @@ strategies! {
     bitfit,
     cross_stitch,
     dselect_k,
+    groups,
     hard,
     hierarchical,
     lora,

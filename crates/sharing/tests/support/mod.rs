@@ -149,7 +149,8 @@ pub(crate) fn step(model: &mut Model, tasks: &[TaskId], progress: Progress, rate
 pub(crate) fn adapt(model: &mut Model, progress: Progress, learning_rate: f64) -> candle_core::Result<()> {
     let Model { params, topology, sharing, .. } = model;
     let (grams, mut nothing) = (BTreeMap::new(), NoMoments);
-    let mut view = StepView { tasks: &[], grams: &grams, progress, learning_rate, held_out: &mut NoDevScores };
+    let held_out = &mut NoDevScores;
+    let mut view = StepView { tasks: &[], grams: &grams, tables: &[], progress, learning_rate, held_out };
     sharing.adapt(&mut Change::new(params, topology, &mut nothing), &mut view)
 }
 

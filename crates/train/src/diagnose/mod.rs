@@ -16,7 +16,6 @@
 mod affinity;
 mod conflict;
 mod diagnosis;
-mod grouping;
 mod recovery;
 mod row_conflict;
 mod similarity;
@@ -31,7 +30,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Assembled, Observer, Plan, StepReport};
 use conflict::Conflict;
 pub use diagnosis::{Cosine, Cost, Diagnosis, Grouping, Pair, RowConflict, Similarity};
-pub use grouping::grouping;
+pub use mtl_sharing::grouping;
 pub use recovery::{Recovery, planted, recovery};
 pub use similarity::linear_cka;
 

@@ -9,7 +9,8 @@ use mtl_train::{
 };
 use sha2::{Digest, Sha256};
 
-const KINDS: [(&str, &str); 5] = [
+const KINDS: [(&str, &str); 6] = [
+    ("clash", "classification"),
     ("genre", "classification"),
     ("mood", "regression"),
     ("tags", "tagging"),

@@ -17,7 +17,12 @@ use crate::tiny::{assembled, recipe};
 const SETTINGS: [&str; 4] = ["train.dropout=0.0", "head.dropout=0.0", "train.precision=f64", "train.clip=0.5"];
 
 /// A trainer of `strategy` over the tiny recipe's tasks `chosen`, and their data.
-fn trainer(strategy: &Strategy, section: serde_json::Value, rule: &str, chosen: &[usize]) -> (Trainer, Vec<Dataset>) {
+pub(crate) fn trainer(
+    strategy: &Strategy,
+    section: serde_json::Value,
+    rule: &str,
+    chosen: &[usize],
+) -> (Trainer, Vec<Dataset>) {
     let rule = format!("weighting.rule={rule}");
     let all = ["topic", "mood", "tags"];
     let names: Vec<String> = chosen.iter().map(|&task| format!("\"{}\"", all[task])).collect();
@@ -46,7 +51,7 @@ fn batches(datasets: &[Dataset], step: usize) -> Vec<TaskBatch> {
     datasets.iter().enumerate().map(batch).collect()
 }
 
-fn train(trainer: &mut Trainer, datasets: &[Dataset], steps: std::ops::Range<usize>) -> Vec<StepReport> {
+pub(crate) fn train(trainer: &mut Trainer, datasets: &[Dataset], steps: std::ops::Range<usize>) -> Vec<StepReport> {
     let dev = DevSplits { datasets, batch: 8 };
     let step = |step: usize| {
         let progress = Progress { step, of: 8 };
@@ -57,13 +62,13 @@ fn train(trainer: &mut Trainer, datasets: &[Dataset], steps: std::ops::Range<usi
     steps.map(step).collect()
 }
 
-fn tensors(trainer: &Trainer) -> BTreeMap<String, Vec<f64>> {
+pub(crate) fn tensors(trainer: &Trainer) -> BTreeMap<String, Vec<f64>> {
     let named = trainer.model.params.tensors().expect("tensors").into_iter();
     let flat = |tensor: Tensor| tensor.flatten_all().and_then(|flat| flat.to_vec1::<f64>()).expect("f64");
     named.map(|(name, tensor)| (name, flat(tensor))).collect()
 }
 
-fn strategy(name: &str) -> &'static Strategy {
+pub(crate) fn strategy(name: &str) -> &'static Strategy {
     mtl_sharing::find(name).expect("a strategy")
 }
 

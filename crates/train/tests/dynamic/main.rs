@@ -6,5 +6,6 @@
 mod tiny;
 
 mod apart;
+mod groups;
 mod resume;
 mod strategy;

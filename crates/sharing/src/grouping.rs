@@ -1,14 +1,21 @@
 //! Which tasks to train together: the partition into at most G groups with the largest Σⱼ mean_{i ∈ group(j), i ≠ j} Zᵢⱼ.
 //!
-//! Found exactly, by branch and bound over partitions (Fifty et al. 2021, section 4). A task alone scores 0: nobody
-//! helps it and nobody harms it. Deviation: the paper's groups may overlap, these do not, so that they can be compared
-//! with a true partition.
+//! Found exactly, by branch and bound over partitions (Fifty et al. 2021, section 4), for up to 12 tasks; for more by
+//! joining the two groups that gain most, as long as nothing is lost. A task alone scores 0: nobody helps it and nobody
+//! harms it. Deviation: the paper's groups may overlap, these do not, so that they can be compared with a true
+//! partition.
+
+/// Most tasks whose partitions are all looked through.
+const EXACT: usize = 12;
 
 /// The group of each task, numbered in order of appearance, and the partition's score. `affinity` is `[i][j]`, of i
-/// onto j; the first of equally good partitions wins.
+/// onto j; the first of equally good partitions wins, and that is one of few groups.
 pub fn grouping(affinity: &[Vec<f64>], most: usize) -> (Vec<u32>, f64) {
     let mut search = Search { affinity, most: most.max(1), best: Vec::new(), score: f64::NEG_INFINITY };
-    search.place(&mut Vec::new(), 0);
+    match affinity.len() <= EXACT {
+        true => search.place(&mut Vec::new(), 0),
+        false => search.join(),
+    }
     (search.best, search.score)
 }
 
@@ -36,6 +43,44 @@ impl Search<'_> {
             }
             groups.pop();
         }
+    }
+
+    /// From every task alone, joins the two groups that gain most until that would lose something and there are few
+    /// enough.
+    fn join(&mut self) {
+        let mut groups: Vec<u32> = (0..self.affinity.len() as u32).collect();
+        let mut value = self.value(&groups);
+        loop {
+            let mut labels = groups.clone();
+            labels.sort_unstable();
+            labels.dedup();
+            let pairs = labels.iter().enumerate().flat_map(|(at, a)| labels.iter().skip(at + 1).map(move |b| (*a, *b)));
+            let joined = |(a, b): (u32, u32)| -> Vec<u32> {
+                groups.iter().map(|&group| if group == b { a } else { group }).collect()
+            };
+            let mut best: Option<(f64, Vec<u32>)> = None;
+            for groups in pairs.map(joined) {
+                let value = self.value(&groups);
+                if best.as_ref().is_none_or(|(most, _)| value > *most) {
+                    best = Some((value, groups));
+                }
+            }
+            match best {
+                Some((found, joined)) if found >= value || labels.len() > self.most => {
+                    (groups, value) = (joined, found);
+                }
+                _ => break,
+            }
+        }
+        let mut seen: Vec<u32> = Vec::new();
+        for group in &mut groups {
+            let at = seen.iter().position(|known| known == group).unwrap_or(seen.len());
+            if at == seen.len() {
+                seen.push(*group);
+            }
+            *group = at as u32;
+        }
+        (self.best, self.score) = (groups, value);
     }
 
     fn value(&self, groups: &[u32]) -> f64 {
@@ -78,6 +123,18 @@ mod tests {
         assert_eq!(grouping(&z, 4).0, [0, 0, 1, 2]);
         assert_eq!(grouping(&z, 1).0, [0, 0, 0, 0]);
         assert_eq!(grouping(&[], 3), (Vec::new(), 0.));
+    }
+
+    #[test]
+    fn many_tasks_are_joined_as_far_as_it_gains() {
+        // Two families of seven whose members help each other and harm the others; nobody is told apart from nobody.
+        let family = |i: usize| i % 2;
+        let z: Vec<Vec<f64>> =
+            (0..14).map(|i| (0..14).map(|j| if family(i) == family(j) { 1. } else { -1. }).collect()).collect();
+        let families: Vec<u32> = (0..14).map(|i| (i % 2) as u32).collect();
+        assert_eq!(grouping(&z, 5), (families, 14.));
+        assert_eq!(grouping(&z, 1).0, [0; 14]);
+        assert_eq!(grouping(&vec![vec![0.; 14]; 14], 14).0, [0; 14]);
     }
 
     #[test]
