@@ -297,9 +297,8 @@ mod tests {
     fn a_unit_is_kept_as_a_whole_at_its_best_look() {
         let together: &[&[usize]] = &[&[0, 1]];
         let apart: &[&[usize]] = &[&[0], &[1]];
-        let mut found = Looks::default();
-        found.looks =
-            vec![look(10, &[0.9, 0.1], together), look(20, &[0.6, 0.8], together), look(30, &[0.7, 0.7], together)];
+        let looks = [look(10, &[0.9, 0.1], together), look(20, &[0.6, 0.8], together), look(30, &[0.7, 0.7], together)];
+        let mut found = Looks { looks: looks.into(), ..Looks::default() };
         assert_eq!(found.kept(0, 30).map(|look| look.step), Some(20), "the lower loss among equals");
         assert_eq!(found.kept(1, 10).map(|look| look.step), Some(10));
         assert_eq!(found.kept(0, 5), None);

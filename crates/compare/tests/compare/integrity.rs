@@ -46,7 +46,8 @@ fn scores_that_cannot_be_and_records_of_others_are_named() {
     let expected = finished(&experiment, out);
     let all = lines(out);
     let record = record_of(out, &all[0]);
-    let scores: [(&dyn Fn(&mut RunRecord), &str); 3] = [
+    type Spoil<'a> = &'a dyn Fn(&mut RunRecord);
+    let scores: [(Spoil, &str); 3] = [
         (
             &|record| {
                 let task = record.tasks.get_mut("planted-topic").expect("a task");
