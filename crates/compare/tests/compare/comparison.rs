@@ -274,7 +274,7 @@ control = "regularised"
     assert_ne!(found.arms[3].tasks[0].loss_curve, found.arms[4].tasks[0].loss_curve);
     assert_ne!(found.arms[0].tasks[0].loss_curve, found.arms[1].tasks[0].loss_curve);
     // Controls are compared with the baseline and not ranked.
-    assert_eq!((found.nemenyi, found.candidates()), (None, 0));
+    assert_eq!((&found.nemenyi, found.candidates()), (&None, 0));
     assert!(found.arms[1..].iter().all(|arm| arm.headline.is_some() && arm.mean_rank.is_none()));
 }
 
