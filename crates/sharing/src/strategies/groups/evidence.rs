@@ -213,7 +213,7 @@ mod tests {
     fn seen(steps: usize, of: usize) -> Evidence {
         let mut evidence = Evidence::new(3);
         let (half, parity) =
-            (|word: usize| if word < 4 { 1. } else { -1. }, |word: usize| if word % 2 == 0 { 1. } else { -1. });
+            (|word: usize| if word < 4 { 1. } else { -1. }, |word: usize| if word.is_multiple_of(2) { 1. } else { -1. });
         let present = [TaskId(0), TaskId(1), TaskId(2)];
         for step in 0..steps {
             let rows = [gradient(half, [1., 0.], step), gradient(half, [0., 3.], step), gradient(parity, [1., 1.], step)];
