@@ -37,7 +37,8 @@ fn seen(model: &Model, task: usize) -> Result<BTreeMap<String, Vec<f64>>> {
 #[test]
 fn one_group_is_hard_and_groups_of_one_are_single_bit_for_bit() -> Result<()> {
     for (partition, other) in [(json!([["c", "a", "b"]]), "hard"), (json!([["b"], ["a"], ["c"]]), "single")] {
-        let (groups, same) = (trained("groups", &json!({ "partition": partition }), 3)?, trained(other, &json!({}), 3)?);
+        let (groups, same) =
+            (trained("groups", &json!({ "partition": partition }), 3)?, trained(other, &json!({}), 3)?);
         assert_eq!(bits(&groups)?, bits(&same)?, "{other}");
         assert_eq!(groups.topology, same.topology, "{other}");
     }

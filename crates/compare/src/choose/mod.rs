@@ -140,6 +140,8 @@ pub fn choose(
     }
 
     let raced: Vec<usize> = (0..candidates.len()).filter(|&at| known[at].is_some()).collect();
+    // From here on candidates are known by their places among those that raced.
+    conflicts.from = conflicts.from.and_then(|from| raced.iter().position(|&at| at == from));
     let sets = {
         let standings = standings(&candidates, &known, &raced, |_| all.clone());
         let offers = offers(&standings, &conflicts, tasks, race);
