@@ -17,8 +17,9 @@
 //! needs none.
 //!
 //! Deviations: the papers choose by affinity or by trained pairs, and their groups may overlap. A word that occurs in
-//! a class for a while moves by what the few examples say: with twenty of them κ of related tasks is about half of ω, and
-//! that of tasks in conflict a sixth, which is why the score divides at a third.
+//! a class for a while moves by what the few examples say. The score divides at a third of ω; on planted tasks with twenty
+//! examples κ of related ones was 0.06 to 0.13 at ω of 0.4 to 0.65, so that they stay together because their score lies within
+//! its error, and one of six seeds parted them.
 //!
 //! Defaults: no partition, 30 steps of evidence, as many groups as tasks.
 //!
