@@ -31,7 +31,13 @@ fn check(path: &Path, sources: &[Source], verified: bool) {
             Source::Hub { .. } => {
                 assert!(hashes.into_iter().all(|hash| hash.is_empty() || (verified && is_sha256(hash))), "{name}");
             }
-            Source::Path { .. } => panic!("{name}: a path of one machine is of no use to others"),
+            Source::Path { folder, files } => {
+                let beside = path.parent().expect("a folder").join(folder);
+                let below = folder.components().all(|part| matches!(part, std::path::Component::Normal(_)));
+                assert!(below, "{name}: a path of one machine is of no use to others");
+                assert!(files.iter().all(|file| beside.join(&file.path).is_file()), "{name}: its files come with it");
+                assert!(hashes.into_iter().all(is_sha256), "{name}: files without hashes");
+            }
         }
         let mut names: Vec<&str> = source.files().iter().map(|file| file.local_name()).collect();
         names.sort_unstable();
