@@ -116,7 +116,7 @@ impl Comparison {
     ///
     /// Arms stand in the question's order, the baseline first, then the ranked ones: candidates that answer every task
     /// and finished at least half of the baseline's seeds. So the methods of [`Comparison::nemenyi`] are the first arms.
-    /// Runs that diverged count as results, scored as the trivial answer. Reasons of broken runs, tuning costs and
+    /// Runs that diverged count as results, scored as the trivial baseline. Reasons of broken runs, tuning costs and
     /// provenance are the caller's to add; [`Comparison::conclude`] then says the verdicts anew.
     ///
     /// # Errors

@@ -68,7 +68,7 @@ fn a_partition_that_is_none_is_refused() -> Result<()> {
         (json!({ "partition": [["a", "b"], ["c", "a"]] }), "`a` twice"),
         (json!({ "partition": [["a", "b", "c"], []] }), "without a task"),
         (json!({ "partition": [["a", "b"], ["d"]] }), "no task `d`"),
-        (json!({ "evidence_steps": 0 }), "at least one step"),
+        (json!({ "warmup_steps": 0 }), "at least one step"),
         (json!({ "partition": "a" }), "expected a sequence"),
     ] {
         let refusal = build("groups", &section, &tiny(5), 3, DType::F32).err().context("it was taken")?;

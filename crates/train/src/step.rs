@@ -155,21 +155,19 @@ impl Trainer {
             );
         }
         let learnt = mini_batches.first().context("a step without a batch")?;
-        let mut tables = Vec::new();
-        let (mut report, grams) = if self.keeps_each_gradient(progress.step) {
+        let (mut report, grams, tables) = if self.keeps_each_gradient(progress.step) {
             let seen: Vec<Seen> = mini_batches
                 .iter()
                 .enumerate()
                 .map(|(draw, batches)| self.differentiate(batches, progress.step, draw))
                 .collect::<Result<_>>()?;
-            let descended = self.descend(learnt, &seen, progress, rate)?;
-            if let Some(first) = seen.first().filter(|_| self.model.sharing.reads_tables()) {
-                tables = first.rows.iter().map(tables_of).collect();
-            }
+            let (report, grams) = self.descend(learnt, &seen, progress, rate)?;
+            let first = seen.first().filter(|_| self.model.sharing.reads_tables());
+            let tables = first.map_or_else(Vec::new, |first| first.rows.iter().map(tables_of).collect());
             self.pool.keep(seen.into_iter().flat_map(|seen| seen.rows));
-            descended
+            (report, grams, tables)
         } else {
-            (self.descend_by_sum(learnt, progress, rate)?, BTreeMap::new())
+            (self.descend_by_sum(learnt, progress, rate)?, BTreeMap::new(), Vec::new())
         };
         self.adapt((&grams, &tables), learnt, progress, rate, dev)?;
         if self.groups.iter().any(|group| group.rule.needs().losses_after_step) {

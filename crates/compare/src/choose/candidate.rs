@@ -12,7 +12,7 @@ use super::{FOLDED, FOLDER, Options};
 use crate::paths;
 
 /// How long the strategy that finds groups looks for evidence.
-const EVIDENCE: &str = "evidence_steps";
+const EVIDENCE: &str = "warmup_steps";
 
 /// A way to share, and where it is tried.
 pub(super) struct Candidate {

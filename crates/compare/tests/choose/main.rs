@@ -105,7 +105,7 @@ impl Observer for StopAfter {
 #[test]
 fn a_choice_is_a_run_like_any_other_within_its_budget_and_goes_on_from_any_stop() {
     let place = tempfile::tempdir().expect("a folder");
-    let recipe = recipe(&["sharing.strategy=groups", "sharing.evidence_steps=10", "weighting.rule=nash"]);
+    let recipe = recipe(&["sharing.strategy=groups", "sharing.warmup_steps=10", "weighting.rule=nash"]);
     let whole = place.path().join("whole");
     let choice = chosen(&recipe, &options(&whole), &mut Silent).expect("finished");
     assert_eq!(choice.tasks.iter().map(|task| task.name.as_str()).collect::<Vec<_>>(), ["topic", "clash", "genre"]);

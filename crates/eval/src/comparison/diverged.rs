@@ -1,4 +1,4 @@
-//! The rule for runs whose training diverged: such a run is a result, and its result is the trivial answer.
+//! The rule for runs whose training diverged: such a run is a result, and its result is the trivial baseline.
 //!
 //! Leaving it out would compare the arm where it happens to work; scoring it by what its broken weights answer would
 //! depend on how they broke. So on each task that the run left no answers to, it answers as the baseline of
@@ -12,7 +12,7 @@ use super::table::mean;
 use super::{Curve, Question, RunRecord, TaskRecord};
 use crate::{Judged, Metrics, baseline_predictions, scores};
 
-/// Those of `records` that diverged, with the trivial answers on what they did not answer.
+/// Those of `records` that diverged, with the trivial baselines on what they did not answer.
 pub(super) fn filled(metrics: &Metrics, question: &Question, records: &[RunRecord]) -> Vec<RunRecord> {
     let sound = |record: &&RunRecord| record.diverged.is_none();
     let fill = |record: &RunRecord| {
@@ -29,7 +29,7 @@ pub(super) fn filled(metrics: &Metrics, question: &Question, records: &[RunRecor
     records.iter().filter(|record| record.diverged.is_some()).map(fill).collect()
 }
 
-/// A task's record with the trivial answers.
+/// A task's record with the trivial baselines.
 fn trivial(metrics: &Metrics, template: &TaskRecord) -> TaskRecord {
     let TaskRecord { truths, names, .. } = template;
     let score = |answers: &[Answer], name: &str| {

@@ -35,7 +35,7 @@ pub struct ArmResult {
     pub finished: usize,
     /// Runs that broke, with their reasons.
     pub broken: Vec<String>,
-    /// Runs among the finished ones that diverged, by seed with their reasons: they are scored as the trivial answer.
+    /// Runs among the finished ones that diverged, by seed with their reasons: they are scored as the trivial baseline.
     #[serde(default)]
     pub diverged: BTreeMap<u64, String>,
     /// Seeds that the arm and the baseline both finished: all that is said of the difference between them is over these.

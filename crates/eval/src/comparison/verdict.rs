@@ -206,7 +206,7 @@ fn runs(arm: &ArmResult) -> Vec<String> {
     }
     if !arm.diverged.is_empty() {
         let count = counted(arm.diverged.len(), "run", "runs");
-        said.push(format!("{count} diverged and count as results, scored as the trivial answer."));
+        said.push(format!("{count} diverged and count as results, scored as the trivial baseline."));
     }
     said
 }

@@ -108,7 +108,7 @@ pub(super) fn all(table: &Table) -> Vec<String> {
         let diverged = table.runs(name).filter(|run| run.diverged.is_some()).count();
         if diverged > 0 {
             warnings.push(format!(
-                "arm `{name}`: {diverged} of its runs diverged; they count as results, scored as the trivial answer"
+                "arm `{name}`: {diverged} of its runs diverged; they count as results, scored as the trivial baseline"
             ));
         }
     }

@@ -85,7 +85,7 @@ impl Settings {
             ("every", self.every, 1),
             ("mini_batches", self.mini_batches, 2),
             ("examples", self.examples, 1),
-            ("groups", self.groups, 1),
+            ("groups of tasks", self.groups, 1),
             ("texts", self.texts, 1),
         ];
         if let Some((name, found, least)) = least.into_iter().find(|(_, found, least)| found < least) {

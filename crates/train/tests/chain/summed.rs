@@ -77,7 +77,12 @@ fn every_rule_over_losses_takes_the_same_steps_by_the_sum() {
 fn every_strategy_takes_the_same_steps_by_the_sum() {
     for entry in mtl_sharing::STRATEGIES {
         let set = format!("sharing.strategy={}", entry.name);
-        let fitted = if entry.name == "single-small" { vec!["sharing.tolerance=0.5"] } else { Vec::new() };
+        let fitted = match entry.name {
+            "single-small" => vec!["sharing.tolerance=0.5"],
+            // Looking for groups, it needs each task's gradient.
+            "groups" => vec!["sharing.partition=[[\"topic\", \"mood\"], [\"tags\"]]"],
+            _ => Vec::new(),
+        };
         // One that knows its weights before the losses, one that does not.
         for rule in ["weighting.rule=uncertainty", "weighting.rule=gls"] {
             the_same(entry.name, &[&[set.as_str(), rule], &fitted[..]].concat());

@@ -67,7 +67,7 @@ fn a_pair_and_a_task_alone_are_two_runs_under_a_rule_that_bargains() {
 const PLANTED: [&str; 9] = [
     "tasks=[\"topic\", \"clash\", \"genre\"]",
     "sharing.strategy=groups",
-    "sharing.evidence_steps=20",
+    "sharing.warmup_steps=20",
     "optimizer.groups.head.scale=1",
     "optimizer.rate=2e-3",
     "train.batch=16",

@@ -3,7 +3,7 @@
 //!
 //! Task t of group g sees θ_g, with one optimizer state. With `partition` the groups are given; one group of all tasks
 //! is `hard`, groups of one are `single`, bit for bit. Without it training begins as hard sharing, and after
-//! `evidence_steps` steps the tasks part by what their gradients demanded of the word vectors in these. With Gᵢ
+//! `warmup_steps` steps the tasks part by what their gradients demanded of the word vectors in these. With Gᵢ
 //! `[rows, width]` task i's gradient of the table, summed over the steps: whether two tasks move the same words (ω, the
 //! cosine of the rows' squared norms) and want the same words moved alike (κ, the cosine of the kernels Gᵢ·Gᵢᵀ, which do
 //! not depend on where private heads point). The score of a pair is κ − ω/3: above 0 where they want the same
@@ -62,14 +62,14 @@ pub struct Groups {
     /// Names of the tasks, group by group, every task in one: `[["a", "b"], ["c"]]`. Empty: found by evidence.
     pub partition: Vec<Vec<String>>,
     /// Steps of hard sharing that evidence is taken in where no partition is given; at least 1.
-    pub evidence_steps: usize,
+    pub warmup_steps: usize,
     /// Most groups that the tasks may part into; 0 for as many as tasks.
     pub most_groups: usize,
 }
 
 impl Default for Groups {
     fn default() -> Self {
-        Self { partition: Vec::new(), evidence_steps: 30, most_groups: 0 }
+        Self { partition: Vec::new(), warmup_steps: 30, most_groups: 0 }
     }
 }
 
@@ -99,8 +99,8 @@ impl Groups {
 
 impl StrategySettings for Groups {
     fn check(&self, tasks: usize) -> anyhow::Result<()> {
-        if self.evidence_steps == 0 {
-            bail!("`evidence_steps` is 0, but evidence takes at least one step; a partition needs none");
+        if self.warmup_steps == 0 {
+            bail!("`warmup_steps` is 0, but evidence takes at least one step; a partition needs none");
         }
         let mut names: Vec<&String> = self.partition.iter().flatten().collect();
         if self.partition.iter().any(Vec::is_empty) {
@@ -166,7 +166,7 @@ impl Grouped {
 
     /// Whether steps still give evidence.
     fn watches(&self) -> bool {
-        self.names.len() > 1 && self.evidence.as_ref().is_some_and(|seen| seen.steps() < self.settings.evidence_steps)
+        self.names.len() > 1 && self.evidence.as_ref().is_some_and(|seen| seen.steps() < self.settings.warmup_steps)
     }
 
     /// Gives each of `sets` a copy of the one encoder, and its share of the moments.
@@ -226,8 +226,8 @@ impl Sharing for Grouped {
         }
         let (Some(mut evidence), Some(one)) = (self.evidence.take(), self.groups.first()) else { return Ok(()) };
         let table = one.weights.part(Part::Words).name();
-        evidence.add(step.tables, table, (step.tasks, step.grams), self.settings.evidence_steps)?;
-        if evidence.steps() >= self.settings.evidence_steps {
+        evidence.add(step.tables, table, (step.tasks, step.grams), self.settings.warmup_steps)?;
+        if evidence.steps() >= self.settings.warmup_steps {
             let sets = evidence.partition(self.settings.most_groups);
             if sets.len() > 1 {
                 self.groups = self.split(sets, &evidence, change)?;
@@ -275,7 +275,7 @@ impl Sharing for Grouped {
             None => json!({ "groups": groups }),
             Some(evidence) => json!({
                 "groups": groups,
-                "evidence_steps": evidence.steps(),
+                "warmup_steps": evidence.steps(),
                 "evidence": evidence.findings(&self.names),
             }),
         })
@@ -283,7 +283,7 @@ impl Sharing for Grouped {
 
     fn warnings(&self) -> Result<Vec<String>> {
         let Some(evidence) = self.evidence.as_ref().filter(|_| self.names.len() > 1) else { return Ok(Vec::new()) };
-        let (seen, wanted) = (evidence.steps(), self.settings.evidence_steps);
+        let (seen, wanted) = (evidence.steps(), self.settings.warmup_steps);
         Ok(if seen >= wanted && !evidence.tells() {
             vec![format!(
                 "{wanted} steps of evidence told no pair of tasks from noise, so all tasks stayed in one group; evidence \
@@ -291,7 +291,7 @@ impl Sharing for Grouped {
             )]
         } else if self.over && seen < wanted {
             vec![format!(
-                "training ended after {seen} of {wanted} steps of evidence (sharing.evidence_steps), so all tasks stayed in \
+                "training ended after {seen} of {wanted} steps of evidence (sharing.warmup_steps), so all tasks stayed in \
                  one group"
             )]
         } else {
