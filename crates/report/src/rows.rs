@@ -83,7 +83,7 @@ pub fn csv(comparison: &Comparison) -> Result<String> {
     finished(writer)
 }
 
-/// Every metric as CSV: one row per arm × task × metric × seed that finished, in the order of tasks, as [`csv`] writes it.
+/// Every metric as CSV: one row per arm × task × metric × seed that finished, in the order of tasks, as [`csv()`] writes it.
 pub fn metrics_csv(comparison: &Comparison) -> Result<String> {
     let mut writer = ::csv::Writer::from_writer(Vec::new());
     let heads = ["experiment", "arm", "baseline", "role", "task", "split", "metric", "headline", "lower_is_better"];
@@ -113,7 +113,7 @@ pub fn metrics_csv(comparison: &Comparison) -> Result<String> {
 }
 
 /// Every interval with its p as CSV: `of` is `gain` for the mean gain in headline score that a verdict rests on, `task`
-/// for the gain on a task, `delta-m-headline`, `delta-m-per-task` and `delta-m-per-metric` for Δm in percent. As [`csv`]
+/// for the gain on a task, `delta-m-headline`, `delta-m-per-task` and `delta-m-per-metric` for Δm in percent. As [`csv()`]
 /// writes it.
 pub fn intervals_csv(comparison: &Comparison) -> Result<String> {
     let mut writer = ::csv::Writer::from_writer(Vec::new());
