@@ -131,7 +131,7 @@ pub struct ArmTask {
     /// Every metric of each seed, in the same order.
     #[serde(default)]
     pub seed_metrics: BTreeMap<String, Vec<Option<f64>>>,
-    /// Mean headline score, over those of [`Comparison::common`] that the arm finished.
+    /// Mean headline score, over those of [`Comparison::common`](super::Comparison::common) that the arm finished.
     pub mean: Option<f64>,
     /// Standard deviation over seeds.
     pub deviation: Option<f64>,

@@ -1,7 +1,7 @@
 //! The planted suite: tasks over invented words whose relatedness and conflict are dials, so that the true sharing
 //! structure is known, and so is the best score that can be expected.
 //!
-//! `preset = "five"`, or neither `preset` nor `graph`, is the suite of five tasks: [`five`]. Other presets are graphs
+//! `preset = "five"`, or neither `preset` nor `graph`, is the suite of five tasks: `five`. Other presets are graphs
 //! with a name, and `[[generator.graph]]` is a graph of one's own:
 //!
 //! ```toml
