@@ -46,15 +46,32 @@ unsafe impl GlobalAlloc for Allocator {
 #[inline(always)]
 fn given(place: *mut u8, size: usize) -> *mut u8 {
     if place.is_null() {
-        end(size);
+        end(format_args!("{size} bytes of memory"));
     }
     place
 }
 
-/// Says that there is no memory, and ends the process. Nothing in here asks for any.
+/// From now on a thread that the system refuses, for want of memory for its stack or by a limit of their number, ends the
+/// process as refused memory does: libraries panic there, some of them in threads that others wait for.
+pub(crate) fn watch_threads() {
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if panic.payload_as_str().is_some_and(is_refusal) {
+            end(format_args!("a thread"));
+        }
+        before(panic);
+    }));
+}
+
+/// Whether a panic's message quotes an error of the system that says that something is used up.
+fn is_refusal(message: &str) -> bool {
+    message.contains("Os {") && ["kind: WouldBlock", "kind: OutOfMemory"].iter().any(|kind| message.contains(kind))
+}
+
+/// Says what the system refused, and ends the process. Nothing in here asks for memory.
 #[cold]
 #[inline(never)]
-fn end(size: usize) -> ! {
+fn end(what: std::fmt::Arguments) -> ! {
     static ENDING: AtomicBool = AtomicBool::new(false);
     if ENDING.swap(true, Ordering::SeqCst) {
         // Another thread says it, and ends this one too.
@@ -67,12 +84,28 @@ fn end(size: usize) -> ! {
     let mut rest = text.as_mut_slice();
     let _ = writeln!(
         rest,
-        "error: the system refused {size} bytes of memory, more than is free or than a limit (`ulimit -v`, a control \
-         group) leaves; of a training the last checkpoint stands. Make room, or lower train.batch (with train.accumulate \
+        "error: the system refused {what}: more than the memory that is free, or than a limit (`ulimit`, a control group) \
+         leaves; of a training the last checkpoint stands. Make room, or lower train.batch (with train.accumulate \
          the steps stay the same), train.max_tokens or evaluation.batch, or set train.recompute = true; `train --dry-run` \
          tells what a recipe takes"
     );
     let written = room - rest.len();
     crate::output::last_words(&text[..written]);
     std::process::exit(i32::from(OUT_OF_MEMORY))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_of_the_system_are_told_from_other_panics() {
+        for code in [11, 12] {
+            let message = format!("failed to spawn thread: {:?}", std::io::Error::from_raw_os_error(code));
+            assert_eq!(is_refusal(&message), cfg!(target_os = "linux"), "{message}");
+        }
+        for message in ["index out of bounds: the len is 3 but the index is 3", "a line of text: kind: WouldBlock"] {
+            assert!(!is_refusal(message), "{message}");
+        }
+    }
 }

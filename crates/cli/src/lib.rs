@@ -46,8 +46,10 @@ pub fn run(registries: Registries) -> ExitCode {
 }
 
 /// The process's arguments, for a program that is called `program` in its help. Ends the process if they ask for help,
-/// or are not understood.
+/// or are not understood. From here on a thread that the system refuses ends the process with a sentence, as memory that
+/// it refuses does with [`Allocator`].
 pub fn parse<T: CommandFactory + FromArgMatches>(program: &Program) -> T {
+    allocator::watch_threads();
     let matches = program.named(T::command()).get_matches();
     T::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
 }

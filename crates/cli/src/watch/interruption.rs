@@ -27,11 +27,18 @@ impl Interruption {
     /// # Errors
     /// If the system refuses.
     pub(super) fn listen() -> Result<Self> {
-        let (asked, signalled) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-        for signal in SIGNALS.into_iter().filter(|&signal| !is_kept_away(signal)) {
-            // Asking in another way is no first signal.
-            flag::register_conditional_shutdown(signal, ENDED_BY + signal, signalled.clone())?;
-            flag::register(signal, signalled.clone())?;
+        let asked = Arc::new(AtomicBool::new(false));
+        let signals: Vec<i32> = SIGNALS.into_iter().filter(|&signal| !is_kept_away(signal)).collect();
+        // A flag for every signal, as asking in another way is no first signal. Two signals may be handled at the same
+        // time by two threads: each first sets its own flag and then looks at the others', so that one of the two sees
+        // that it is the second.
+        let arrived: Vec<Arc<AtomicBool>> = signals.iter().map(|_| Arc::new(AtomicBool::new(false))).collect();
+        for (&signal, own) in signals.iter().zip(&arrived) {
+            flag::register_conditional_shutdown(signal, ENDED_BY + signal, own.clone())?;
+            flag::register(signal, own.clone())?;
+            for other in arrived.iter().filter(|other| !Arc::ptr_eq(other, own)) {
+                flag::register_conditional_shutdown(signal, ENDED_BY + signal, other.clone())?;
+            }
             flag::register(signal, asked.clone())?;
         }
         Ok(Self(asked))
