@@ -56,7 +56,10 @@ fn given(place: *mut u8, size: usize) -> *mut u8 {
 pub(crate) fn watch_threads() {
     let before = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        if panic.payload_as_str().is_some_and(is_refusal) {
+        let said = panic.payload();
+        let message =
+            said.downcast_ref::<&str>().copied().or_else(|| said.downcast_ref::<String>().map(String::as_str));
+        if message.is_some_and(is_refusal) {
             end(format_args!("a thread"));
         }
         before(panic);
