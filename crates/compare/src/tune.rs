@@ -3,6 +3,7 @@
 mod combinations;
 mod rates;
 mod search;
+mod smooth;
 
 use std::collections::BTreeMap;
 

@@ -1,11 +1,11 @@
-"""How far `mtl choose` stays behind the best candidate of every task, on planted tasks of unequal size.
+"""How far `mtl choose` stays behind the best candidate of every task, on the recipe planted-mixed.
 
-    python3 docs/results/choose/measure.py PROGRAM FOLDER FIRST LAST [DEV] [STEPS]
+    python3 docs/results/choose/measure.py PROGRAM FOLDER FIRST LAST [KEY=VALUE ...]
 
-For every seed from FIRST to LAST - 1: topic with 1,000 training examples, genre (related to it) and clash (in conflict
-with both) with about 20, labels without noise, DEV dev examples a task (20), 400 test examples, STEPS steps (300).
-Each candidate is trained to the end on its own, `choose` runs under its budget, and all are scored on test. Writes
-FOLDER/rows.csv, one row a seed and task; a seed that is there already is left alone. Prints the mean regret.
+For every seed from FIRST to LAST - 1, which draws the training examples too: topic with 1,000 training examples, genre
+(related to it) and clash (in conflict with it) with 20, dev as small. Each candidate is trained to the end on its own,
+`choose` runs under its budget, and all are scored on test. Further arguments are given to every command as --set.
+Writes FOLDER/rows.csv, one row a seed and task; a seed that is there already is left alone. Prints the mean regret.
 """
 
 import csv
@@ -16,36 +16,19 @@ import subprocess
 import sys
 
 ARMS = {"single": "each", "hard": "best", "soft": "each", "groups": "best"}
-TASKS = {"topic": (2000, 0.2, 0.3), "genre": (1000, 0.4895, 0.4895), "clash": (1000, 0.4895, 0.4895)}
+TASKS = [f"planted-mixed-{name}" for name in ["topic", "genre", "clash"]]
 COLUMNS = ["seed", "task", "taken", "beside", "chosen", *ARMS, "trainings", "expected", "low", "high"]
-
-MANIFEST = """about = "planted {task}"
-licence = "MIT OR Apache-2.0"
-task = {{ kind = "classification" }}
-generator = {{ name = "planted", task = "{task}", examples = {examples}, seed = {seed}, noise = 0.0 }}
-splits = {{ seed = {seed}, dev_share = {dev}, test_share = {test} }}
-"""
-
-RECIPE = """tasks = ["topic.toml", "genre.toml", "clash.toml"]
-checkpoint = "embedded"
-sharing = {{ strategy = "hard" }}
-weighting = {{ rule = "equal" }}
-train = {{ steps = {steps}, batch = 16, max_tokens = 32, dropout = 0.0, limit = 1000, seed = {seed}, threads = 1 }}
-optimizer = {{ name = "adamw", rate = 3e-3 }}
-evaluation = {{ every = {every}, dev_limit = {dev}, test_limit = 400 }}
-"""
 
 
 def main():
     program, folder, first, last = sys.argv[1], pathlib.Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
-    dev = int(sys.argv[5]) if len(sys.argv) > 5 else 20
-    steps = int(sys.argv[6]) if len(sys.argv) > 6 else 300
+    more = sys.argv[5:]
     folder.mkdir(parents=True, exist_ok=True)
     table = folder / "rows.csv"
     rows = list(csv.DictReader(table.open())) if table.exists() else []
     for seed in range(first, last):
         if not any(int(row["seed"]) == seed for row in rows):
-            rows += measured(program, folder, seed, dev, steps)
+            rows += measured(program, folder, seed, more)
             with table.open("w") as file:
                 writer = csv.DictWriter(file, COLUMNS)
                 writer.writeheader()
@@ -60,22 +43,19 @@ def run(program, *words):
     return result.stdout
 
 
-def measured(program, folder, seed, dev, steps):
+def measured(program, folder, seed, more):
     place = folder / f"seed-{seed}"
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir()
-    for task, (examples, of_dev, of_test) in TASKS.items():
-        text = MANIFEST.format(task=task, examples=examples, seed=seed, dev=of_dev, test=of_test)
-        (place / f"{task}.toml").write_text(text)
-    recipe = place / "recipe.toml"
-    recipe.write_text(RECIPE.format(steps=steps, every=max(1, steps // 12), dev=dev, seed=seed))
+    sets = ["train.threads=1", f"train.seed={seed}", f"train.data_seed={seed}", *more]
+    given = [word for key in sets for word in ("--set", key)]
     scores = {}
     for arm, keep in ARMS.items():
         out = place / arm
-        run(program, "train", recipe, "--out", out, "--set", f"sharing.strategy={arm}", "--set", f"evaluation.keep={keep}")
+        run(program, "train", "planted-mixed", "--out", out, *given, "--set", f"sharing.strategy={arm}", "--set", f"evaluation.keep={keep}")
         report = json.loads((out / "report.json").read_text())
         scores[arm] = {task: report["tasks"][task]["test"] for task in TASKS}
-    run(program, "choose", recipe, "--out", place / "chosen")
+    run(program, "choose", "planted-mixed", "--out", place / "chosen", *given)
     choice = json.loads((place / "chosen" / "choice.json").read_text())
     (folder / f"choice-{seed}.json").write_text(json.dumps(choice))
     rows = []
@@ -112,7 +92,7 @@ def summary(rows):
     fixed = mean(float(row[best[row["task"]]]) - float(row["chosen"]) for row in rows)
     each = mean(max(float(row[arm]) for arm in ARMS) - float(row["chosen"]) for row in rows)
     arms = ", ".join(f"{arm} {mean(float(row[arm]) for row in rows):.4f}" for arm in ARMS)
-    shared = sum(row["task"] == "clash" and row["beside"] != "" for row in rows)
+    shared = sum(row["task"] == "planted-mixed-clash" and row["beside"] != "" for row in rows)
     lines.append(f"mean over tasks: chosen {mean(float(row['chosen']) for row in rows):.4f}, {arms}")
     lines.append(f"mean regret against the best arm of each task: {fixed:+.4f}; against the best of each run: {each:+.4f}")
     lines.append(f"clash shares in {shared} of {len(seeds)} seeds; cost {max(float(row['trainings']) for row in rows):.2f} trainings at most")

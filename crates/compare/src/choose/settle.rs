@@ -42,9 +42,14 @@ impl Conflicts {
         found
     }
 
+    /// Whether the two are in conflict.
+    fn between(&self, task: usize, other: usize) -> bool {
+        self.pairs.contains(&(task.min(other), task.max(other)))
+    }
+
     /// Whether `task` shares with somebody whom it is in conflict with in `look`.
     pub(super) fn forbid(&self, look: &Look, task: usize) -> bool {
-        look.unit(task).iter().any(|&other| self.pairs.contains(&(task.min(other), task.max(other))))
+        look.unit(task).iter().any(|&other| self.between(task, other))
     }
 }
 
@@ -82,8 +87,18 @@ pub(super) fn offers(standings: &[Standing], conflicts: &Conflicts, tasks: usize
     for ((task, at), gain) in places.into_iter().zip(gains(&all)) {
         found[task][at] = Some(gain);
     }
-    // Evidence that two tasks belong together speaks before dev does.
-    let usual = |task: usize| conflicts.from.filter(|&at| found[task][at].is_some()).unwrap_or(0);
+    let usual = |task: usize| {
+        let offered = |at: &usize| found[task][*at].is_some();
+        let has = |at: usize, of: fn(&Look, usize) -> bool| {
+            standings[at].looks.kept(task, limit).is_some_and(|look| of(look, task))
+        };
+        // Evidence that a task belongs together with others speaks before dev does.
+        let grouped = conflicts.from.filter(offered).filter(|&at| has(at, |look, task| look.unit(task).len() > 1));
+        let tied = || (0..standings.len()).find(|at| offered(at) && has(*at, |look, _| look.tied));
+        // Nor is a task that is in conflict with every other one tied to them unless dev speaks for it.
+        let barred = tasks > 1 && (0..tasks).all(|other| other == task || conflicts.between(task, other));
+        grouped.or_else(|| if barred { None } else { tied() }).unwrap_or(0)
+    };
     Offers { usual: (0..tasks).map(usual).collect(), gains: found }
 }
 
@@ -128,9 +143,15 @@ pub(super) fn continued(standings: &[Standing], offers: &Offers, limit: usize, l
             match offers.taken(task, |at| subset >> at & 1 == 1) {
                 Some(at) => {
                     sets = with(&sets, at, task);
-                    // In units of its error, so that tasks of other losses count alike; what is usual is worth a little.
-                    let gain = offers.gains[task][at].map_or(0., |gain| gain.expected / gain.error.max(1e-12));
-                    sum += if offers.usual[task] == at { gain.max(0.) + 1e-3 } else { gain };
+                    // In units of its error, so that tasks of other losses count alike.
+                    let worth = |gain: &Gain| gain.expected / gain.error.max(1e-12);
+                    let gain = offers.gains[task][at].as_ref().map_or(0., worth);
+                    // What is usual is taken where nothing is clearly better, so that it is worth as much as anything.
+                    sum += if offers.taken(task, |_| true) == Some(at) && offers.usual[task] == at {
+                        offers.gains[task].iter().flatten().map(worth).fold(gain, f64::max) + 1e-3
+                    } else {
+                        gain
+                    };
                 }
                 None => whole = false,
             }
@@ -209,16 +230,21 @@ mod tests {
         let (single, better, like) = (
             looks(&[1., 1., 1.], APART, false),
             looks(&[0.2, 1., 1.4], APART, false),
-            looks(&[0.99, 1., 1.], APART, false),
+            looks(&[0.99, 1., 1.], &[&[0], &[1, 2]], false),
         );
         let all = [standing("single", &single), standing("better", &better), standing("like", &like)];
         let found = offers(&all, &Conflicts::default(), 3, 10);
         let taken = |found: &Offers| (0..3).map(|task| found.taken(task, |_| true)).collect::<Vec<_>>();
         // Differences without any spread are as clear as can be; equal losses are none.
         assert_eq!(taken(&found), [Some(1), Some(0), Some(0)]);
-        let evidence = Conflicts { from: Some(2), ..Conflicts::default() };
-        assert_eq!(taken(&offers(&all, &evidence, 3, 10)), [Some(1), Some(2), Some(2)]);
+        let evidence_of = |at: usize| Conflicts { from: Some(at), ..Conflicts::default() };
+        assert_eq!(taken(&offers(&all, &evidence_of(2), 3, 10)), [Some(1), Some(2), Some(2)]);
         assert_eq!(found.taken(0, |at| at == 2), Some(2));
+        // Copies that are tied are usual where no group was found, and give way to what is clear.
+        let tied = looks(&[1., 1., 1.], APART, true);
+        let all = [standing("single", &single), standing("like", &like), standing("tied", &tied)];
+        assert_eq!(taken(&offers(&all, &evidence_of(1), 3, 10)), [Some(1), Some(1), Some(1)]);
+        assert_eq!(taken(&offers(&all, &Conflicts::default(), 3, 10)), [Some(1), Some(2), Some(2)]);
         assert_eq!(found.taken(0, |_| false), None);
     }
 

@@ -39,6 +39,10 @@ pub(crate) struct Tune {
     /// best is the lowest or the highest of them; left out, twice for grids of three values or more.
     #[serde(default)]
     pub(crate) grow: Option<usize>,
+    /// `grid`: whether a learning rate's dev score is averaged with those of its neighbours on the grid, so that few dev
+    /// examples choose a plateau and no lucky peak.
+    #[serde(default)]
+    pub(crate) smooth: bool,
     /// Whether what is drawn beside a rate is drawn so that it meets several.
     #[serde(skip, default = "yes")]
     pub(crate) crossed: bool,
@@ -92,6 +96,12 @@ impl Tune {
             );
         }
         self.check_keys(&self.keys, "[tune] keys")?;
+        let bracketed = |values: &Keys| matches!(values, Keys::List(values) if values.len() >= BRACKET);
+        let has_neighbours = self.rate_key().and_then(|key| self.keys.get(key)).is_some_and(bracketed);
+        ensure!(
+            !self.smooth || (self.method == Method::Grid && has_neighbours),
+            "[tune] smooth: only a grid of {BRACKET} learning rates or more has neighbours to average over; leave it out"
+        );
         ensure!(self.method != Method::Random || self.budget > 0, "[tune] budget: how many combinations are drawn?");
         Ok(())
     }

@@ -3,7 +3,8 @@
 //! Every arm, the baseline among them, has as many trials for the same steps and seeds. The better one has the higher
 //! headline score on dev, averaged over tasks and tuning seeds; the first one of equals. Tasks with spoilt labels have no
 //! say. In an arm whose tasks never meet, the single-task baseline above all, each task takes the learning rate that is
-//! best for it, at every rung: that is what tuning its model alone would have found. Successive halving
+//! best for it, at every rung: that is what tuning its model alone would have found. Where `smooth` is asked for, a rate's
+//! score is averaged with its neighbours' first ([`smooth`]). Successive halving
 //! (Jamieson and Talwalkar, "Non-stochastic best arm identification", AISTATS 2016) begins with all combinations and a
 //! fraction of the steps, and keeps the better half while doubling the steps. While the best rate of an arm is an end of
 //! what it tried, its grid grows there by one value, a few times at most.
@@ -13,7 +14,7 @@ use std::ops::Range;
 
 use anyhow::{Result, bail};
 
-use super::{Combination, rates};
+use super::{Combination, rates, smooth};
 use crate::experiment::{BRACKET, Keys, Tune};
 use crate::{Arm, Plan, Planned, Purpose};
 
@@ -29,12 +30,12 @@ pub(super) struct Search<'a> {
 type Score = (bool, f64);
 
 /// A combination that was tried with every tuning seed.
-struct Trial {
-    combination: Combination,
+pub(super) struct Trial {
+    pub(super) combination: Combination,
     /// Whether no seed's training diverged. What breaks down under one of the seeds is taken where all else does too.
-    sound: bool,
+    pub(super) sound: bool,
     /// Each task's headline score on dev, mean over the seeds.
-    tasks: BTreeMap<String, f64>,
+    pub(super) tasks: BTreeMap<String, f64>,
 }
 
 impl Trial {
@@ -141,7 +142,11 @@ impl Search<'_> {
             trial.tasks.values_mut().for_each(|score| *score /= runs as f64);
             trial
         };
-        Ok(whole.map(mean).collect())
+        let mut whole: Vec<Trial> = whole.map(mean).collect();
+        if let Some(key) = self.tune.rate_key().filter(|_| self.tune.smooth) {
+            smooth::smooth(&mut whole, key)?;
+        }
+        Ok(whole)
     }
 
     /// The better half of the rung before `rung`. Where each task has its own rate, the j-th of them gives every task the
@@ -271,7 +276,7 @@ fn groups<'a>(trials: &'a [Trial], key: &str) -> Vec<(&'a Trial, Vec<&'a Trial>)
     found.into_iter().filter_map(|(_, group)| Some((*group.first()?, group))).collect()
 }
 
-fn without_rate(combination: &Combination, key: &str) -> Combination {
+pub(super) fn without_rate(combination: &Combination, key: &str) -> Combination {
     let others = combination.iter().filter(|(name, _)| *name != key && *name != rates::TASK_RATES);
     others.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
