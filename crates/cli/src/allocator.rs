@@ -93,8 +93,23 @@ fn end(what: std::fmt::Arguments) -> ! {
          tells what a recipe takes"
     );
     let written = room - rest.len();
-    crate::output::last_words(&text[..written]);
-    std::process::exit(i32::from(OUT_OF_MEMORY))
+    last_words(&text[..written]);
+    // Without what a usual end does first: it may want memory, or a lock.
+    signal_hook::low_level::exit(i32::from(OUT_OF_MEMORY))
+}
+
+/// Writes `bytes` to standard error past its lock, which a thread may hold that waits for the end.
+#[cfg(unix)]
+fn last_words(bytes: &[u8]) {
+    use std::os::fd::FromRawFd;
+    // SAFETY: 2 is standard error, which is open or where writing fails; the file is not dropped, so that nothing closes it.
+    let error = std::mem::ManuallyDrop::new(unsafe { std::fs::File::from_raw_fd(2) });
+    let _ = (&*error).write_all(bytes);
+}
+
+#[cfg(not(unix))]
+fn last_words(bytes: &[u8]) {
+    let _ = std::io::stderr().lock().write_all(bytes);
 }
 
 #[cfg(test)]
