@@ -66,7 +66,7 @@ pub(super) fn conclude(
     }
     comparison.provenance = [
         ("commit", options.commit.clone().unwrap_or_else(|| "unknown".into())),
-        ("command", options.whole_command(experiment)),
+        ("command", options.told_command(experiment)),
         ("device", devices(plan, options)),
         ("version", env!("CARGO_PKG_VERSION").into()),
         ("system", format!("{} {}", std::env::consts::OS, std::env::consts::ARCH)),

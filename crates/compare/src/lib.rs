@@ -162,6 +162,17 @@ impl Options {
         let changes = experiment.given.iter().map(|change| format!(" --set {}", paths::quoted(change)));
         format!("{} compare {}{}", self.program, paths::quoted(&experiment.name), changes.collect::<String>())
     }
+
+    /// The command as a report tells it to those who have their copies of the data elsewhere.
+    fn told_command(&self, experiment: &Experiment) -> String {
+        let data: String = self.data.iter().map(|given| format!(" --data {}", told(given))).collect();
+        self.whole_command(experiment) + &data
+    }
+}
+
+/// `NAME=FOLDER` without the folder of this machine.
+fn told(given: &str) -> String {
+    format!("{}=FOLDER", given.split_once('=').map_or(given, |(name, _)| name))
 }
 
 /// Runs the one run called `id` of the frozen plan in the folder; returns whether it is done. One that could not run

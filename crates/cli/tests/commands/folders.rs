@@ -63,6 +63,9 @@ fn runs_of_a_comparison_are_told_the_folders() {
     let rows = good(here, &[&["compare", "small.toml", "--engine", "local:2", "--json"], DATA, SMALL].concat());
     let compared: serde_json::Value = serde_json::from_str(&rows).expect("JSON");
     assert!(compared["arms"].as_array().expect("arms").iter().all(|arm| arm["finished"] == 2), "{rows}");
+    let command = compared["provenance"]["command"].as_str().expect("a command");
+    assert!(command.contains("--set train.steps=12"), "{command}");
+    assert!(command.ends_with(" --data trec=FOLDER --data snips-slots=FOLDER"), "{command}");
 }
 
 #[test]
