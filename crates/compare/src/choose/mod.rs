@@ -7,7 +7,8 @@
 //!    it, then to the reference of those who left it, then to the nearest rivals.
 //! 4. Every task takes the candidate of the largest expected gain over the reference: mean differences of losses on dev,
 //!    paired example by example, shrunken over candidates and tasks ([`Gain`]). What is within one standard error of
-//!    what is usual (the evidence's groups, where there was evidence, else the reference) is no reason to leave it.
+//!    what is usual is no reason to leave it: the group that evidence found for the task; where it found none, copies that
+//!    are tied, or the reference for a task that is in conflict with every other one.
 //! 5. The weights of each task's choice become one run of the strategy [`FOLDED`], its partition given: tasks that chose
 //!    to share, share. Its test split is opened once, if the recipe opens it.
 //!
