@@ -65,7 +65,7 @@ pub(super) struct Mechanism {
     companion_size: usize,
     /// Multiples of the usual learning rates, of which each arm takes the best on dev; none for the usual rates, untuned.
     #[serde(default)]
-    rates: Vec<f64>,
+    pub(super) rates: Vec<f64>,
     pub(super) setting: Side,
     pub(super) control: Side,
     /// The generator's settings of all tasks.
@@ -118,6 +118,12 @@ impl Mechanism {
     /// The two sides, each with its name.
     pub(super) fn sides(&self) -> [(&'static str, &Side); 2] {
         [(SETTING, &self.setting), (CONTROL, &self.control)]
+    }
+
+    /// The lowest and the highest rate that is tried.
+    pub(super) fn ends(&self) -> [f64; 2] {
+        let of = |better: fn(f64, f64) -> f64| self.rates.iter().copied().reduce(better).unwrap_or(f64::NAN);
+        [of(f64::min), of(f64::max)]
     }
 
     /// Writes the manifests of the main task and both companions into `folder`.

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use anyhow::{Context as _, Result};
-use mtl_eval::comparison::words::{counted, ends, p_is, signed};
+use mtl_eval::comparison::words::{counted, ends, listed, p_is, signed};
 use mtl_eval::stats::{Interval, holm};
 
 use super::mechanism::{Measure, Mechanism, Seeds, TUNING};
@@ -198,6 +198,16 @@ impl Found {
         if let (Measure::Score, Some(ceiling)) = (measure, alone.ceiling) {
             let _ = writeln!(text, "The ceiling is {ceiling:.4}.");
         }
+        let outermost = self.mechanism.ends();
+        let at_end = |arm: &&Arm| {
+            arm.rate.as_ref().and_then(|rate| rate.parse().ok()).is_some_and(|rate| outermost.contains(&rate))
+        };
+        let arms = [alone].into_iter().chain(shared);
+        if arms.clone().any(|arm| at_end(&arm)) {
+            let rates = self.mechanism.rates.iter().map(f64::to_string).collect::<Vec<_>>();
+            let count = arms.filter(at_end).count();
+            let _ = writeln!(text, "Of the rates {}, {count} of the 3 arms took one at an end.", listed(&rates));
+        }
         let diverged = alone.diverged + shared.iter().map(|arm| arm.diverged).sum::<usize>();
         if diverged > 0 {
             let _ = writeln!(text, "{} diverged and count as the trivial baseline.", counted(diverged, "run", "runs"));
@@ -242,10 +252,13 @@ mod tests {
 
     #[test]
     fn a_gain_beside_a_control_without_one_is_seen() {
-        let found = of(Measure::Score, ALONE, [0.7, 0.81, 0.89, 0.8], [0.5, 0.61, 0.69, 0.6]);
+        let mut found = of(Measure::Score, ALONE, [0.7, 0.81, 0.89, 0.8], [0.5, 0.61, 0.69, 0.6]);
         // Gains 0.2, 0.21, 0.19, 0.2 and 0, 0.01, −0.01, 0: their differences are all 0.2.
         assert!((found.difference.estimate - 0.2).abs() < 1e-12 && found.verdict == Verdict::Seen);
         assert!(found.line().contains("gain +0.2000") && found.line().ends_with(": seen"), "{}", found.line());
+        assert!(!found.chapter().contains("at an end"), "0.3 lies inside the grid");
+        found.mechanism.rates = vec![0.3, 1., 3.];
+        assert!(found.chapter().contains("Of the rates 0.3, 1 and 3, 3 of the 3 arms"), "{}", found.chapter());
         let rows = rows(&[found]);
         assert!(rows.lines().count() == 5 && rows.contains(",score,1,0.5,0.7,0.5\n"), "{rows}");
     }
@@ -271,5 +284,6 @@ mod tests {
         assert!((found.gains[0].estimate - 0.0925).abs() < 1e-12 && found.verdict == Verdict::Seen, "{}", found.line());
         let page = page(&[found], Seeds { first: 1, count: 4, tuning: 2 });
         assert!(page.contains("| **seen** |") && page.contains("Seeds 1 to 4"), "{page}");
+        assert!(!page.contains("at an end"), "0.3 is no rate of an experiment that is not tuned: {page}");
     }
 }
