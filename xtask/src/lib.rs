@@ -22,6 +22,8 @@ enum Command {
     Product(mtl_cli::Command),
     /// Measure what the project claims of its speed
     Bench(commands::Bench),
+    /// Check the mechanisms of Caruana's "Multitask Learning" on generated tasks
+    Caruana(commands::Caruana),
     /// Run the developers' checks: format, lints, documentation, shipped files
     Check(commands::Check),
     /// Feed the parsers with damaged files, and say which of them fail
@@ -48,6 +50,7 @@ impl Arguments {
         match self.command {
             Command::Product(command) => command.run(context),
             Command::Bench(command) => command.run(context),
+            Command::Caruana(command) => command.run(context),
             Command::Check(command) => command.run(),
             Command::Fuzz(command) => command.run(),
             Command::Pretrain(command) => command.run(context),

@@ -210,12 +210,13 @@ pub fn load_each(
 /// What a generator knows of its rows.
 struct Known {
     size: Option<usize>,
+    drawn_as: Option<String>,
     ceiling: Option<Ceiling>,
 }
 
 impl Known {
     fn of(parted: &mut Parted) -> Self {
-        Self { size: parted.size, ceiling: parted.ceiling.take() }
+        Self { size: parted.size, drawn_as: parted.drawn_as.take(), ceiling: parted.ceiling.take() }
     }
 }
 
@@ -271,7 +272,8 @@ fn dataset(
         }
         (limit, _) => limit,
     };
-    let key = |seed: u64, which: &str| Key::new(seed).named("limit").named(name).named(which);
+    let drawn_as = known.drawn_as.as_deref().unwrap_or(name);
+    let key = |seed: u64, which: &str| Key::new(seed).named("limit").named(drawn_as).named(which);
     let classes = |rows: &[RawExample]| classes_of(task.as_ref(), rows);
     let pairs = rows.train.first().map(|row| matches!(row.texts, Texts::Pair(..)));
     let files = fingerprint::files(manifest, folder)?;

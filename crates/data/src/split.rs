@@ -81,6 +81,8 @@ pub(crate) struct Parted {
     pub(crate) notes: Vec<String>,
     /// Rows that are trained on where the recipe sets no limit; all of them if none.
     pub(crate) size: Option<usize>,
+    /// The name by which those are drawn, in place of the dataset's own.
+    pub(crate) drawn_as: Option<String>,
     /// The best score that can be expected, where it is known.
     pub(crate) ceiling: Option<Ceiling>,
 }
@@ -114,8 +116,8 @@ impl Parted {
         }
         let shares =
             [(draws_dev, shares[0]), (draws_test, shares[1])].map(|(drawn, share)| if drawn { share } else { 0. });
-        let (notes, size, ceiling) = (Vec::new(), None, None);
-        Ok(Self { pool, places, dev, test, shares, seed: splits.seed, notes, size, ceiling })
+        let (notes, size, drawn_as, ceiling) = (Vec::new(), None, None, None);
+        Ok(Self { pool, places, dev, test, shares, seed: splits.seed, notes, size, drawn_as, ceiling })
     }
 
     /// Whether `part` is drawn from the pool.

@@ -23,12 +23,12 @@ pub(crate) fn parted(
 ) -> Result<Parted> {
     let splits = &manifest.splits;
     let (mut rows, mut notes) = (Rows::<Entry>::default(), Vec::new());
-    let (mut size, mut ceiling) = (None, None);
+    let (mut size, mut drawn_as, mut ceiling) = (None, None, None);
     if let Some(generator) = &manifest.generator {
         let written = generator::rows(&registries.generators, generator)?;
         let plain = |rows: Vec<RawExample>| rows.into_iter().map(|example| plain(example, kind)).collect();
         rows = Rows { train: plain(written.train), dev: plain(written.dev), test: plain(written.test) };
-        (size, ceiling, notes) = (written.size, written.ceiling, written.notes);
+        (size, drawn_as, ceiling, notes) = (written.size, written.drawn_as, written.ceiling, written.notes);
     } else {
         if splits.train.is_empty() && splits.all.is_empty() {
             bail!("[splits] names no file to train on: `train`, or `all`");
@@ -76,7 +76,7 @@ pub(crate) fn parted(
             ));
         }
     }
-    Parted::drawn(rows, splits).map(|parted| Parted { notes, size, ceiling, ..parted })
+    Parted::drawn(rows, splits).map(|parted| Parted { notes, size, drawn_as, ceiling, ..parted })
 }
 
 /// By which tasks over one table are told from tasks over others: the manifest without what is one task's alone.

@@ -8,13 +8,17 @@ use mtl_data::{DataRegistries, Dataset, LoadOptions, TestKey, Texts, Tokenizer, 
 use mtl_task::{Label, Registry};
 
 fn loaded(kind: &str, generator: &str, options: &LoadOptions) -> anyhow::Result<Dataset> {
+    named("made", kind, generator, options)
+}
+
+fn named(name: &str, kind: &str, generator: &str, options: &LoadOptions) -> anyhow::Result<Dataset> {
     let text = format!(
         "about = \"\"\nlicence = \"\"\n[task]\nkind = \"{kind}\"\n[generator]\nname = \"planted\"\n{generator}"
     );
     let manifest: DatasetManifest = toml::from_str(&text)?;
     let masks = kind == "mlm";
     let tokenizer = Tokenizer::generated(&Registry::default(), manifest.generator.as_ref(), masks)?;
-    load(&DataRegistries::default(), "made", &manifest, Path::new("."), &tokenizer, options)
+    load(&DataRegistries::default(), name, &manifest, Path::new("."), &tokenizer, options)
 }
 
 fn texts(dataset: &Dataset) -> BTreeSet<String> {
@@ -51,6 +55,24 @@ fn the_ceiling_is_known_where_the_headline_is_its_metric() {
     let five = loaded("classification", "task = \"topic\"\n", &options).expect("loaded");
     assert!(five.ceiling.is_some_and(|ceiling| (ceiling - 0.9625).abs() < 1e-12), "{:?}", five.ceiling);
     assert_eq!(five.train.examples.len() + five.dev.examples.len() + five.test_size(), 1500);
+}
+
+/// Of shared texts a run takes the same for all tasks if it is told so, and each task its own if not.
+#[test]
+fn tasks_that_share_rows_are_trained_on_the_same_texts() {
+    let of = |task: &str, shared: bool, seed: u64| {
+        let options = LoadOptions { train_seed: Some(seed), limit_train: 30, limit_dev: 10, ..LoadOptions::default() };
+        let generator = format!(
+            "task = \"{task}\"\nshared_inputs = true\nshared_rows = {shared}\ntrain = 300\ndev = 50\ntest = 50\n\
+             [[generator.graph]]\nname = \"one\"\n[[generator.graph]]\nname = \"other\"\nclasses = 2\n"
+        );
+        named(task, "classification", &generator, &options).expect("loaded")
+    };
+    let (one, other) = (of("one", true, 1), of("other", true, 1));
+    assert_eq!((&one.train.texts, &one.dev.texts), (&other.train.texts, &other.dev.texts));
+    assert_eq!(one.train.examples.len(), 30);
+    assert_ne!(texts(&one), texts(&of("one", true, 2)), "each seed its own sample");
+    assert_ne!(texts(&of("one", false, 1)), texts(&of("other", false, 1)));
 }
 
 const TEXT: &str = "preset = \"text\"\ntask = \"text\"\nwords = 64\ntrain = 400\ndev = 20\ntest = 20\n";

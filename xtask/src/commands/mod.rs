@@ -4,6 +4,7 @@ mod bench;
 mod bench_memory;
 mod bench_solver;
 mod bench_step;
+mod caruana;
 mod check;
 mod fuzz;
 mod pretrain;
@@ -11,6 +12,7 @@ mod regimes;
 mod torture;
 
 pub(crate) use bench::Bench;
+pub(crate) use caruana::Caruana;
 pub(crate) use check::Check;
 pub(crate) use fuzz::Fuzz;
 pub(crate) use pretrain::Pretrain;

@@ -30,6 +30,9 @@ pub struct Generated {
     pub test: Vec<RawExample>,
     /// How many rows of `train` a run takes whose recipe sets no limit, drawn by its data seed; all of them if none.
     pub size: Option<usize>,
+    /// The name by which the rows that a run takes are drawn, in place of the dataset's own: of as many rows, datasets of
+    /// one such name take the same places.
+    pub drawn_as: Option<String>,
     /// The best score that can be expected of any model, where it is known.
     pub ceiling: Option<Ceiling>,
     /// What somebody who trusts the scores ought to know.

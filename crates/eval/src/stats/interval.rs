@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::special::{student_beyond, student_quantile};
+use super::{deviation, mean};
 
 /// An estimate, its interval, and the test of its being 0, which rejects at 1 − `confidence` just where the interval
 /// excludes 0.
@@ -29,6 +30,15 @@ pub struct Interval {
 }
 
 impl Interval {
+    /// Student's interval of the mean of `values`, one a seed: it says nothing of other examples than those that the
+    /// values are of. None for fewer than two values, or one that is not finite.
+    pub fn of_mean(values: &[f64], confidence: f64) -> Option<Self> {
+        let count = values.len();
+        let error = deviation(values) / (count as f64).sqrt();
+        let finite = values.iter().all(|value| value.is_finite());
+        (count > 1 && finite).then(|| Self::student(mean(values), error, count as f64 - 1., confidence, 0, count))
+    }
+
     /// The interval of an estimate whose standard error has so many degrees of freedom.
     pub(crate) fn student(
         estimate: f64,
@@ -73,5 +83,22 @@ impl Interval {
     /// Whether the interval excludes 0.
     pub fn excludes_zero(&self) -> bool {
         self.low > 0. || self.high < 0.
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::paired_t;
+    use super::*;
+
+    /// Of 1, 2, 3, 4: mean 2.5, se √(5/3)/2 = 0.645497, and t₀.₉₇₅ with 3 degrees 3.182446.
+    #[test]
+    fn the_interval_of_a_mean_is_the_textbooks() {
+        let found = Interval::of_mean(&[1., 2., 3., 4.], 0.95).expect("four values");
+        assert!((found.estimate - 2.5).abs() < 1e-12 && (found.low - 0.445_739_743).abs() < 1e-6, "{found:?}");
+        assert!((found.high - 4.554_260_257).abs() < 1e-6 && found.seeds == 4 && found.excludes_zero());
+        let p = paired_t(&[1., 2., 3., 4.]).expect("finite").p;
+        assert!((found.p - p).abs() < 1e-12, "{} {p}", found.p);
+        assert!(Interval::of_mean(&[1.], 0.95).is_none() && Interval::of_mean(&[1., f64::NAN], 0.95).is_none());
     }
 }

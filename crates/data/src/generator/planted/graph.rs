@@ -4,6 +4,7 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+use super::function::Function;
 use super::lexicon::{CLASSES, MOST_LISTS, READINGS};
 
 /// What a task of the graph asks for.
@@ -22,13 +23,13 @@ pub(super) enum Form {
 }
 
 /// One task of the graph.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Node {
     pub(super) name: String,
     #[serde(default)]
     pub(super) kind: Form,
-    /// Classes or tags: 2 or 4. Two are made of four by pairs.
+    /// Classes or tags: 2 or 4, of tags also 1. Fewer than four are made of four by joining neighbours.
     #[serde(default = "four")]
     pub(super) classes: usize,
     /// Training rows that a run takes unless its recipe says otherwise; 0 for all that are written.
@@ -40,6 +41,18 @@ pub(super) struct Node {
     /// Earlier tasks whose words this one reads across, likewise.
     #[serde(default)]
     pub(super) conflict: BTreeMap<String, f64>,
+    /// What is made of the two lists that the task reads, half of its cues from each; left out, every cue says the class.
+    #[serde(default)]
+    pub(super) function: Option<Function>,
+    /// Of [`Function::Either`]: the earlier task whose words alone say the class in test texts.
+    #[serde(default)]
+    pub(super) probe: Option<String>,
+    /// The task's noise, in place of the suite's.
+    #[serde(default)]
+    pub(super) noise: Option<f64>,
+    /// An earlier task of as many classes and as much noise, which gives the same texts the same wrong labels.
+    #[serde(default)]
+    pub(super) noise_of: Option<String>,
 }
 
 fn four() -> usize {
@@ -81,8 +94,13 @@ pub(super) fn readings(graph: &[Node]) -> Result<Vec<Vec<Reading>>> {
         if node.name.is_empty() || earlier.iter().any(|other| other.name == node.name) {
             bail!("task {} of the graph: a name of its own was expected, found `{}`", at + 1, node.name);
         }
-        if ![2, CLASSES].contains(&node.classes) {
-            bail!("{}: `classes` must be 2 or {CLASSES}, found {}", context(), node.classes);
+        let one_tag = node.kind == Form::Tagging && node.classes == 1;
+        if !one_tag && ![2, CLASSES].contains(&node.classes) {
+            bail!(
+                "{}: `classes` must be 2 or {CLASSES}, found {}; of tags it may be 1",
+                context(),
+                node.classes
+            );
         }
         let mut read = borrowed(node, earlier, &found).with_context(context)?;
         let rest = 1. - read.iter().map(|reading| reading.share).sum::<f64>();

@@ -29,8 +29,7 @@ impl Preset {
 }
 
 fn node(name: &str, classes: usize, size: usize) -> Node {
-    let kind = Form::Classification;
-    Node { name: name.into(), kind, classes, size, related: Default::default(), conflict: Default::default() }
+    Node { name: name.into(), classes, size, ..Node::default() }
 }
 
 fn large(name: &str) -> Node {

@@ -13,10 +13,11 @@ use mtl_task::rng::{Key, Stream};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::function::{self, Asked, Function};
 use super::graph::{Form, Node, Reading, readings};
+use super::lexicon;
 use super::presets::PRESETS;
-use super::{ceiling, lexicon};
-use crate::generator::{Ceiling, Generated};
+use crate::generator::Generated;
 use crate::reader::{At, Place};
 use crate::texts::{RawExample, Texts};
 
@@ -29,24 +30,28 @@ const MOST_CUES: usize = 32;
 /// How often a text is drawn anew that is there already.
 const ATTEMPTS: u64 = 1000;
 
-/// Names of classes and tags.
-const NAMES: [&str; 4] = ["one", "two", "three", "four"];
+/// The most words of a text that are of lists its task does not read.
+const MOST_DISTRACTORS: usize = 32;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct Settings {
+pub(super) struct Settings {
     task: String,
     preset: Option<String>,
     graph: Vec<Node>,
     /// Rows that a run takes of the small tasks of a preset.
     small: usize,
     /// Words of a list.
-    words: usize,
+    pub(super) words: usize,
     /// Words of a text that its label is told by.
     cues: usize,
     /// Share of labels that are drawn at random; of a regression, their deviation; of a tagging, cues without a tag.
-    noise: f64,
+    pub(super) noise: f64,
     shared_inputs: bool,
+    /// Whether a run takes the same of the shared texts for all tasks.
+    shared_rows: bool,
+    /// Words of a text that are of lists its task does not read; left out, one of each of at most two such lists.
+    distractors: Option<usize>,
     seed: u64,
     train: usize,
     dev: usize,
@@ -64,6 +69,8 @@ impl Default for Settings {
             cues: super::CUES,
             noise: 0.,
             shared_inputs: false,
+            shared_rows: false,
+            distractors: None,
             seed: 0,
             train: 4000,
             dev: 1000,
@@ -74,13 +81,15 @@ impl Default for Settings {
 
 /// Checked settings: what a graph is, and which of its tasks is wanted.
 pub(super) struct Suite {
-    settings: Settings,
-    graph: Vec<Node>,
-    readings: Vec<Vec<Reading>>,
+    pub(super) settings: Settings,
+    pub(super) graph: Vec<Node>,
+    pub(super) readings: Vec<Vec<Reading>>,
     lists: usize,
     /// The task that is wanted, by its place in the graph.
-    at: usize,
-    node: Node,
+    pub(super) at: usize,
+    pub(super) node: Node,
+    /// Of a function of two lists: which of the two alone says the class in test texts.
+    told: Option<usize>,
 }
 
 /// A text, its label, and what a regression's label would be without noise.
@@ -145,8 +154,18 @@ impl Suite {
         if settings.shared_inputs && readings.iter().flatten().any(partly) {
             bail!("shared_inputs: every task has to read one list alone, so shares must be 1");
         }
+        if settings.shared_rows && !settings.shared_inputs {
+            bail!("shared_rows: there are no texts that the tasks share; set shared_inputs = true");
+        }
+        if settings.distractors.is_some_and(|words| words > MOST_DISTRACTORS) {
+            bail!("`distractors` must lie in 0..={MOST_DISTRACTORS}, found {}", settings.distractors.unwrap_or(0));
+        }
+        let Settings { cues, noise, shared_inputs, .. } = settings;
+        function::check(&graph, &readings, &Asked { cues, noise, shared_inputs })?;
+        let read = readings.get(at).map_or(&[][..], Vec::as_slice);
+        let told = function::told(node, read, graph.get(..at).unwrap_or_default(), &readings);
         let node = node.clone();
-        Ok(Self { settings, graph, readings, lists, at, node })
+        Ok(Self { settings, graph, readings, lists, at, node, told })
     }
 
     /// Every word that may be written for any task of the graph.
@@ -176,7 +195,8 @@ impl Suite {
         let dev = self.split("dev", self.settings.dev, &mut known, None)?;
         let train = self.split("train", self.settings.train, &mut known, None)?;
         let size = (self.node.size > 0 && self.node.size < train.len()).then_some(self.node.size);
-        Ok(Generated { train, dev, test, size, ceiling: self.ceiling(&pairs), notes: self.notes() })
+        let drawn_as = self.settings.shared_rows.then(|| "planted graph".to_string());
+        Ok(Generated { train, dev, test, size, drawn_as, ceiling: self.ceiling(&pairs), notes: self.notes() })
     }
 
     fn split(
@@ -193,7 +213,7 @@ impl Suite {
         let mut rows = Vec::with_capacity(count);
         for index in 0..count {
             let key = key.with(index as u64);
-            let fresh = (0..ATTEMPTS).map(|attempt| self.row(key.with(attempt))).find(|row| !known.contains(&row.words));
+            let fresh = (0..ATTEMPTS).map(|attempt| self.row(key.with(attempt), which)).find(|row| !known.contains(&row.words));
             let Some(row) = fresh else {
                 bail!(
                     "{which}: there are too few words for {count} different texts; raise `words`, or lower `train`, `dev` \
@@ -213,27 +233,28 @@ impl Suite {
         Ok(rows)
     }
 
-    /// A text and its label.
-    fn row(&self, key: Key) -> Row {
+    /// A text of split `which`, and its label.
+    fn row(&self, key: Key, which: &str) -> Row {
         let mut stream = key.stream();
-        let (mut words, said) = if self.settings.shared_inputs { self.common(&mut stream) } else { self.own(&mut stream) };
+        let (mut words, said) =
+            if self.settings.shared_inputs { self.common(&mut stream) } else { self.own(which, &mut stream) };
         stream.shuffle(&mut words);
-        // Of shared texts every task's noise is its own.
-        let mut noise = key.named("noise").named(&self.node.name).stream();
+        // Of shared texts every task's noise is its own, unless it asks for another's.
+        let mut noise = key.named("noise").named(self.noisy_as()).stream();
         let (label, clean) = self.label(&words, said, &mut noise);
         Row { words: words.into_iter().map(|(word, _)| word).collect(), label, clean }
     }
 
     /// A text for this task alone: words, cues with the class that the task takes each one for; and the text's class.
-    fn own(&self, stream: &mut Stream) -> (Vec<(String, Option<usize>)>, usize) {
+    fn own(&self, which: &str, stream: &mut Stream) -> (Vec<(String, Option<usize>)>, usize) {
         let read = self.readings();
         let mut words = self.fillers(stream);
-        let others: Vec<usize> = (0..self.lists).filter(|list| read.iter().all(|ours| ours.list != *list)).collect();
-        let order = stream.permutation(others.len());
-        for list in order.iter().take(2).filter_map(|&at| others.get(at)) {
-            words.push((lexicon::listed(*list, stream.below(self.settings.words)), None));
-        }
+        words.extend(self.distractors(stream));
         let text_class = stream.below(self.centres());
+        if let Some(function) = self.node.function {
+            words.extend(self.cues_of_two(function, text_class, which, stream));
+            return (words, text_class);
+        }
         let cues = match self.node.kind {
             Form::Classification | Form::Regression => self.settings.cues,
             Form::Tagging => 1 + stream.below(self.settings.cues),
@@ -253,6 +274,45 @@ impl Suite {
             words.push((lexicon::listed(reading.list, index), Some(said)));
         }
         (words, text_class)
+    }
+
+    /// Words of lists that the task does not read.
+    fn distractors(&self, stream: &mut Stream) -> Vec<(String, Option<usize>)> {
+        let read = self.readings();
+        let others: Vec<usize> = (0..self.lists).filter(|list| read.iter().all(|ours| ours.list != *list)).collect();
+        let lists: Vec<usize> = match self.settings.distractors {
+            None => stream.permutation(others.len()).into_iter().take(2).collect(),
+            Some(_) if others.is_empty() => Vec::new(),
+            Some(words) => (0..words).map(|_| stream.below(others.len())).collect(),
+        };
+        let lists = lists.iter().filter_map(|&at| others.get(at));
+        lists.map(|list| (lexicon::listed(*list, stream.below(self.settings.words)), None)).collect()
+    }
+
+    /// The cues of a text of class `text_class`, half of each of two lists.
+    fn cues_of_two(
+        &self,
+        function: Function,
+        text_class: usize,
+        which: &str,
+        stream: &mut Stream,
+    ) -> Vec<(String, Option<usize>)> {
+        let levels = function.levels(self.node.classes);
+        let joined = lexicon::CLASSES / levels;
+        let mut said = function.said(text_class, stream);
+        if let Some(told) = self.told.filter(|_| which == "test") {
+            let silenced = said.iter_mut().enumerate().filter(|(place, _)| *place != told);
+            silenced.for_each(|(_, said)| *said = stream.below(levels));
+        }
+        let mut words = Vec::with_capacity(self.settings.cues);
+        for (reading, said) in self.readings().iter().zip(said) {
+            for _ in 0..self.settings.cues / 2 {
+                let class = said * joined + stream.below(joined);
+                let index = lexicon::draw(self.settings.words, &[(reading.reading, class)], stream);
+                words.push((lexicon::listed(reading.list, index), Some(class)));
+            }
+        }
+        words
     }
 
     /// A text for all tasks of the graph.
@@ -277,83 +337,6 @@ impl Suite {
 
     fn fillers(&self, stream: &mut Stream) -> Vec<(String, Option<usize>)> {
         (0..3).map(|_| (lexicon::filler(stream), None)).collect()
-    }
-
-    /// Classes that a text may have before it has words.
-    fn centres(&self) -> usize {
-        if self.node.kind == Form::Classification { self.node.classes } else { lexicon::CLASSES }
-    }
-
-    /// How many of a reading's classes make one of the task's.
-    fn pairing(&self) -> usize {
-        if self.node.kind == Form::Regression { 1 } else { lexicon::CLASSES / self.node.classes }
-    }
-
-    /// The label of `words`, and for a regression the pair of its value without and with noise.
-    fn label(
-        &self,
-        words: &[(String, Option<usize>)],
-        text_class: usize,
-        stream: &mut Stream,
-    ) -> (Cell, Option<(f64, f64)>) {
-        let noise = self.settings.noise;
-        let name = |class: usize| NAMES.get(class).copied().unwrap_or_default();
-        match self.node.kind {
-            Form::Classification => {
-                let noisy = stream.uniform() < noise;
-                let shown = if noisy { stream.below(self.node.classes) } else { text_class };
-                (Cell::Text(name(shown).into()), None)
-            }
-            Form::Regression => {
-                let values: Vec<f64> =
-                    words.iter().filter_map(|(_, said)| said.map(|said| said as f64 / 1.5 - 1.)).collect();
-                let clean = values.iter().sum::<f64>() / values.len().max(1) as f64;
-                let shown = (clean + noise * stream.normal()).clamp(-1., 1.);
-                (Cell::Text(format!("{shown:.4}")), Some((clean, shown)))
-            }
-            Form::Tagging => {
-                let tag = |said: &Option<usize>| match said {
-                    Some(said) if stream.uniform() >= noise => format!("B-{}", name(said / self.pairing())),
-                    _ => "O".to_string(),
-                };
-                (Cell::Many(words.iter().map(|(_, said)| said).map(tag).collect()), None)
-            }
-            Form::Text => (Cell::Many(Vec::new()), None),
-        }
-    }
-
-    /// Every cue is of one class, so that noise alone stands between a model and the whole truth.
-    fn ceiling(&self, pairs: &[(f64, f64)]) -> Option<Ceiling> {
-        let noise = self.settings.noise;
-        match self.node.kind {
-            Form::Classification => {
-                Some(Ceiling { metric: "accuracy", score: ceiling::with_noise(1., noise, self.node.classes) })
-            }
-            Form::Regression => ceiling::correlation(pairs).map(|score| Ceiling { metric: "pearson", score }),
-            // Of the spans that are right to give, 1 − noise are called right, and none is missed; past a half it is
-            // better to give none.
-            Form::Tagging => {
-                (noise < 0.5).then(|| Ceiling { metric: "span-f1", score: 2. * (1. - noise) / (2. - noise) })
-            }
-            Form::Text => None,
-        }
-    }
-
-    /// The pairs of tasks that have words in common.
-    fn notes(&self) -> Vec<String> {
-        let others = self.graph.iter().zip(&self.readings).enumerate().filter(|(at, _)| *at != self.at);
-        let said: Vec<String> = others
-            .flat_map(|(_, (other, theirs))| {
-                let (alike, across) = super::graph::degrees(self.readings(), theirs);
-                [("read alike", alike), ("read across", across)]
-                    .into_iter()
-                    .filter(|(_, share)| *share > 0.)
-                    .map(|(how, share)| format!("{:.0} % with `{}`, {how}", share * 100., other.name))
-                    .collect::<Vec<_>>()
-            })
-            .collect();
-        let common = if said.is_empty() { "none with another task".to_string() } else { said.join("; ") };
-        vec![format!("planted: cues in common: {common}; {} words a list", self.settings.words)]
     }
 }
 

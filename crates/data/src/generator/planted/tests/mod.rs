@@ -1,5 +1,7 @@
 //! What the texts of a graph say, told from the texts alone.
 
+mod dials;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use mtl_task::Cell;
