@@ -24,7 +24,7 @@ fn bits(model: &Model) -> Result<BTreeMap<String, Vec<f32>>> {
 
 /// `start` without races and blend.
 fn still(start: Value, more: &Value) -> Value {
-    let mut section = json!({ "start": start, "races": [], "blend": 0.0, "warmup": 0.0 });
+    let mut section = json!({ "start": start, "races": [], "interpolation": 0.0, "warmup": 0.0 });
     for (key, value) in more.as_object().into_iter().flatten() {
         section[key] = value.clone();
     }
@@ -95,8 +95,8 @@ fn what_no_structure_can_be_is_refused() -> Result<()> {
         (json!({ "start": { "depth": [] } }), "did not match"),
         (json!({ "races": [0.5, 0.3] }), "has to rise"),
         (json!({ "races": [0.1] }), "the warm-up lasts until 0.15"),
-        (json!({ "races": [0.8] }), "of the `blend` at 0.85"),
-        (json!({ "blend": 1.5 }), "lies in [0, 1]"),
+        (json!({ "races": [0.8] }), "begins at 0.85"),
+        (json!({ "interpolation": 1.5 }), "lies in [0, 1]"),
         (json!({ "arms": 4 }), "has 2 or 3"),
         (json!({ "mixes": [0.5, 1.0] }), "rise from 0"),
         (json!({ "tie": -1.0 }), "a number from 0 on"),

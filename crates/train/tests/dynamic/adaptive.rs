@@ -29,7 +29,7 @@ fn optimizer(trainer: &Trainer) -> BTreeMap<String, Vec<f64>> {
 
 #[test]
 fn the_corners_are_other_strategies_with_their_moments_under_every_class_of_rule() {
-    let still = |start: Value, tied: bool| json!({ "start": start, "start_tied": tied, "races": [], "blend": 0.0, "warmup": 0.0 });
+    let still = |start: Value, tied: bool| json!({ "start": start, "start_tied": tied, "races": [], "interpolation": 0.0, "warmup": 0.0 });
     let (all, singles) = (json!([["topic", "mood", "tags"]]), json!([["topic"], ["mood"], ["tags"]]));
     let pair = json!([["topic", "mood"], ["tags"]]);
     let below = json!({ "words": all, "lower": all, "upper": singles });
@@ -86,10 +86,13 @@ fn hashes(out: &Path) -> Vec<String> {
 #[test]
 fn without_races_and_mixes_a_run_is_hard_sharing() {
     let place = tempfile::tempdir().expect("a folder");
-    for (at, more) in
-        [&["sharing.blend=0.0"][..], &["sharing.mixes=[0.0]"], &["sharing.blend=0.0", "train.accumulate=2"]]
-            .into_iter()
-            .enumerate()
+    for (at, more) in [
+        &["sharing.interpolation=0.0"][..],
+        &["sharing.mixes=[0.0]"],
+        &["sharing.interpolation=0.0", "train.accumulate=2"],
+    ]
+    .into_iter()
+    .enumerate()
     {
         let still = planted(&[&["sharing.races=[]"], more].concat());
         let hard: Vec<&str> = PLANTED.iter().filter(|set| !set.starts_with("sharing.")).copied().collect();
@@ -133,7 +136,7 @@ fn races_and_the_blend_are_paid_from_the_budget_and_told() {
 
         let races: Vec<&Value> = told.iter().map(|(_, event)| event).filter(|event| event["race"].is_u64()).collect();
         assert_eq!(races.len(), 2, "{told:?}");
-        let looks = races[0]["looks"].as_array().expect("looks");
+        let looks = races[0]["comparisons"].as_array().expect("looks");
         assert_eq!(looks.iter().map(|look| look["after"].as_u64().expect("steps")).collect::<Vec<_>>(), [2, 4]);
         for (look, arms) in looks.iter().zip([2, 1]) {
             let found = look["arms"].as_array().expect("arms");
@@ -151,9 +154,9 @@ fn races_and_the_blend_are_paid_from_the_budget_and_told() {
             }
         }
         let blend = &told.last().expect("an event").1;
-        assert_eq!(blend["blend"], json!("ends"));
+        assert_eq!(blend["interpolation"], json!("ends"));
         assert_eq!(report.findings["history"], Value::Array(told.iter().map(|(_, event)| event.clone()).collect()));
-        let mixes = report.findings["blend"].as_object().expect("mixes");
+        let mixes = report.findings["interpolation"].as_object().expect("mixes");
         assert_eq!(mixes.len(), 3);
         assert!(report.findings["structure over time"].as_object().is_some_and(|drawn| !drawn.is_empty()));
         // What is stored is what is needed: no more than an encoder for each task.
@@ -223,14 +226,15 @@ fn a_break_anywhere_and_any_number_of_threads_leave_the_same_bits() {
 #[test]
 fn bounds_and_ablations_hold() {
     let place = tempfile::tempdir().expect("a folder");
-    let sets: [&[&str]; 7] = [
+    let sets: [&[&str]; 8] = [
         &["sharing.most_encoders=1.0"],
         &["sharing.proposals=random"],
         &["sharing.proposals=reversed"],
         &["sharing.joins=false", "sharing.start=[[\"topic\"], [\"clash\"], [\"genre\"]]", "sharing.start_tied=true"],
         &["sharing.tie=0.0"],
-        &["sharing.shrink=false", "sharing.blend=0.0"],
+        &["sharing.shrink=false", "sharing.interpolation=0.0"],
         &["sharing.races=[]"],
+        &["train.accumulate=2", "train.batch=8", "weighting.rule=pcgrad"],
     ];
     for (at, set) in sets.iter().enumerate() {
         let out = place.path().join(at.to_string());
@@ -246,7 +250,7 @@ fn bounds_and_ablations_hold() {
             }
             3 => assert!(!told.contains("join ") && !told.contains("\"tie "), "{told}"),
             4 => assert!(!told.contains("tied"), "{told}"),
-            6 => assert!(!told.contains("looks"), "{told}"),
+            6 => assert!(!told.contains("comparisons"), "{told}"),
             _ => assert!(told.contains("split off"), "{told}"),
         }
     }

@@ -77,7 +77,8 @@ fn divided(set: &TaskSet, part: &TaskSet) -> (TaskSet, TaskSet) {
 impl Bands {
     /// Whether the groups of each band refine those of the band below.
     pub(super) fn refine(&self) -> bool {
-        let inside = |upper: &TaskSet, below: &Band| below.groups.iter().filter(|group| group.meets(upper)).count() == 1;
+        let inside =
+            |upper: &TaskSet, below: &Band| below.groups.iter().filter(|group| group.meets(upper)).count() == 1;
         self.0.windows(2).all(|pair| pair[1].groups.iter().all(|group| inside(group, &pair[0])))
     }
 
@@ -109,7 +110,9 @@ impl Bands {
                 }
             }
             Move::Free { group } => {
-                let whole = |band: &Band| band.groups.iter().all(|known| divided(known, group).0.len().is_multiple_of(known.len()));
+                let whole = |band: &Band| {
+                    band.groups.iter().all(|known| divided(known, group).0.len().is_multiple_of(known.len()))
+                };
                 for band in next.0.iter_mut().filter(|band| whole(band)) {
                     Band::part(&mut band.families, group, None);
                 }
@@ -136,7 +139,9 @@ impl Bands {
         let drawn: Vec<String> = self.0.iter().map(band).collect();
         match drawn.windows(2).all(|pair| pair[0] == pair[1]) {
             true => drawn.into_iter().next().unwrap_or_default(),
-            false => BANDS.iter().zip(&drawn).map(|(name, text)| format!("{name}: {text}")).collect::<Vec<_>>().join("; "),
+            false => {
+                BANDS.iter().zip(&drawn).map(|(name, text)| format!("{name}: {text}")).collect::<Vec<_>>().join("; ")
+            }
         }
     }
 
@@ -148,7 +153,9 @@ impl Bands {
                 band.pulled().map(|groups| groups.into_iter().map(group).collect()).collect();
             json!({ "groups": band.groups.iter().map(group).collect::<Vec<_>>(), "tied": tied })
         };
-        Value::Object(BANDS.iter().zip(&self.0).map(|(name, known)| (name.to_string(), band(known))).collect::<Map<_, _>>())
+        Value::Object(
+            BANDS.iter().zip(&self.0).map(|(name, known)| (name.to_string(), band(known))).collect::<Map<_, _>>(),
+        )
     }
 }
 
@@ -201,7 +208,10 @@ mod tests {
         assert_eq!(one.drawn(&names), "a+b+c");
         let split = one.after(&Move::Split { band: 2, part: set(&[2]), tied: true }).expect("a split");
         assert_eq!(split.drawn(&names), "words: a+b+c; lower: a+b+c; upper: a+b ~ c");
-        assert_eq!(split.named(&names)["upper"], json!({ "groups": [["a", "b"], ["c"]], "tied": [[["a", "b"], ["c"]]] }));
+        assert_eq!(
+            split.named(&names)["upper"],
+            json!({ "groups": [["a", "b"], ["c"]], "tied": [[["a", "b"], ["c"]]] })
+        );
         assert_eq!((one.encoders(&[0.5, 0.25, 0.25]), split.encoders(&[0.5, 0.25, 0.25])), (1., 1.25));
         assert!(!bands([&[&[0], &[1], &[2]], ALL, ALL], false).refine());
     }

@@ -16,13 +16,13 @@ impl Adapted {
         let (settings, tasks) = (&self.settings, self.weights.names().len());
         let price = plan.blend_price(settings, step.budget);
         let told = if settings.most_encoders > 0. && (tasks as f64) > settings.most_encoders {
-            json!({ "blend": "left out", "why": format!("{tasks} encoders are more than `most_encoders`") })
+            json!({ "interpolation": "left out", "why": format!("{tasks} encoders are more than `most_encoders`") })
         } else if price >= step.budget.left() {
-            json!({ "blend": "left out", "why": format!("scoring costs {price} of the {} steps left", step.budget.left()) })
+            json!({ "interpolation": "left out", "why": format!("scoring costs {price} of the {} steps left", step.budget.left()) })
         } else {
             step.budget.charge(price);
             self.memory.own = self.weights.divide(&self.memory.bands, &self.memory.clues, change)?;
-            json!({ "blend": "begins", "spent": step.budget.spent(), "charged": price })
+            json!({ "interpolation": "begins", "spent": step.budget.spent(), "charged": price })
         };
         if let Some(plan) = self.memory.plan.as_mut().filter(|_| self.memory.own.is_empty()) {
             plan.blend = None;
@@ -40,11 +40,12 @@ impl Adapted {
         for (task, name) in names.iter().enumerate() {
             let (mix, losses) = self.mix(TaskId(task), plan.held_out, step.held_out)?;
             self.memory.own.insert(task, Own::Mixed(mix));
-            let tried: Vec<Value> = self.settings.mixes.iter().zip(losses).map(|(mix, loss)| json!([mix, loss])).collect();
+            let tried: Vec<Value> =
+                self.settings.mixes.iter().zip(losses).map(|(mix, loss)| json!([mix, loss])).collect();
             told.insert(name.clone(), json!({ "mix": mix, "losses": tried }));
         }
         self.weights.settle(&self.memory.bands, &self.memory.own, change)?;
-        let told = json!({ "blend": "ends", "spent": step.budget.spent(), "tasks": told });
+        let told = json!({ "interpolation": "ends", "spent": step.budget.spent(), "tasks": told });
         self.memory.history.push(told.clone());
         step.events.push(told);
         Ok(())

@@ -102,7 +102,11 @@ impl Clues {
             known.map_or(0., |gram| pairs.map(|(i, j)| gram[i.0 * self.tasks + j.0]).sum())
         };
         let share = sum(own) / sum(all);
-        if share.is_finite() && share > 0. { share.clamp(1e-3, 1e3) } else { own.len() as f64 / all.len().max(1) as f64 }
+        if share.is_finite() && share > 0. {
+            share.clamp(1e-3, 1e3)
+        } else {
+            own.len() as f64 / all.len().max(1) as f64
+        }
     }
 
     /// Whether it can come from a training of so many tasks.

@@ -73,7 +73,10 @@ impl Memory {
             Err(error) => candle_core::bail!("the saved `{NAME}` is no state of this strategy: {error}"),
         };
         let whole = |band: &super::bands::Band| band.groups.iter().map(crate::TaskSet::len).sum::<usize>() == tasks;
-        if found.bands.0.len() != super::bands::BANDS.len() || !found.bands.0.iter().all(whole) || !found.clues.is_of(tasks) {
+        if found.bands.0.len() != super::bands::BANDS.len()
+            || !found.bands.0.iter().all(whole)
+            || !found.clues.is_of(tasks)
+        {
             candle_core::bail!("the saved `{NAME}` is not of {tasks} tasks");
         }
         Ok(found)

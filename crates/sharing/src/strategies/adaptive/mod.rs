@@ -11,26 +11,26 @@
 //! two groups or changes a tie, the best that splits one (where one side has nothing to try, the next best of the other). An
 //! arm takes min(`race`·B, max(`race_steps`, `race_epochs` epochs of the smallest task)) steps, the worse of two challengers
 //! half of it. With d the mean paired difference of dev losses to what stays as it is, s its standard error, and ℓ the
-//! loss of the best constant output, a structure wins if it has the largest Σ d̃/ℓ − `price`·ΔP/P, d̃ = d·τ²/(τ² + s²),
+//! loss of the best constant output, a structure wins if it has the largest Σ d̃/ℓ − `parameter_penalty`·ΔP/P, d̃ = d·τ²/(τ² + s²),
 //! if this and Σ d̃/ℓ are above 0; training goes on from the winner's state. A split copies weights (no task's function
 //! changes) and gives each copy its share of both moments, by the Gram matrix of the last steps; a join begins where on the
 //! line between both groups the dev loss of their tasks is least, with the sum of their moments, and is open to tied groups
-//! alone. BLEND: the last `blend`·B each task trains on its own from its group's vector, and ends at μ ∈ `mixes` between the
+//! alone. INTERPOLATION: the last `interpolation`·B each task trains on its own from its group's vector, and ends at μ ∈ `mixes` between the
 //! two; what is within one standard error of the best gives way to the smaller μ, and μ = 0 costs no parameter.
 //!
 //! Losers' steps, half of the challengers' included, and a third of a pass for what is scored are paid from B, rounded up to
 //! steps; the learning rate follows what is spent. Before a run it is told what B buys, and refused if less than half of it
 //! would train the model that is kept. Dev is what is scored, never test. Rules weigh inside groups; a task alone needs none.
 //!
-//! Corners, bit for bit, with `races = []` and `blend = 0`: one group is `hard`, groups of one are `single`, one group in the
+//! Corners, bit for bit, with `races = []` and `interpolation = 0`: one group is `hard`, groups of one are `single`, one group in the
 //! lower bands and groups of one above are `hard` with private layers, a partition is `groups`, tied groups of one are
 //! `soft`.
 //!
-//! Ablations: `proposals`, `joins`, `tie = 0`, `shrink`, `races = []`, `blend = 0`.
+//! Ablations: `proposals`, `joins`, `tie = 0`, `shrink`, `races = []`, `interpolation = 0`.
 //!
 //! Defaults: those of the sections above; λ₀ = 0.1; none was tuned.
 //!
-//! Parameters: Σ over bands of groups times the band's share of P; at most K·P, or `most_encoders`·P. While the blend lasts,
+//! Parameters: Σ over bands of groups times the band's share of P; at most K·P, or `most_encoders`·P. While the interpolation lasts,
 //! the groups' vectors are kept beside.
 
 mod bands;
@@ -56,7 +56,7 @@ use crate::blocks::evidence::Evidence;
 use crate::blocks::penalty::penalty_with_gradient;
 use crate::blocks::pull::pull;
 use crate::{
-    BuildContext, Budget, Change, DevScores, Racing, Sharing, StepView, Strategy, StrategySettings, TaskSet, Topology,
+    Budget, BuildContext, Change, DevScores, Racing, Sharing, StepView, Strategy, StrategySettings, TaskSet, Topology,
 };
 use bands::BANDS;
 use clues::Clues;
@@ -124,7 +124,10 @@ impl Adapted {
     /// Whether the next step's gradients of the words are.
     fn watches_words(&self) -> bool {
         let warm = |plan: &Plan| self.memory.spent() < plan.warmup;
-        self.watches() && !self.memory.judged && !self.settings.races.is_empty() && self.memory.plan.as_ref().is_none_or(warm)
+        self.watches()
+            && !self.memory.judged
+            && !self.settings.races.is_empty()
+            && self.memory.plan.as_ref().is_none_or(warm)
     }
 
     /// Takes the baselines' losses, once.
@@ -229,9 +232,8 @@ impl Sharing for Adapted {
                 families.push((params, pulls));
             }
         }
-        let gradients = families.iter().flat_map(|(params, pulls)| {
-            params.iter().map(Param::tensor).zip(pulls.iter().cloned())
-        });
+        let gradients =
+            families.iter().flat_map(|(params, pulls)| params.iter().map(Param::tensor).zip(pulls.iter().cloned()));
         penalty_with_gradient(price, gradients.collect())
     }
 
@@ -312,7 +314,7 @@ impl Sharing for Adapted {
                 Own::Mixed(mix) => json!(mix),
             };
             let mixes = memory.own.iter().map(|(task, own)| (self.weights.names()[*task].clone(), mix(own)));
-            found["blend"] = Value::Object(mixes.collect());
+            found["interpolation"] = Value::Object(mixes.collect());
         }
         Ok(found)
     }

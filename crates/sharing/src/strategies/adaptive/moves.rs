@@ -78,7 +78,9 @@ impl Move {
                 let tie = if *tied { "tied" } else { "free" };
                 format!("split off {} from {} up, {tie}", of(part), BANDS[*band])
             }
-            Self::Join { band, first, second } => format!("join {} and {} up to {}", of(first), of(second), BANDS[*band]),
+            Self::Join { band, first, second } => {
+                format!("join {} and {} up to {}", of(first), of(second), BANDS[*band])
+            }
             Self::Tie { first, second } => format!("tie {} and {}", of(first), of(second)),
             Self::Free { group } => format!("free {}", of(group)),
         }
@@ -101,8 +103,8 @@ impl Move {
                 let rest = group.map(|group| group.iter().filter(|task| !part.contains(*task)).collect::<TaskSet>());
                 clues.conflict(part, rest.as_ref(), *band..BANDS.len())
             }
-            Self::Join { band, first, second } => -clues.conflict(first, Some(second), 0..band + 1),
-            Self::Tie { first, second } => -clues.conflict(first, Some(second), 0..BANDS.len()),
+            Self::Join { band, first, second } => 0. - clues.conflict(first, Some(second), 0..band + 1),
+            Self::Tie { first, second } => 0. - clues.conflict(first, Some(second), 0..BANDS.len()),
             Self::Free { group } => clues.conflict(group, None, 0..BANDS.len()),
         }
     }
@@ -125,7 +127,7 @@ pub(super) fn proposals(
             continue;
         }
         let value = match allowed.order {
-            Proposals::Evidence => change.value(now, clues),
+            Proposals::Gradients => change.value(now, clues),
             Proposals::Reversed => -change.value(now, clues),
             Proposals::Random => key.with(at as u64).stream().uniform(),
         };
@@ -173,7 +175,8 @@ fn divisions(group: &TaskSet) -> Vec<TaskSet> {
     if others.len() >= EXACT {
         return group.iter().map(TaskSet::one).collect();
     }
-    let chosen = |mask: u32| others.iter().enumerate().filter(move |(at, _)| mask >> at & 1 == 1).map(|(_, task)| *task);
+    let chosen =
+        |mask: u32| others.iter().enumerate().filter(move |(at, _)| mask >> at & 1 == 1).map(|(_, task)| *task);
     (1..1u32 << others.len()).map(|mask| chosen(mask).collect()).collect()
 }
 
@@ -182,7 +185,7 @@ mod tests {
     use super::super::bands::Band;
     use super::*;
 
-    const EVERYTHING: Allowed = Allowed { order: Proposals::Evidence, joins: true, ties: true };
+    const EVERYTHING: Allowed = Allowed { order: Proposals::Gradients, joins: true, ties: true };
 
     fn set(tasks: &[usize]) -> TaskSet {
         tasks.to_vec().into()

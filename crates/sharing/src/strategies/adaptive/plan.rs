@@ -42,7 +42,7 @@ impl Plan {
         let steps = ((settings.race * budget.of as f64).floor() as usize).min(settings.race_steps.max(wanted)).max(1);
         let looks = if settings.arms > 2 && steps > 1 { vec![steps / 2, steps] } else { vec![steps] };
         let races: Vec<usize> = settings.races.iter().map(|share| at(*share)).collect();
-        let blend = settings.blends().then(|| at(1. - settings.blend));
+        let blend = settings.blends().then(|| at(1. - settings.interpolation));
         let mut plan = Self { looks, blend, ..quiet };
         plan.warmup = if races.is_empty() { 0 } else { at(settings.warmup) };
         plan.races = races;
@@ -114,8 +114,8 @@ impl Plan {
         }
         ensure!(
             budget.can_score(),
-            "sharing: races and the blend score on dev, but not every task has dev examples ({:?}); give them some \
-             (evaluation.dev_limit), or set sharing.races = [] and sharing.blend = 0",
+            "sharing: races and the interpolation score on dev, but not every task has dev examples ({:?}); give them some \
+             (evaluation.dev_limit), or set sharing.races = [] and sharing.interpolation = 0",
             budget.held_out
         );
         ensure!(
@@ -131,7 +131,7 @@ impl Plan {
         let main = budget.of.saturating_sub(races + blend);
         ensure!(
             2 * main >= budget.of,
-            "sharing: {} races of {} arms over {} steps may cost {races} steps and the blend {blend}, which leaves {main} of \
+            "sharing: {} races of {} arms over {} steps may cost {races} steps and the interpolation {blend}, which leaves {main} of \
              {} for the model that is kept, less than half; ask for fewer or shorter races (sharing.races, sharing.race, \
              sharing.arms), less scoring (sharing.held_out), or raise train.steps",
             self.races.len(),
@@ -201,7 +201,7 @@ mod tests {
         let few = refused(Adaptive { held_out: 0.001, ..Adaptive::default() }, budget(300));
         assert!(few.contains("too few to choose by"), "{few}");
         // Without races and blend anything goes.
-        let quiet = Adaptive { races: Vec::new(), blend: 0., ..Adaptive::default() };
+        let quiet = Adaptive { races: Vec::new(), interpolation: 0., ..Adaptive::default() };
         let plan = Plan::new(&quiet, &Budget::of(3), 3);
         assert!(!plan.acts() && plan.foreseen(&quiet, &Budget::of(3), 3).expect("nothing to do").is_empty());
     }

@@ -2,7 +2,7 @@
 //!
 //! d is the mean over dev examples of the loss of what stays as it is minus an arm's, paired, s its standard error, and
 //! d̃ = d·τ²/(τ² + s²) its expectation, τ² over arms and tasks ([`mtl_eval::stats::gains`]). An arm may win if
-//! Σ d̃/ℓ > 0, ℓ the baseline's loss; the largest Σ d̃/ℓ − price·ΔP/P does, if that is above 0.
+//! Σ d̃/ℓ > 0, ℓ the baseline's loss; the largest Σ d̃/ℓ − penalty·ΔP/P does, if that is above 0.
 
 use candle_core::{Error, Result};
 use mtl_eval::stats::{Differences, Gain, gains};
@@ -26,7 +26,9 @@ struct Tried {
 
 impl Tried {
     fn of(race: &Race, arm: usize) -> Result<Self> {
-        let Some(arm) = race.arms.get(arm) else { candle_core::bail!("a race of {} arms has no arm {arm}", race.arms.len()) };
+        let Some(arm) = race.arms.get(arm) else {
+            candle_core::bail!("a race of {} arms has no arm {arm}", race.arms.len())
+        };
         serde_json::from_value(arm.change.clone()).map_err(Error::wrap)
     }
 }
@@ -37,12 +39,12 @@ struct Figures {
     gains: Vec<Gain>,
     /// Σ d̃/ℓ, and what its parameters cost.
     gain: f64,
-    price: f64,
+    penalty: f64,
 }
 
 impl Figures {
     fn net(&self) -> f64 {
-        self.gain - self.price
+        self.gain - self.penalty
     }
 }
 
@@ -52,10 +54,10 @@ impl Adapted {
         let (settings, memory) = (&self.settings, &self.memory);
         let allowed = Allowed { order: settings.proposals, joins: settings.joins, ties: settings.tie > 0. };
         let shares = self.weights.shares();
-        let fits = |after: &Bands| settings.most_encoders == 0. || after.encoders(&shares) <= settings.most_encoders + 1e-9;
+        let fits =
+            |after: &Bands| settings.most_encoders == 0. || after.encoders(&shares) <= settings.most_encoders + 1e-9;
         let key = self.key.with(memory.done as u64);
-        let found =
-            proposals(&memory.bands, &memory.clues, allowed, (&memory.tried, key), settings.arms - 1, fits);
+        let found = proposals(&memory.bands, &memory.clues, allowed, (&memory.tried, key), settings.arms - 1, fits);
         let arm = |change: Move, after: Bands| {
             let name = change.described(self.weights.names());
             Ok(Arm { name, change: serde_json::to_value(Tried { change, after }).map_err(Error::wrap)? })
@@ -105,12 +107,19 @@ impl Adapted {
             let of = |gain: &Gain| if self.settings.shrink { gain.expected } else { gain.mean };
             let gain = gains.iter().enumerate().map(|(task, gain)| of(gain) / self.memory.scale(task)).sum();
             let more = Tried::of(race, arm)?.after.encoders(&shares) - before;
-            Ok(Figures { arm, gains: gains.to_vec(), gain, price: self.settings.price * more })
+            Ok(Figures { arm, gains: gains.to_vec(), gain, penalty: self.settings.parameter_penalty * more })
         };
         others.iter().zip(found.chunks(base.len().max(1))).map(figures).collect()
     }
 
-    fn recorded(&self, race: &Race, steps: usize, all: &[Figures], keep: &[usize], last: bool) -> Value {
+    fn recorded(
+        &self,
+        race: &Race,
+        (steps, reference): (usize, usize),
+        all: &[Figures],
+        keep: &[usize],
+        last: bool,
+    ) -> Value {
         let names = self.weights.names();
         let of = |figures: &Figures| {
             let task = |(name, gain): (&String, &Gain)| (name.clone(), json!(gain));
@@ -123,7 +132,7 @@ impl Adapted {
                 "arm": race.arms.get(figures.arm).map(|arm| &arm.name),
                 "decision": decision,
                 "gain": figures.gain,
-                "price": figures.price,
+                "penalty": figures.penalty,
                 "tasks": names.iter().zip(&figures.gains).map(task).collect::<Map<_, _>>(),
             })
         };
@@ -131,7 +140,7 @@ impl Adapted {
             .arms
             .iter()
             .enumerate()
-            .filter(|(arm, _)| !keep.contains(arm) && !all.iter().any(|figures| figures.arm == *arm))
+            .filter(|(arm, _)| *arm != reference && !all.iter().any(|figures| figures.arm == *arm))
             .map(|(_, arm)| arm.name.as_str())
             .collect();
         json!({ "after": steps, "arms": all.iter().map(of).collect::<Vec<_>>(), "not compared": absent })
@@ -179,7 +188,7 @@ impl Racing for Adapted {
                 vec![winner.map_or(reference, |winner| winner.arm)]
             }
         };
-        let record = self.recorded(race, standings.steps, &all, &keep, last);
+        let record = self.recorded(race, (standings.steps, reference), &all, &keep, last);
         Ok(Ruling { keep, record })
     }
 
@@ -203,7 +212,7 @@ impl Racing for Adapted {
             "spent": memory.spent(),
             "steps": race.steps(),
             "charged": charged,
-            "looks": rulings.iter().map(|ruling| ruling.record.clone()).collect::<Vec<_>>(),
+            "comparisons": rulings.iter().map(|ruling| ruling.record.clone()).collect::<Vec<_>>(),
             "winner": race.arms.get(winner).map(|arm| &arm.name),
             "structure": drawn,
         });

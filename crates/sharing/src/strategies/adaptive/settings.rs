@@ -33,16 +33,16 @@ pub struct Adaptive {
     /// Arms of a race, what stays as it is included: 2 or 3.
     pub arms: usize,
     /// Share at the end in which each task trains on its own from its group's vector; 0 for none.
-    pub blend: f64,
+    pub interpolation: f64,
     /// μ, how far a task may end from its group's vector towards its own, rising from 0.
     pub mixes: Vec<f64>,
     /// Share that scoring on dev may take; it decides how many examples are scored.
     pub held_out: f64,
     /// What an encoder more has to gain, in units of the baseline's loss.
-    pub price: f64,
+    pub parameter_penalty: f64,
     /// Most parameters, as a multiple of the encoder's; 0 for no bound.
     pub most_encoders: f64,
-    /// In which order moves are tried: by the gradients' `evidence`, at `random`, or `reversed`.
+    /// In which order moves are tried: by the `gradients`, at `random`, or `reversed`.
     pub proposals: Proposals,
     /// Whether groups may be joined, or tied again.
     pub joins: bool,
@@ -56,7 +56,7 @@ pub struct Adaptive {
 pub enum Proposals {
     /// What the gradients speak for comes first.
     #[default]
-    Evidence,
+    Gradients,
     /// By chance.
     Random,
     /// What the gradients speak against comes first.
@@ -119,12 +119,12 @@ impl Default for Adaptive {
             race_steps: 15,
             race_epochs: 4.,
             arms: 3,
-            blend: 0.15,
+            interpolation: 0.15,
             mixes: vec![0., 0.25, 0.5, 0.75, 1.],
             held_out: 0.1,
-            price: 0.,
+            parameter_penalty: 0.,
             most_encoders: 0.,
-            proposals: Proposals::Evidence,
+            proposals: Proposals::Gradients,
             joins: true,
             shrink: true,
         }
@@ -143,7 +143,7 @@ impl Adaptive {
 
     /// Whether each task ends somewhere between its group's vector and its own.
     pub(super) fn blends(&self) -> bool {
-        self.blend > 0. && self.mixes.iter().any(|mix| *mix > 0.)
+        self.interpolation > 0. && self.mixes.iter().any(|mix| *mix > 0.)
     }
 
     fn partitions(&self) -> [&Partition; 3] {
@@ -173,20 +173,19 @@ impl Adaptive {
     }
 
     pub(super) fn checked(&self, tasks: usize) -> anyhow::Result<()> {
-        let shares = [
-            ("warmup", self.warmup),
-            ("race", self.race),
-            ("blend", self.blend),
-            ("held_out", self.held_out),
-        ];
+        let shares =
+            [("warmup", self.warmup), ("race", self.race), ("blend", self.interpolation), ("held_out", self.held_out)];
         for (key, share) in shares.into_iter().chain(self.races.iter().map(|at| ("races", *at))) {
             if !(0. ..=1.).contains(&share) {
                 bail!("`{key}` is {share}, but a share of the budget lies in [0, 1]");
             }
         }
-        for (key, value) in
-            [("tie", self.tie), ("price", self.price), ("most_encoders", self.most_encoders), ("race_epochs", self.race_epochs)]
-        {
+        for (key, value) in [
+            ("tie", self.tie),
+            ("parameter_penalty", self.parameter_penalty),
+            ("most_encoders", self.most_encoders),
+            ("race_epochs", self.race_epochs),
+        ] {
             if !(value >= 0. && value.is_finite()) {
                 bail!("`{key}` is {value}, but it has to be a number from 0 on");
             }
@@ -197,8 +196,13 @@ impl Adaptive {
         if self.races.first().is_some_and(|first| *first < self.warmup) {
             bail!("`races` begins at {:?}, but the warm-up lasts until {}", self.races, self.warmup);
         }
-        if self.races.last().is_some_and(|last| self.blends() && last + self.race > 1. - self.blend + 1e-9) {
-            bail!("`races` ends with {:?}, within `race` = {} of the `blend` at {}", self.races, self.race, 1. - self.blend);
+        if self.races.last().is_some_and(|last| self.blends() && last + self.race > 1. - self.interpolation + 1e-9) {
+            bail!(
+                "`races` ends with {:?}, within `race` = {} of `interpolation`, which begins at {}",
+                self.races,
+                self.race,
+                1. - self.interpolation
+            );
         }
         if !(2..=3).contains(&self.arms) {
             bail!("`arms` is {}, but a race has 2 or 3, what stays as it is included", self.arms);
