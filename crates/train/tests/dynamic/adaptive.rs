@@ -224,6 +224,25 @@ fn a_break_anywhere_and_any_number_of_threads_leave_the_same_bits() {
 }
 
 #[test]
+fn every_rule_of_the_registry_goes_through_races_and_the_blend() {
+    let place = tempfile::tempdir().expect("a folder");
+    let (registries, mut met) = (mtl_train::Registries::default(), 0);
+    let text = planted(&["train.batch=8", "evaluation.every=0"]).to_toml().expect("TOML");
+    for rule in registries.rules.iter() {
+        let set = [format!("weighting.rule={}", rule.name)];
+        // Some rules need settings, or more tasks than three.
+        let Ok((recipe, _)) = Recipe::parse(&Default::default(), "rules.toml", &text, &set) else { continue };
+        let report = trained(&recipe, &place.path().join(rule.name));
+        let steps = &report.findings["steps"];
+        let spent = steps["of the model"].as_u64().zip(steps["charged"].as_u64()).map(|(main, charged)| main + charged);
+        assert_eq!(spent, Some(40), "{}", rule.name);
+        assert!(report.findings["history"].to_string().contains("winner"), "{}", rule.name);
+        met += 1;
+    }
+    assert!(met > 20, "{met} rules");
+}
+
+#[test]
 fn bounds_and_ablations_hold() {
     let place = tempfile::tempdir().expect("a folder");
     let sets: [&[&str]; 8] = [
