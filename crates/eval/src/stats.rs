@@ -10,6 +10,7 @@
 mod bootstrap;
 mod effect;
 mod friedman;
+mod gain;
 mod holm;
 mod interval;
 mod jackknife;
@@ -29,6 +30,7 @@ use serde::{Deserialize, Serialize};
 pub use bootstrap::{Arms, Bootstrap, Resamples, metric_interval, paired_bootstrap, paired_metric, paired_resamples};
 pub use effect::{cliffs_delta, cohens_dz};
 pub use friedman::{friedman, friedman_asymptotic, mean_ranks};
+pub use gain::{Differences, Gain, gains};
 pub use holm::holm;
 pub use interval::Interval;
 pub(crate) use jackknife::jackknife;

@@ -79,6 +79,19 @@ impl<'a> Change<'a> {
         Ok(forked)
     }
 
+    /// A copy of `param` under a new `name` that nobody trains: what is to be kept as it is while others go on. It has no
+    /// moments.
+    ///
+    /// # Errors
+    /// If the name is taken.
+    pub fn freeze(&mut self, param: &Param, name: &str) -> Result<Param> {
+        let copy = Var::from_tensor(&param.tensor().detach())?;
+        let frozen = self.params.insert_var(name, param.layout(), copy, false)?;
+        self.topology.set(name, Owner::Frozen);
+        self.topology.set_role(name, self.topology.role_of(param.name()));
+        Ok(frozen)
+    }
+
     /// Makes `tasks` those who train `param`.
     ///
     /// # Errors
@@ -269,6 +282,12 @@ mod tests {
         assert_eq!(topology.trained_by("shared/x"), Some(&tasks(&[0, 1])), "until it is assigned anew");
         assert!(topology.version() > version && params.get("task.b/x").is_some());
         assert_eq!(moments.0, ["fork shared/x to task.b/x"]);
+        let mut change = Change::new(&mut params, &mut topology, &mut moments);
+        let kept = change.freeze(&copy, "frozen/b/x")?;
+        assert!(!kept.trainable() && change.topology().owner_of("frozen/b/x") == Some(&Owner::Frozen));
+        copy.var().set(&Tensor::new(&[9f64, 9.], &Device::Cpu)?)?;
+        assert_eq!(kept.tensor().to_vec1::<f64>()?, [7., 8.]);
+        assert_eq!(moments.0.len(), 1, "it has no moments");
         Ok(())
     }
 

@@ -50,11 +50,13 @@
 
 mod accounting;
 mod blocks;
+mod budget;
 mod change;
 mod context;
 mod grouping;
 mod head;
 mod model;
+mod race;
 mod role;
 mod sharing;
 pub mod strategies;
@@ -63,13 +65,15 @@ mod topology;
 
 pub use accounting::Accounting;
 pub use blocks::walk::{EncoderWeights, Mix, per_token, walk};
+pub use budget::Budget;
 pub use change::{Change, Moments, NoMoments, SavedLayout, Structure};
 pub use context::{BuildContext, Scope};
 pub use grouping::grouping;
 pub use head::{Head, HeadSettings};
 pub use model::{Heads, Model, TaskShape};
+pub use race::{Arm, Race, Racing, Ruling, Standings};
 pub use role::{RateScales, Role};
-pub use sharing::{Bits, DevScores, NoDevScores, Phase, Sharing, StepView, StrategySettings};
+pub use sharing::{Bits, DevScores, NoDevScores, Phase, Sharing, StepView, StrategySettings, spaced};
 pub use strategies::{STRATEGIES, find};
 pub use strategy::Strategy;
 pub use topology::{Owner, TaskSet, Topology};

@@ -8,7 +8,7 @@ use mtl_backbone::{Params, Part, Pass, TaskGradient};
 use mtl_nash::Gram;
 use mtl_task::{Packed, Progress, TaskId};
 
-use crate::{BuildContext, Change, Topology};
+use crate::{Budget, BuildContext, Change, Racing, TaskSet, Topology};
 
 /// How tasks share an encoder.
 pub trait Sharing: Send + Sync {
@@ -56,6 +56,25 @@ pub trait Sharing: Send + Sync {
         Ok(())
     }
 
+    /// What `budget` buys, as sentences, before anything is trained. Nothing to say by default.
+    ///
+    /// # Errors
+    /// If the strategy cannot do with it what its section asks for.
+    fn foresee(&self, _budget: &Budget) -> anyhow::Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
+    /// The races by which the strategy chooses what it changes; most have none.
+    fn racing(&mut self) -> Option<&mut dyn Racing> {
+        None
+    }
+
+    /// Who shares with whom at some depths of the encoder, bottom up: a name for each, and a partition of the tasks.
+    /// Empty by default; the report compares it to the truth where this is known.
+    fn partitions(&self) -> Vec<(String, Vec<TaskSet>)> {
+        Vec::new()
+    }
+
     /// Takes on the structure `topology` over `params`, which hold all of its parameters, their values not read yet:
     /// for continuing from a checkpoint that was saved after the structure had changed.
     ///
@@ -93,6 +112,15 @@ pub trait Sharing: Send + Sync {
     /// # Errors
     /// Those of candle.
     fn findings(&self) -> Result<serde_json::Value> {
+        Ok(serde_json::Value::Null)
+    }
+
+    /// How the training went, as an object whose entries stand among the findings: of the whole training, whichever step's
+    /// weights are kept. Nothing by default.
+    ///
+    /// # Errors
+    /// Those of candle.
+    fn chronicle(&self) -> Result<serde_json::Value> {
         Ok(serde_json::Value::Null)
     }
 
@@ -194,6 +222,10 @@ pub struct StepView<'a> {
     pub progress: Progress,
     /// The learning rate that the step took.
     pub learning_rate: f64,
+    /// What the training may cost and what was spent, this step included; whoever scores on dev charges it here.
+    pub budget: &'a mut Budget,
+    /// What the metrics are to tell of this step beside its figures; whatever is put here is written to its line.
+    pub events: &'a mut Vec<serde_json::Value>,
     /// Dev scores and losses on demand.
     pub held_out: &'a mut dyn DevScores,
 }
@@ -213,6 +245,23 @@ pub trait DevScores {
     /// Those of the forward pass.
     fn losses(&mut self, sharing: &dyn Sharing, task: TaskId) -> Result<Vec<f64>>;
 
+    /// As [`DevScores::losses`], of at most `most` examples, evenly spaced over the split.
+    ///
+    /// # Errors
+    /// Those of the forward pass.
+    fn sampled_losses(&mut self, sharing: &dyn Sharing, task: TaskId, most: usize) -> Result<Vec<f64>> {
+        let losses = self.losses(sharing, task)?;
+        Ok(spaced(losses.len(), most).filter_map(|at| losses.get(at).copied()).collect())
+    }
+
+    /// The mean loss on dev of the constant output that fits `task`'s training split best, where it is known.
+    ///
+    /// # Errors
+    /// Those of the loss.
+    fn baseline_loss(&mut self, _task: TaskId) -> Result<Option<f64>> {
+        Ok(None)
+    }
+
     /// The headline score on dev of the constant prediction that fits `task`'s training split best (the majority class
     /// or the mean), where it is known.
     ///
@@ -221,6 +270,12 @@ pub trait DevScores {
     fn baseline(&mut self, _task: TaskId) -> Result<Option<f64>> {
         Ok(None)
     }
+}
+
+/// The places of at most `most` of `count` things, evenly spaced.
+pub fn spaced(count: usize, most: usize) -> impl Iterator<Item = usize> {
+    let taken = count.min(most);
+    (0..taken).map(move |at| at * count / taken.max(1))
 }
 
 /// No dev data, where there is none to be had.

@@ -5,10 +5,11 @@ use candle_core::{Device, Error};
 use mtl_backbone::{Pass, scalar};
 use mtl_data::{Dataset, Example};
 use mtl_eval::{Metrics, baseline_predictions};
-use mtl_sharing::{DevScores, Heads, Sharing};
+use mtl_sharing::{DevScores, Heads, Sharing, spaced};
 use mtl_task::{Label, Packed, Reads, Task, TaskId};
 
 use crate::assemble::Assembled;
+use crate::constant::constant_loss;
 use crate::evaluate::{Forward, headline, judged_truths, says_nothing};
 
 /// The data that a training is measured on while it goes on: never test.
@@ -50,6 +51,13 @@ impl Dev<'_> {
         let forward = Forward { heads: self.heads, sharing, device: self.device };
         let predictions = forward.answers(kind, task, examples, self.splits.batch)?;
         headline(self.metrics, kind, &predictions, &judged_truths(examples))
+    }
+
+    /// The losses of at most `most` examples of the dev split of `task`, evenly spaced.
+    pub(crate) fn losses_sampled(&self, sharing: &dyn Sharing, task: TaskId, most: usize) -> Result<Vec<f64>> {
+        let examples = self.splits.examples(task)?;
+        let chosen: Vec<Example> = spaced(examples.len(), most).filter_map(|at| examples.get(at).cloned()).collect();
+        self.losses_of(&chosen, sharing, task)
     }
 
     fn losses_of(&self, examples: &[Example], sharing: &dyn Sharing, task: TaskId) -> Result<Vec<f64>> {
@@ -128,6 +136,15 @@ impl DevScores for Dev<'_> {
     fn losses(&mut self, sharing: &dyn Sharing, task: TaskId) -> candle_core::Result<Vec<f64>> {
         let losses = self.splits.examples(task).and_then(|examples| self.losses_of(examples, sharing, task));
         losses.map_err(|error| Error::Msg(format!("{error:#}")))
+    }
+
+    fn sampled_losses(&mut self, sharing: &dyn Sharing, task: TaskId, most: usize) -> candle_core::Result<Vec<f64>> {
+        self.losses_sampled(sharing, task, most).map_err(|error| Error::Msg(format!("{error:#}")))
+    }
+
+    fn baseline_loss(&mut self, task: TaskId) -> candle_core::Result<Option<f64>> {
+        let Some(dataset) = self.splits.datasets.get(task.0) else { return Ok(None) };
+        constant_loss(self.tasks[task.0].as_ref(), &dataset.train.examples, &dataset.dev.examples)
     }
 
     fn baseline(&mut self, task: TaskId) -> candle_core::Result<Option<f64>> {

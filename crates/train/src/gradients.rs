@@ -7,6 +7,8 @@ use mtl_nash::Gram;
 use mtl_weighting::Jacobian;
 use rayon::prelude::*;
 
+use crate::optim::WeightedSum;
+
 /// Elements a chunk: fixed, so that sums do not depend on the number of threads.
 const CHUNK: usize = 1 << 14;
 
@@ -194,6 +196,13 @@ fn copy(segment: &GradientBlock, offset: usize, into: &mut [f64]) {
             }
         }
     }
+}
+
+/// ‖Σ w·g‖² of what is blended.
+pub(crate) fn squared_norm(blend: &WeightedSum) -> f64 {
+    let segments: Vec<Option<&GradientBlock>> = blend.0.iter().map(|(_, segment)| Some(*segment)).collect();
+    let weights: Vec<f64> = blend.0.iter().map(|(weight, _)| *weight).collect();
+    gram(&segments).quadratic(&weights).max(0.)
 }
 
 #[cfg(test)]

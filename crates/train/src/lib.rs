@@ -9,6 +9,8 @@
 
 mod assemble;
 mod audit;
+mod captured;
+mod constant;
 mod control;
 mod dev;
 mod device;

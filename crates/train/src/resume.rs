@@ -39,6 +39,11 @@ pub(crate) struct RunState {
     /// The phase, and the steps done in it.
     pub(crate) phase: usize,
     pub(crate) phase_step: usize,
+    /// Steps paid for what is not on the model's path, in all phases and in this one, see [`mtl_sharing::Budget`].
+    #[serde(default)]
+    pub(crate) charged: usize,
+    #[serde(default)]
+    pub(crate) phase_charged: usize,
     /// Best mean headline score on dev so far, and the step that reached it.
     pub(crate) best: Option<(f64, usize)>,
     /// Each task's best headline score on dev so far; empty unless `evaluation.keep` is `each`.
@@ -210,6 +215,7 @@ fn load(checkpoint: &Path, trainer: &mut Trainer) -> Result<RunState> {
     let state = load_weights(Weights::read(checkpoint)?, trainer)?;
     trainer.optimizer.restore(&read_optimizer(checkpoint)?)?;
     trainer.known.clone_from(&state.known);
+    (trainer.budget.steps, trainer.budget.charged) = (state.step, state.charged);
     trainer.go_on_without(state.left.keys().copied().map(TaskId).collect());
     for group in &mut trainer.groups {
         let state = state.rules.get(&group.label).with_context(|| format!("no state of rule `{}`", group.label))?;

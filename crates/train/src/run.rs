@@ -1,11 +1,13 @@
 //! A run: from a recipe to a folder with checkpoints, metrics and a report.
 
 mod answered;
+pub(crate) mod budget;
 mod clear;
 mod dev;
 mod divergence;
 pub(crate) mod epochs;
 mod explain;
+mod findings;
 mod given;
 mod keep;
 pub(crate) mod loader;
@@ -13,33 +15,31 @@ mod lock;
 mod log;
 mod open;
 mod place;
+mod race;
 mod report;
 mod save_now;
 mod snapshots;
+mod steps;
 pub(crate) mod stored;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 use anyhow::Result;
-use cpu_time::ProcessTime;
 use mtl_data::Fingerprint;
+use mtl_data::generator::Truth;
 use mtl_eval::Report;
 use mtl_sharing::Phase;
-use mtl_task::{Answer, Label, Progress, TaskId};
+use mtl_task::{Answer, Label, TaskId};
 use serde::{Deserialize, Serialize};
 
-use crate::StepReport;
 use crate::assemble::Assembled;
 use crate::audit::audit_of;
-use crate::dev::DevSplits;
 use crate::finite::is_divergence;
 use crate::memory;
 use crate::observer::{Observer, Plan};
 use crate::recipe::Recipe;
 use crate::resume::{self, LAST, RunState};
-use crate::schedule;
 use crate::store::write_atomically;
 use divergence::Detector;
 pub(crate) use divergence::TaskLosses;
@@ -47,6 +47,7 @@ pub use given::Spent;
 use loader::DataLoader;
 use lock::Lock;
 pub use open::{Start, is_unfinished};
+use race::Raced;
 use report::Answering;
 
 /// The report of a run that is over, and the lines of its steps.
@@ -138,6 +139,10 @@ pub struct Run {
     state: RunState,
     /// What was found on the way to `state`.
     notes: Vec<String>,
+    /// What is known of the tasks, if they are planted.
+    truth: Option<Truth>,
+    /// How the training went, as its strategy tells it, once it is over.
+    chronicle: serde_json::Value,
     _lock: Lock,
 }
 
@@ -234,17 +239,31 @@ impl Run {
                     self.assembled.trainer.optimizer.reset();
                 }
             }
-            while self.state.phase_step < phase.steps && !stopped {
+            while !self.is_over(&phase) && !stopped {
                 observer.measure(self.state.step, steps, &self.assembled)?;
-                let report = self.advance(&phase, steps, &mut log, observer)?;
-                detector.observe(&mut self.state.losses, self.state.step - 1, &report)?;
-                stopped = self.look(&phase, &mut log, observer)?;
+                let since = self.state.phase_step;
+                let reports = match self.race(&phase, steps, &mut log, observer)? {
+                    Raced::Nothing => vec![self.advance(&phase, steps, &mut log, observer)?],
+                    Raced::Won(reports) => reports,
+                    // The race is run again when training goes on.
+                    Raced::Interrupted => {
+                        log.flush()?;
+                        self.save(LAST)?;
+                        return Ok(Some(self.state.step));
+                    }
+                };
+                let first = self.state.step - reports.len();
+                for (at, report) in reports.iter().enumerate() {
+                    detector.observe(&mut self.state.losses, first + at, report)?;
+                }
+                self.pay();
+                stopped = self.look(&phase, since, &mut log, observer)?;
                 let saving = match self.recipe.train.save_every {
                     0 => self.recipe.evaluation.every,
                     every => every,
                 };
                 let (interrupted, asked) = (observer.interrupted(), self.is_save_asked());
-                let due = saving > 0 && self.state.step.is_multiple_of(saving);
+                let due = saving > 0 && self.state.step / saving > first / saving;
                 if interrupted || asked || due && !Detector::is_suspect(&self.state.losses) {
                     log.flush()?;
                     self.save(LAST)?;
@@ -257,7 +276,7 @@ impl Run {
                 }
             }
             self.state.phase += 1;
-            self.state.phase_step = 0;
+            (self.state.phase_step, self.state.phase_charged) = (0, 0);
         }
         log.flush()?;
         self.enter(self.phases.len())?;
@@ -287,36 +306,6 @@ impl Run {
         Ok(())
     }
 
-    /// One step of `phase`.
-    fn advance(
-        &mut self,
-        phase: &Phase,
-        steps: usize,
-        log: &mut log::Log,
-        observer: &mut dyn Observer,
-    ) -> Result<StepReport> {
-        let (started, processor) = (Instant::now(), ProcessTime::now());
-        let (at, of) = match phase.reset_optimizer {
-            true => (self.state.phase_step, phase.steps),
-            false => (self.state.step, steps),
-        };
-        let factor = schedule::factor(&self.recipe.registries.schedules, &self.recipe.schedule, at, of)?;
-        let rate = self.recipe.base_rate()? * factor;
-        let progress = Progress { step: self.state.step, of: steps };
-        let batches = self.loader.mini_batches(&self.assembled, self.state.step, phase)?;
-        let splits = DevSplits { datasets: &self.assembled.datasets, batch: self.recipe.evaluation.batch };
-        let report = self.assembled.trainer.step(&batches, progress, rate, &splits)?;
-        self.state.seconds += started.elapsed().as_secs_f64();
-        self.state.cpu_seconds += processor.elapsed().as_secs_f64();
-        self.state.tokens += report.tokens as u64;
-        report.outcomes.iter().for_each(|(status, _)| *self.state.outcomes.entry(status.clone()).or_default() += 1);
-        log.step(self.state.step, &phase.name, rate, started.elapsed().as_secs_f64(), &report)?;
-        self.state.step += 1;
-        self.state.phase_step += 1;
-        observer.step(self.state.step, steps, rate, &report);
-        Ok(report)
-    }
-
     /// Every trainable parameter must have a gradient before the first step.
     fn audit(&self) -> Result<Vec<String>> {
         let trainer = &self.assembled.trainer;
@@ -333,6 +322,7 @@ impl Run {
     /// Scores the kept weights on dev, and on test if it is to be opened, and writes the report. Answers also what was
     /// answered.
     fn finish(&mut self) -> Result<(Report, Vec<Vec<Answer>>)> {
+        self.chronicle = self.assembled.trainer.model.sharing.chronicle()?;
         let best_step = self.take_back()?;
         let (report, answers) = self.report(best_step, Answering::Model)?;
         self.write(&report)?;

@@ -3,16 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, bail};
-use mtl_backbone::{BufferPool, GradientBlock, Pass, TaskGradient, gather, scalar};
+use mtl_backbone::{BufferPool, Pass, TaskGradient, gather, scalar};
 use mtl_nash::{Gram, Status};
-use mtl_sharing::{Model, TaskShape};
+use mtl_sharing::{Budget, Model, TaskShape};
 use mtl_task::rng::Key;
 use mtl_task::{Likelihood, Progress, Task, TaskBatch, TaskId};
 use mtl_weighting::{Class, Private, StepInputs};
 
 use crate::dev::DevSplits;
 use crate::finite::Diverged;
-use crate::gradients::{grams, tables_of, total};
+use crate::gradients::{grams, squared_norm, tables_of, total};
 use crate::groups::{Decision, StepGradients, WeightingGroup, private_weights};
 use crate::optim::{Optimizer, Pace, WeightedSum};
 use crate::recipe::Recipe;
@@ -42,6 +42,8 @@ pub struct Trainer {
     pub(crate) left: BTreeSet<TaskId>,
     /// Whether the structure changed since gradients were last seen to reach every parameter.
     pub(crate) audit_due: bool,
+    /// What the training may cost, and what was spent.
+    pub(crate) budget: Budget,
 }
 
 /// What a step did.
@@ -69,6 +71,8 @@ pub struct StepReport {
     pub gradient_norm: f64,
     /// Tokens that carried text.
     pub tokens: usize,
+    /// What the strategy tells of the step beside its figures, such as a change of the structure and why.
+    pub events: Vec<serde_json::Value>,
 }
 
 /// Each task's loss and gradient.
@@ -103,6 +107,7 @@ impl Trainer {
             recipe: recipe.clone(),
             left: BTreeSet::new(),
             audit_due: false,
+            budget: Budget::default(),
         };
         trainer.regroup()?;
         Ok(trainer)
@@ -169,7 +174,7 @@ impl Trainer {
         } else {
             (self.descend_by_sum(learnt, progress, rate)?, BTreeMap::new(), Vec::new())
         };
-        self.adapt((&grams, &tables), learnt, progress, rate, dev)?;
+        report.events = self.adapt((&grams, &tables), learnt, progress, rate, dev)?;
         if self.groups.iter().any(|group| group.rule.needs().losses_after_step) {
             let after = self.losses(learnt, progress.step)?;
             let losses = self.losses_of_all_tasks(learnt, &after);
@@ -366,12 +371,6 @@ impl Trainer {
         }
         Ok(row)
     }
-}
-
-fn squared_norm(blend: &WeightedSum) -> f64 {
-    let segments: Vec<Option<&GradientBlock>> = blend.0.iter().map(|(_, segment)| Some(*segment)).collect();
-    let weights: Vec<f64> = blend.0.iter().map(|(weight, _)| *weight).collect();
-    crate::gradients::gram(&segments).quadratic(&weights).max(0.)
 }
 
 /// `gram` of the task gradients, if they were kept.

@@ -6,8 +6,9 @@ use anyhow::{Result, bail};
 use candle_core::Tensor;
 use mtl_backbone::TaskGradient;
 use mtl_nash::Gram;
-use mtl_sharing::{Change, Model, StepView, Structure};
+use mtl_sharing::{Budget, Change, DevScores, Model, Sharing, StepView, Structure};
 use mtl_task::{Progress, TaskBatch, TaskId};
+use serde_json::Value;
 
 use crate::dev::{Dev, DevSplits};
 use crate::groups::WeightingGroup;
@@ -104,7 +105,8 @@ impl Trainer {
         Ok(())
     }
 
-    /// Lets the strategy change itself after a step on `batches`, and takes on what it made of the structure.
+    /// Lets the strategy change itself after a step on `batches`, and takes on what it made of the structure. Returns what
+    /// the metrics are to tell of it.
     pub(crate) fn adapt(
         &mut self,
         (grams, tables): (&BTreeMap<String, Gram>, &[TaskGradient]),
@@ -112,20 +114,38 @@ impl Trainer {
         progress: Progress,
         learning_rate: f64,
         dev: &DevSplits,
-    ) -> Result<()> {
+    ) -> Result<Vec<Value>> {
         let tasks: Vec<TaskId> = batches.iter().map(|batch| batch.task).collect();
+        self.budget.steps = progress.step + 1;
+        if self.budget.of == 0 {
+            self.budget.of = progress.of;
+        }
+        let mut events = Vec::new();
+        self.changing(dev, |sharing, change, held_out, budget| {
+            let events = &mut events;
+            let mut view = StepView { tasks: &tasks, grams, tables, progress, learning_rate, budget, events, held_out };
+            sharing.adapt(change, &mut view)
+        })?;
+        Ok(events)
+    }
+
+    /// Lets `by` change the model, and takes on what it made of the structure.
+    pub(crate) fn changing<T>(
+        &mut self,
+        dev: &DevSplits,
+        by: impl FnOnce(&mut dyn Sharing, &mut Change, &mut dyn DevScores, &mut Budget) -> candle_core::Result<T>,
+    ) -> Result<T> {
         let Model { params, topology, sharing, heads, .. } = &mut self.model;
         let (before, device) = (topology.version(), params.device().clone());
         let metrics = &self.recipe.registries.metrics;
         let mut held_out = Dev { splits: dev, heads, tasks: &self.tasks, metrics, device: &device };
         let mut change = Change::new(params, topology, self.optimizer.as_mut());
-        let mut view = StepView { tasks: &tasks, grams, tables, progress, learning_rate, held_out: &mut held_out };
-        sharing.adapt(&mut change, &mut view)?;
+        let made = by(sharing.as_mut(), &mut change, &mut held_out, &mut self.budget)?;
         if self.model.topology.version() != before {
             self.regroup()?;
             self.audit_due = true;
         }
-        Ok(())
+        Ok(made)
     }
 
     /// Tells the strategy that a phase begins, or, with the number of phases, that training is over.

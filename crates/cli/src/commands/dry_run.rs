@@ -46,6 +46,7 @@ fn told(found: &DryRun) -> Vec<String> {
         "steps: {}, each of {} × {} examples a task, {:.0} tokens on average",
         found.steps, found.accumulate, found.batch, found.tokens_per_step
     ));
+    lines.extend(found.foreseen.iter().map(|line| format!("sharing: {line}")));
     match found.zero_gradients.is_empty() {
         true => lines.push("gradients: every trained parameter has one".to_string()),
         false => lines.push(format!(

@@ -16,7 +16,6 @@
 
 mod candidate;
 mod fold;
-mod gain;
 mod looks;
 mod outcome;
 mod settle;
@@ -28,8 +27,8 @@ use candle_core::Device;
 use mtl_train::{Located, Observer, Recipe, write_atomically};
 
 use candidate::{Candidate, Trained};
-pub use gain::Gain;
 use looks::Looks;
+pub use mtl_eval::stats::Gain;
 pub use outcome::{Choice, ChosenTask, Cost, Tried};
 use settle::{Conflicts, Standing, continued, offers};
 

@@ -6,9 +6,9 @@ use mtl_eval::Report;
 use serde::{Deserialize, Serialize};
 
 use super::candidate::Candidate;
-use super::gain::Gain;
 use super::looks::Looks;
 use super::settle::{Conflicts, Offers};
+use mtl_eval::stats::Gain;
 
 /// A choice: what each task took, why, and at what cost.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::MOST;
-use super::gain::{Differences, Gain, gains};
 use super::looks::{Look, Looks};
+use mtl_eval::stats::{Differences, Gain, gains};
 
 /// What is known of a candidate when something is decided.
 pub(super) struct Standing<'a> {

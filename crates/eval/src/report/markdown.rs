@@ -151,8 +151,40 @@ fn nested(text: &mut String, value: &Value, depth: usize) {
         if value.is_object() {
             let _ = writeln!(text, "{indent}- {key}");
             nested(text, value, depth + 1);
+        } else if let Some(entries) = objects(value) {
+            let _ = writeln!(text, "{indent}- {key}");
+            entries.iter().for_each(|entry| told(text, entry, depth + 1));
         } else {
             let _ = writeln!(text, "{indent}- {key}: {}", inline(value));
+        }
+    }
+}
+
+/// The objects of a list that has nothing else and whose entries are no plain values; such a list is told entry by entry.
+fn objects(value: &Value) -> Option<&Vec<Value>> {
+    let deep =
+        |entry: &Value| entry.as_object().is_some_and(|entry| entry.values().any(|v| v.is_object() || v.is_array()));
+    value.as_array().filter(|entries| entries.iter().all(Value::is_object) && entries.iter().any(deep))
+}
+
+/// An object's plain values on one line, what is in it below.
+fn told(text: &mut String, entry: &Value, depth: usize) {
+    let (indent, entries) = ("  ".repeat(depth), || entry.as_object().into_iter().flatten());
+    let plain = |value: &Value| !value.is_object() && objects(value).is_none();
+    let line: Vec<String> = entries()
+        .filter(|(_, value)| plain(value))
+        .map(|(key, value)| format!("{} {}", key.replace(['\n', '\r'], " "), inline(value)))
+        .collect();
+    let _ = writeln!(text, "{indent}- {}", line.join(" · "));
+    for (key, value) in entries().filter(|(_, value)| !plain(value)) {
+        match objects(value) {
+            Some(inner) => inner.iter().for_each(|inner| told(text, inner, depth + 1)),
+            None => {
+                let _ = writeln!(text, "{indent}  - {}", key.replace(['\n', '\r'], " "));
+                for (key, value) in value.as_object().into_iter().flatten() {
+                    let _ = writeln!(text, "{indent}    - {}: {}", key.replace(['\n', '\r'], " "), inline(value));
+                }
+            }
         }
     }
 }

@@ -21,11 +21,18 @@ impl EncoderWeights {
     /// If a name is taken.
     pub fn insert(context: &mut BuildContext, scope: &Scope) -> Result<Self> {
         let layers = context.encoder.layers();
-        let mut insert = |part: Part| context.insert_part(scope, part);
+        Self::of(layers, |part| context.insert_part(scope, part))
+    }
+
+    /// An encoder of `layers` layers of what `of` says each part is.
+    ///
+    /// # Errors
+    /// Those of `of`.
+    pub fn of(layers: usize, mut of: impl FnMut(Part) -> Result<Param>) -> Result<Self> {
         Ok(Self {
-            words: insert(Part::Words)?,
-            embeddings: insert(Part::Embeddings)?,
-            layers: (0..layers).map(|index| insert(Part::Layer(index))).collect::<Result<_>>()?,
+            words: of(Part::Words)?,
+            embeddings: of(Part::Embeddings)?,
+            layers: (0..layers).map(|index| of(Part::Layer(index))).collect::<Result<_>>()?,
         })
     }
 
@@ -34,14 +41,9 @@ impl EncoderWeights {
     /// # Errors
     /// If one is missing.
     pub fn find(params: &Params, prefix: &str, layers: usize) -> Result<Self> {
-        let find = |part: Part| match params.get(&format!("{prefix}/{part}")) {
+        Self::of(layers, |part| match params.get(&format!("{prefix}/{part}")) {
             Some(param) => Ok(param.clone()),
             None => candle_core::bail!("there is no parameter `{prefix}/{part}`"),
-        };
-        Ok(Self {
-            words: find(Part::Words)?,
-            embeddings: find(Part::Embeddings)?,
-            layers: (0..layers).map(|index| find(Part::Layer(index))).collect::<Result<_>>()?,
         })
     }
 

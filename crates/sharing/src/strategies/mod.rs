@@ -17,6 +17,7 @@ macro_rules! strategies {
 
 strategies! {
     adapter,
+    adaptive,
     bitfit,
     cross_stitch,
     dselect_k,

@@ -13,7 +13,7 @@ use anyhow::{Context, Result};
 use candle_core::{DType, Device, Tensor};
 use mtl_backbone::{Flat, GradientBlock, Pass, Pooling, Pretrained, TaskGradient, gather, random};
 use mtl_sharing::{
-    Change, DevScores, HeadSettings, Heads, Model, NoDevScores, NoMoments, Sharing, StepView, TaskShape,
+    Budget, Change, DevScores, HeadSettings, Heads, Model, NoDevScores, NoMoments, Sharing, StepView, TaskShape,
 };
 use mtl_task::rng::Key;
 use mtl_task::{Encoded, Packed, Progress, Reads, TaskId};
@@ -150,7 +150,10 @@ pub(crate) fn adapt(model: &mut Model, progress: Progress, learning_rate: f64) -
     let Model { params, topology, sharing, .. } = model;
     let (grams, mut nothing) = (BTreeMap::new(), NoMoments);
     let held_out = &mut NoDevScores;
-    let mut view = StepView { tasks: &[], grams: &grams, tables: &[], progress, learning_rate, held_out };
+    let mut budget = Budget { steps: progress.step + 1, ..Budget::of(progress.of) };
+    let (budget, events) = (&mut budget, &mut Vec::new());
+    let mut view =
+        StepView { tasks: &[], grams: &grams, tables: &[], progress, learning_rate, budget, events, held_out };
     sharing.adapt(&mut Change::new(params, topology, &mut nothing), &mut view)
 }
 

@@ -15,6 +15,7 @@ use serde::Serialize;
 use crate::assemble::{Located, assemble};
 use crate::memory::{self, Available, MemoryEstimate};
 use crate::recipe::Recipe;
+use crate::run::budget::budget;
 use crate::run::epochs::Paced;
 pub use disk::Disk;
 pub use rehearsal::Time;
@@ -43,6 +44,8 @@ pub struct DryRun {
     pub disk: Disk,
     /// Parameters whose gradient is all zero before the first step; every other trained one has a finite gradient.
     pub zero_gradients: Vec<String>,
+    /// What the strategy says that the steps buy.
+    pub foreseen: Vec<String>,
 }
 
 /// What a run needs of memory.
@@ -70,6 +73,8 @@ pub fn dry_run(recipe: &Recipe, located: &Located, device: &Device) -> Result<Dr
     let Paced { recipe, loader, .. } = Paced::new(recipe.clone(), &mut assembled, device)?;
     let recipe = &recipe;
     let phases = assembled.trainer.model.sharing.phases(recipe.train.steps);
+    assembled.trainer.budget = budget(&assembled, &loader, &phases);
+    let foreseen = assembled.trainer.model.sharing.foresee(&assembled.trainer.budget)?;
     let sizes = memory::Sizes::of(recipe, &assembled, &loader, &phases)?;
     let (available, loaded) = (memory::available(), memory::resident().map(|(now, _)| now));
     if device.is_cpu() {
@@ -97,5 +102,6 @@ pub fn dry_run(recipe: &Recipe, located: &Located, device: &Device) -> Result<Dr
         time: rehearsed.time,
         disk: rehearsed.disk,
         zero_gradients: rehearsed.zero_gradients,
+        foreseen,
     })
 }

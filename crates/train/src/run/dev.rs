@@ -16,12 +16,24 @@ use crate::observer::Observer;
 use crate::recipe::Keep;
 
 impl Run {
-    /// Looks at dev where it is due; answers whether to stop.
-    pub(super) fn look(&mut self, phase: &Phase, log: &mut log::Log, observer: &mut dyn Observer) -> Result<bool> {
+    /// Whether `phase` has no step left.
+    pub(super) fn is_over(&self, phase: &Phase) -> bool {
+        self.state.phase_step + self.state.phase_charged >= phase.steps
+    }
+
+    /// Looks at dev where that became due in the steps of `phase` after its `since`-th; answers whether to stop.
+    pub(super) fn look(
+        &mut self,
+        phase: &Phase,
+        since: usize,
+        log: &mut log::Log,
+        observer: &mut dyn Observer,
+    ) -> Result<bool> {
         let every = self.recipe.evaluation.every;
-        let last = self.state.phase_step == phase.steps;
+        let last = self.is_over(phase);
         let final_phase = self.state.phase + 1 == self.phases.len();
-        if !final_phase || !(last || (every > 0 && self.state.phase_step.is_multiple_of(every))) {
+        let due = every > 0 && self.state.phase_step / every > since / every;
+        if !final_phase || !(last || due) {
             return Ok(false);
         }
         let look = self.scores()?;

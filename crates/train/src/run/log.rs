@@ -65,6 +65,9 @@ impl Log {
             line["gradient_norms"] = json!(report.norms);
             line["cosines"] = json!(report.cosines);
         }
+        if !report.events.is_empty() {
+            line["events"] = json!(report.events);
+        }
         if !report.left.is_empty() {
             line["left"] = json!(report.left);
         }

@@ -5,11 +5,13 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use candle_core::Device;
 
+use super::budget::budget;
 use super::epochs::Paced;
 use super::lock::Lock;
 use super::stored::{self, Stored};
 use super::{REPORT, Run, RunOptions, clear, place};
 use crate::assemble::{Located, assemble_as};
+use crate::diagnose::planted;
 use crate::recipe::Recipe;
 use crate::resume::{self, LAST, RunState};
 use crate::store::write_atomically;
@@ -56,6 +58,8 @@ impl Run {
         let Paced { recipe, loader, note } = Paced::new(stored.recipe.clone(), &mut assembled, device)?;
         let stored = stored.paced(&recipe, out)?;
         let phases = assembled.trainer.model.sharing.phases(recipe.train.steps);
+        assembled.trainer.budget = budget(&assembled, &loader, &phases);
+        let foreseen = assembled.trainer.model.sharing.foresee(&assembled.trainer.budget)?;
         // Only now that nothing of the new run was refused.
         if start == Start::Fresh {
             clear::clear(out)?;
@@ -94,9 +98,23 @@ impl Run {
             }
         };
         notes.extend(stored.notes);
+        notes.extend(foreseen);
         notes.extend(note);
         let checkpoint_name = located.model.name.clone();
-        let run = Self { checkpoint_name, recipe, options, assembled, loader, phases, state, notes, _lock: lock };
+        let (truth, chronicle) = (planted(located), serde_json::Value::Null);
+        let run = Self {
+            checkpoint_name,
+            recipe,
+            options,
+            assembled,
+            loader,
+            phases,
+            state,
+            notes,
+            truth,
+            chronicle,
+            _lock: lock,
+        };
         run.describe(&text, trained_on)?;
         Ok(run)
     }

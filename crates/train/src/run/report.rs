@@ -38,7 +38,7 @@ impl Run {
         let model = &self.assembled.trainer.model;
         let accounting = model.accounting(self.assembled.pretrained.count());
         let (findings, warnings) = match answering {
-            Answering::Model => (model.sharing.findings()?, model.sharing.warnings()?),
+            Answering::Model => (self.findings(&self.chronicle)?, model.sharing.warnings()?),
             // What diverged has nothing to say.
             Answering::Baselines => (serde_json::Value::Null, Vec::new()),
         };

@@ -5,6 +5,7 @@
 #[allow(dead_code, reason = "the chain's tests use what these do not")]
 mod tiny;
 
+mod adaptive;
 mod apart;
 mod groups;
 mod resume;

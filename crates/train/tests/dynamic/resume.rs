@@ -7,13 +7,13 @@ use candle_core::Device;
 use mtl_data::Texts;
 use mtl_train::{Ended, Recipe, Registries, Run, RunOptions, Silent, Start, Trained};
 
-use crate::strategy::{SHATTER, SPLIT_AND_MERGE};
+use crate::strategy::{GAMBLE, SHATTER, SPLIT_AND_MERGE};
 use crate::tiny::{Break, hash, located, metrics, recipe};
 
 /// The built-in members, and the strategies of these tests.
 fn registries() -> Arc<Registries> {
     let mut registries = Registries::default();
-    for strategy in [SPLIT_AND_MERGE, SHATTER] {
+    for strategy in [SPLIT_AND_MERGE, SHATTER, GAMBLE] {
         registries.strategies = registries.strategies.with(strategy).expect("a new name");
     }
     Arc::new(registries)
@@ -103,4 +103,31 @@ fn a_strategy_that_is_not_in_the_registry_is_not_found_and_one_that_is_gets_sugg
     assert!(error.contains("unknown strategy `shatter`") && !error.contains("did you mean `shatter`"), "{error}");
     let error = format!("{:#}", parse(&registries(), "shater").expect_err("misspelt"));
     assert!(error.contains("did you mean `shatter`?"), "{error}");
+}
+
+#[test]
+fn races_that_nobody_wins_leave_the_training_as_it_is_without_them() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for rule in ["equal", "uncertainty", "nash", "moco"] {
+        let rule = format!("weighting.rule={rule}");
+        let sets = ["schedule.name=constant", "evaluation.every=0", "evaluation.keep=last", &rule];
+        let raced = dynamic(&[&sets[..], &["sharing.strategy=gamble", "sharing.every=6", "train.steps=24"]].concat());
+        let out = folder.path().join(rule.replace('.', "-"));
+        finish(begin(&raced, &out, false));
+        let lines = metrics(&out);
+        let events: Vec<&serde_json::Value> = lines.iter().filter_map(|line| line["events"].get(0)).collect();
+        // Two steps of the second arm and one of the third, and 5 · 12 examples at a third of 1/12 step each.
+        assert!(events.iter().all(|event| event["charged"] == 5), "{events:?}");
+        let charged = 5 * events.len();
+        assert!(events.len() >= 2 && lines.len() + charged == 24, "{} steps, {events:?}", lines.len());
+        let steps = format!("train.steps={}", lines.len());
+        let plain = dynamic(&[&sets[..], &["sharing.strategy=hard", &steps]].concat());
+        let alone = folder.path().join(format!("hard-{}", rule.replace('.', "-")));
+        finish(begin(&plain, &alone, false));
+        for file in ["model.safetensors", "optimizer.safetensors"] {
+            assert_eq!(hash(&out, file), hash(&alone, file), "{rule}: {file}");
+        }
+        let told = |line: &serde_json::Value| (line["step"].clone(), line["losses"].clone(), line["weights"].clone());
+        assert_eq!(lines.iter().map(told).collect::<Vec<_>>(), metrics(&alone).iter().map(told).collect::<Vec<_>>());
+    }
 }

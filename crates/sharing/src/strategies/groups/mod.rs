@@ -25,8 +25,6 @@
 //!
 //! Parameters: G·P for G groups: P until the tasks part.
 
-mod evidence;
-mod pair;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -43,7 +41,7 @@ use crate::context::together;
 use crate::{
     BuildContext, Change, DevScores, EncoderWeights, Sharing, StepView, Strategy, StrategySettings, TaskSet, Topology,
 };
-use evidence::Evidence;
+use crate::blocks::evidence::Evidence;
 
 /// The entry of the registry.
 pub const STRATEGY: Strategy = Strategy::of::<Groups>(
@@ -226,7 +224,7 @@ impl Sharing for Grouped {
         }
         let (Some(mut evidence), Some(one)) = (self.evidence.take(), self.groups.first()) else { return Ok(()) };
         let table = one.weights.part(Part::Words).name();
-        evidence.add(step.tables, table, (step.tasks, step.grams), self.settings.warmup_steps)?;
+        evidence.add(step.tables, &vec![table; step.tables.len()], (step.tasks, step.grams), self.settings.warmup_steps)?;
         if evidence.steps() >= self.settings.warmup_steps {
             let sets = evidence.partition(self.settings.most_groups);
             if sets.len() > 1 {
@@ -236,6 +234,10 @@ impl Sharing for Grouped {
         }
         self.evidence = Some(evidence);
         Ok(())
+    }
+
+    fn partitions(&self) -> Vec<(String, Vec<TaskSet>)> {
+        vec![("all depths".into(), self.groups.iter().map(|group| group.tasks.clone()).collect())]
     }
 
     fn restructure(&mut self, topology: &Topology, params: &Params) -> Result<()> {

@@ -19,7 +19,6 @@
 //! Parameters: K·P. The pretrained point is kept beside them (P) where it is needed.
 
 mod newton_schulz;
-mod pull;
 mod trace_norm;
 
 use std::collections::BTreeMap;
@@ -34,7 +33,7 @@ use serde::{Deserialize, Serialize};
 use crate::blocks::penalty::penalty_with_gradient;
 use crate::blocks::values::copied;
 use crate::{BuildContext, Change, EncoderWeights, Sharing, StepView, Strategy, StrategySettings};
-use pull::{mean, pull};
+use crate::blocks::pull::{mean, pull};
 use trace_norm::{TraceNorm, Unfolding};
 
 /// The entry of the registry.

@@ -1,4 +1,4 @@
-//! Expected gains: what dev says of a candidate against the reference, paired example by example, shrunken towards none.
+//! Expected gains of candidates that are chosen on dev: what it says of a candidate against the reference, paired example by example, shrunken towards none.
 
 use serde::{Deserialize, Serialize};
 
@@ -23,20 +23,31 @@ pub struct Gain {
 }
 
 /// The differences of one candidate on one task: reference minus candidate, example by example.
-pub(super) struct Differences {
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Differences {
     mean: f64,
     deviation: f64,
     count: f64,
 }
 
 impl Differences {
-    /// Of losses of the same examples.
-    pub(super) fn of(reference: &[f64], candidate: &[f64]) -> Self {
+    /// Of losses of the same examples, the shorter of the two slices long.
+    pub fn of(reference: &[f64], candidate: &[f64]) -> Self {
         let differences: Vec<f64> = reference.iter().zip(candidate).map(|(a, b)| a - b).collect();
         let count = differences.len() as f64;
         let mean = differences.iter().sum::<f64>() / count.max(1.);
         let squares: f64 = differences.iter().map(|difference| (difference - mean).powi(2)).sum();
         Self { mean, deviation: (squares / (count - 1.).max(1.)).sqrt(), count }
+    }
+
+    /// Their mean; above 0 the candidate is better.
+    pub fn mean(&self) -> f64 {
+        self.mean
+    }
+
+    /// The standard error of their mean.
+    pub fn error(&self) -> f64 {
+        self.deviation / self.count.max(1.).sqrt()
     }
 
     /// The gain in standard deviations; none if there is nothing to compare.
@@ -64,7 +75,7 @@ fn variance(all: &[Differences]) -> f64 {
 }
 
 /// The gain of each of `all`, which are of one choice and shrunken together.
-pub(super) fn gains(all: &[Differences]) -> Vec<Gain> {
+pub fn gains(all: &[Differences]) -> Vec<Gain> {
     let variance = variance(all);
     let gain = |found: &Differences| {
         let noise = 1. / found.count.max(1.);

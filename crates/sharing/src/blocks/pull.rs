@@ -14,7 +14,7 @@ const CHUNK: usize = 1 << 13;
 ///
 /// # Errors
 /// Those of candle.
-pub(super) fn pull(part: &[Param], centre: Option<&Tensor>, strength: f64) -> Result<(f64, Vec<Tensor>)> {
+pub(crate) fn pull(part: &[Param], centre: Option<&Tensor>, strength: f64) -> Result<(f64, Vec<Tensor>)> {
     let Some(first) = part.first() else { return Ok((0., Vec::new())) };
     let on_host = part.iter().all(|param| param.tensor().device().is_cpu() && param.tensor().is_contiguous());
     match first.tensor().dtype() {
@@ -39,7 +39,7 @@ fn step_by_step(part: &[Param], centre: Option<&Tensor>, strength: f64) -> Resul
 }
 
 /// The mean of the tasks' values.
-pub(super) fn mean(part: &[Param]) -> Result<Tensor> {
+pub(crate) fn mean(part: &[Param]) -> Result<Tensor> {
     let mut sum = part[0].tensor().detach();
     for param in &part[1..] {
         sum = (sum + param.tensor().detach())?;

@@ -8,7 +8,7 @@ use mtl_nash::Gram;
 use mtl_task::TaskId;
 use serde_json::{Value, json};
 
-use super::pair::{Rows, Verdict, verdict};
+use super::row_pair::{Rows, Verdict, verdict};
 use crate::{TaskSet, grouping};
 
 /// Blocks of steps that the standard error is over.
@@ -16,7 +16,7 @@ const BLOCKS: usize = 5;
 
 /// What was seen so far.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Evidence {
+pub(crate) struct Evidence {
     tasks: usize,
     steps: usize,
     /// Sums of the tasks' gradients of the table over blocks of steps, by block and task; none after they were judged.
@@ -28,28 +28,28 @@ pub(super) struct Evidence {
 }
 
 impl Evidence {
-    pub(super) fn new(tasks: usize) -> Self {
+    pub(crate) fn new(tasks: usize) -> Self {
         Self { tasks, ..Self::default() }
     }
 
     /// Steps so far.
-    pub(super) fn steps(&self) -> usize {
+    pub(crate) fn steps(&self) -> usize {
         self.steps
     }
 
-    /// Takes in a step of `of`: the gradients of the tasks that took part over the table called `table`, and the inner
-    /// products of their gradients.
-    pub(super) fn add(
+    /// Takes in a step of `of`: the gradients of the tasks that took part over the tables called `tables`, each task's
+    /// in their order, and the inner products of their gradients.
+    pub(crate) fn add(
         &mut self,
         gradients: &[TaskGradient],
-        table: &str,
+        tables: &[&str],
         (present, grams): (&[TaskId], &BTreeMap<String, Gram>),
         of: usize,
     ) -> Result<()> {
         let block = (self.steps * BLOCKS / of.max(1)).min(BLOCKS - 1);
         self.steps += 1;
-        for (task, gradient) in present.iter().zip(gradients) {
-            let Some(GradientBlock::Rows(rows)) = gradient.0.get(table) else { continue };
+        for ((task, gradient), table) in present.iter().zip(gradients).zip(tables) {
+            let Some(GradientBlock::Rows(rows)) = gradient.0.get(*table) else { continue };
             let sum = self.sums.entry((block, task.0)).or_default();
             for (at, &id) in rows.ids.iter().enumerate() {
                 let into = sum.entry(id).or_insert_with(|| vec![0.; rows.width]);
@@ -85,29 +85,35 @@ impl Evidence {
 
     /// The share that the gradient of `tasks` has in the squared norm of that of all tasks over the parameter `name`;
     /// it may be above 1 where tasks pull against each other. 1 where nothing is known.
-    pub(super) fn share(&self, name: &str, tasks: &TaskSet) -> f64 {
+    pub(crate) fn share(&self, name: &str, tasks: &TaskSet) -> f64 {
         let Some(gram) = self.grams.get(name) else { return 1. };
         let sum = |rows: &[usize]| -> f64 {
             rows.iter().flat_map(|i| rows.iter().map(move |j| (i, j))).map(|(i, j)| gram[i * self.tasks + j]).sum()
         };
-        let (own, all): (Vec<usize>, Vec<usize>) = (tasks.iter().map(|task| task.0).collect(), (0..self.tasks).collect());
+        let (own, all): (Vec<usize>, Vec<usize>) =
+            (tasks.iter().map(|task| task.0).collect(), (0..self.tasks).collect());
         let share = sum(&own) / sum(&all);
         if share.is_finite() { share.clamp(1e-3, 1e3) } else { 1. }
     }
 
     /// Forgets what verdicts and shares were made from.
-    pub(super) fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         self.sums.clear();
         self.grams.clear();
     }
 
+    /// The score κ − ω/3 of a pair of tasks, see `row_pair.rs`, once the steps are over.
+    pub(crate) fn score(&self, first: usize, second: usize) -> Option<f64> {
+        self.verdicts.get(&(first.min(second), first.max(second))).map(|verdict| verdict.score)
+    }
+
     /// Whether any pair is told from noise.
-    pub(super) fn tells(&self) -> bool {
+    pub(crate) fn tells(&self) -> bool {
         !self.verdicts.is_empty()
     }
 
     /// The best partition into at most `most` groups (0: any number), the first task's group first.
-    pub(super) fn partition(&self, most: usize) -> Vec<TaskSet> {
+    pub(crate) fn partition(&self, most: usize) -> Vec<TaskSet> {
         let mut scores = vec![vec![0.; self.tasks]; self.tasks];
         for (&(i, j), verdict) in &self.verdicts {
             (scores[i][j], scores[j][i]) = (verdict.counts(), verdict.counts());
@@ -119,7 +125,7 @@ impl Evidence {
     }
 
     /// Every pair's figures, for the report.
-    pub(super) fn findings(&self, names: &[String]) -> Value {
+    pub(crate) fn findings(&self, names: &[String]) -> Value {
         let line = |(&(i, j), found): (&(usize, usize), &Verdict)| {
             json!({
                 "tasks": [&names[i], &names[j]],
@@ -134,7 +140,7 @@ impl Evidence {
     }
 
     /// Everything as tensors.
-    pub(super) fn state(&self) -> Result<BTreeMap<String, Tensor>> {
+    pub(crate) fn state(&self) -> Result<BTreeMap<String, Tensor>> {
         let mut state = BTreeMap::from([("evidence/steps".to_string(), Tensor::new(self.steps as f64, &Device::Cpu)?)]);
         for ((block, task), rows) in self.sums.iter().filter(|(_, rows)| !rows.is_empty()) {
             let ids: Vec<f64> = rows.keys().map(|&id| f64::from(id)).collect();
@@ -156,7 +162,7 @@ impl Evidence {
 
     /// # Errors
     /// If it is not a state of this strategy for `tasks` tasks.
-    pub(super) fn restored(tasks: usize, state: &BTreeMap<String, Tensor>) -> Result<Self> {
+    pub(crate) fn restored(tasks: usize, state: &BTreeMap<String, Tensor>) -> Result<Self> {
         let mut found = Self::new(tasks);
         if let Some(steps) = state.get("evidence/steps") {
             found.steps = steps.to_scalar::<f64>()? as usize;
@@ -212,14 +218,17 @@ mod tests {
     /// Two tasks that tell the first half from the second, and one that tells even from odd.
     fn seen(steps: usize, of: usize) -> Evidence {
         let mut evidence = Evidence::new(3);
-        let (half, parity) =
-            (|word: usize| if word < 4 { 1. } else { -1. }, |word: usize| if word.is_multiple_of(2) { 1. } else { -1. });
+        let (half, parity) = (
+            |word: usize| if word < 4 { 1. } else { -1. },
+            |word: usize| if word.is_multiple_of(2) { 1. } else { -1. },
+        );
         let present = [TaskId(0), TaskId(1), TaskId(2)];
         for step in 0..steps {
-            let rows = [gradient(half, [1., 0.], step), gradient(half, [0., 3.], step), gradient(parity, [1., 1.], step)];
+            let rows =
+                [gradient(half, [1., 0.], step), gradient(half, [0., 3.], step), gradient(parity, [1., 1.], step)];
             let gram = Gram::of_rows(&[[2., 0.], [1., 0.], [0., 4.]]);
             let grams = BTreeMap::from([(TABLE.to_string(), gram)]);
-            evidence.add(&rows, TABLE, (&present, &grams), of).expect("sums");
+            evidence.add(&rows, &[TABLE; 3], (&present, &grams), of).expect("sums");
         }
         evidence
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// Rows of a table by their places, each of the table's width.
-pub(super) type Rows = BTreeMap<u32, Vec<f32>>;
+pub(crate) type Rows = BTreeMap<u32, Vec<f32>>;
 
 /// Rows that a task moves most are compared, at most so many.
 const MOST: usize = 1024;
@@ -12,20 +12,20 @@ const LEAST: f64 = 0.05;
 
 /// What was found of a pair of tasks.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Verdict {
+pub(crate) struct Verdict {
     /// ω, in [0, 1]: whether they move the same rows.
-    pub(super) overlap: f64,
+    pub(crate) overlap: f64,
     /// κ, in [0, 1]: whether they want the same rows moved alike.
-    pub(super) agreement: f64,
+    pub(crate) agreement: f64,
     /// κ − ω/3.
-    pub(super) score: f64,
+    pub(crate) score: f64,
     /// Its standard error, by the jackknife over blocks of steps.
-    pub(super) error: f64,
+    pub(crate) error: f64,
 }
 
 impl Verdict {
     /// The score beyond its standard error, if that says anything.
-    pub(super) fn counts(&self) -> f64 {
+    pub(crate) fn counts(&self) -> f64 {
         let beyond = self.score.abs() - self.error;
         if beyond > LEAST { self.score.signum() * beyond } else { 0. }
     }
@@ -33,7 +33,7 @@ impl Verdict {
 
 /// The verdict on two tasks, given each one's sums by block; none with fewer than two blocks of both, or where one of
 /// them moves nothing.
-pub(super) fn verdict(first: &[Option<&Rows>], second: &[Option<&Rows>]) -> Option<Verdict> {
+pub(crate) fn verdict(first: &[Option<&Rows>], second: &[Option<&Rows>]) -> Option<Verdict> {
     let blocks: Vec<(&Rows, &Rows)> = first.iter().zip(second).filter_map(|(a, b)| Some(((*a)?, (*b)?))).collect();
     if blocks.len() < 2 {
         return None;
@@ -72,9 +72,8 @@ fn square(row: &[f32]) -> f64 {
 
 /// ω and κ: ⟨G·Gᵀ, H·Hᵀ⟩ is ‖Gᵀ·H‖², so no kernel is ever made.
 fn compared(first: &Rows, second: &Rows) -> Option<(f64, f64)> {
-    let places = |a: &Rows, b: &Rows| -> f64 {
-        a.iter().filter_map(|(id, row)| Some(square(row) * square(b.get(id)?))).sum()
-    };
+    let places =
+        |a: &Rows, b: &Rows| -> f64 { a.iter().filter_map(|(id, row)| Some(square(row) * square(b.get(id)?))).sum() };
     let cosine = |of: &dyn Fn(&Rows, &Rows) -> f64| of(first, second) / (of(first, first) * of(second, second)).sqrt();
     let (overlap, agreement) = (cosine(&places), cosine(&product));
     (overlap.is_finite() && agreement.is_finite()).then_some((overlap, agreement))
