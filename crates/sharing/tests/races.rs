@@ -94,6 +94,7 @@ fn set_off(model: &mut Model, race: &Race, arm: usize) -> Result<Recorded> {
 #[test]
 fn a_split_changes_no_function_and_gives_each_side_its_share_of_both_moments() -> Result<()> {
     let mut model = model(json!({}))?;
+    watch(&mut model, 1)?;
     assert!(model.sharing.reads_grams() && model.sharing.reads_tables());
     watch(&mut model, 3)?;
     assert!(!model.sharing.reads_tables(), "the warm-up is over");

@@ -278,5 +278,7 @@ fn bounds_and_ablations_hold() {
         assert!(format!("{error:#}").contains(because), "{error:#}");
     };
     refused(&["sharing.race=0.3"], "less than half");
-    refused(&["sharing.held_out=0.001"], "too few to choose by");
+    let poor = trained(&planted(&["sharing.held_out=0.001"]), &place.path().join("poor"));
+    assert!(poor.warnings.iter().any(|said| said.contains("too few to choose by")), "{:?}", poor.warnings);
+    assert_eq!(poor.steps, 40);
 }

@@ -7,6 +7,7 @@ mod tiny;
 
 mod adaptive;
 mod apart;
+mod gamble;
 mod groups;
 mod resume;
 mod strategy;

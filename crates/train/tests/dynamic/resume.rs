@@ -7,7 +7,8 @@ use candle_core::Device;
 use mtl_data::Texts;
 use mtl_train::{Ended, Recipe, Registries, Run, RunOptions, Silent, Start, Trained};
 
-use crate::strategy::{GAMBLE, SHATTER, SPLIT_AND_MERGE};
+use crate::gamble::GAMBLE;
+use crate::strategy::{SHATTER, SPLIT_AND_MERGE};
 use crate::tiny::{Break, hash, located, metrics, recipe};
 
 /// The built-in members, and the strategies of these tests.

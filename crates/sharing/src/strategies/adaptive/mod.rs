@@ -20,7 +20,7 @@
 //!
 //! Losers' steps, half of the challengers' included, and a third of a pass for what is scored are paid from B, rounded up to
 //! steps; the learning rate follows what is spent. Before a run it is told what B buys, and refused if less than half of it
-//! would train the model that is kept. Dev is what is scored, never test. Rules weigh inside groups; a task alone needs none.
+//! would train the model that is kept; where B is too small to choose anything by, the structure stays as it begins. Dev is what is scored, never test. Rules weigh inside groups; a task alone needs none.
 //!
 //! Corners, bit for bit, with `races = []` and `interpolation = 0`: one group is `hard`, groups of one are `single`, one group in the
 //! lower bands and groups of one above are `hard` with private layers, a partition is `groups`, tied groups of one are
@@ -114,11 +114,11 @@ fn mean(values: &[f64]) -> f64 {
 }
 
 impl Adapted {
-    /// Whether the next step's gradients are needed.
+    /// Whether the next step's gradients are needed. What is planned is known from the first step on, which is not watched.
     fn watches(&self) -> bool {
         let asks = self.weights.names().len() > 1 && (!self.settings.races.is_empty() || self.settings.blends());
         asks && self.memory.own.is_empty()
-            && self.memory.plan.as_ref().is_none_or(|plan| plan.watches(self.memory.spent(), self.memory.done))
+            && self.memory.plan.as_ref().is_some_and(|plan| plan.watches(self.memory.spent(), self.memory.done))
     }
 
     /// Whether the next step's gradients of the words are.
@@ -127,7 +127,7 @@ impl Adapted {
         self.watches()
             && !self.memory.judged
             && !self.settings.races.is_empty()
-            && self.memory.plan.as_ref().is_none_or(warm)
+            && self.memory.plan.as_ref().is_some_and(warm)
     }
 
     /// Takes the baselines' losses, once.
@@ -149,10 +149,11 @@ impl Adapted {
                 }
             }
         }
-        if warm && self.evidence.steps() < plan.warmup {
+        let steps = plan.warmup.saturating_sub(1);
+        if warm && self.evidence.steps() < steps {
             let tables: Vec<&str> =
                 step.tasks.iter().map(|task| self.weights.of(*task).part(Part::Words).name()).collect();
-            self.evidence.add(step.tables, &tables, (step.tasks, &BTreeMap::new()), plan.warmup)?;
+            self.evidence.add(step.tables, &tables, (step.tasks, &BTreeMap::new()), steps)?;
         }
         Ok(())
     }
@@ -333,6 +334,9 @@ impl Sharing for Adapted {
 
     fn warnings(&self) -> Result<Vec<String>> {
         let asked = self.settings.races.len();
+        if let Some(plan) = self.memory.plan.as_ref().filter(|plan| plan.poor) {
+            return Ok(vec![plan.buys_nothing(&self.settings)]);
+        }
         Ok(if self.over && self.weights.names().len() > 1 && self.memory.done < asked {
             vec![format!("training ended after {} of {asked} races (sharing.races)", self.memory.done)]
         } else {

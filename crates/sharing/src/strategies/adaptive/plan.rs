@@ -27,7 +27,12 @@ pub(super) struct Plan {
     pub(super) blend: Option<usize>,
     /// When training ends.
     pub(super) of: usize,
+    /// Whether something was asked for that the budget is too small to choose by.
+    pub(super) poor: bool,
 }
+
+/// Fewest dev examples of a task that anything is chosen by.
+const FEWEST: usize = 2;
 
 impl Plan {
     /// Of a training of `tasks` tasks; without anything to score on there is nothing to plan.
@@ -50,7 +55,7 @@ impl Plan {
         let times = plan.races.len() * (plan.scored(settings.arms) + LINE.len()) + plan.mixes(settings);
         let examples = settings.held_out * 3. * budget.of as f64 * budget.per_step;
         plan.held_out = (examples / (times.max(1) * tasks) as f64) as usize;
-        plan
+        if plan.acts() && plan.held_out < FEWEST { Self { poor: true, of: budget.of, ..Self::default() } } else { plan }
     }
 
     /// Whether anything is to happen.
@@ -103,10 +108,19 @@ impl Plan {
         Race { arms, looks, held_out: self.held_out }
     }
 
+    /// In words that it buys neither races nor interpolation.
+    pub(super) fn buys_nothing(&self, settings: &Adaptive) -> String {
+        format!(
+            "sharing.held_out = {} of {} steps pays for fewer than {FEWEST} dev examples of each task, too few to choose by: the \
+             structure stays as it begins; raise train.steps or sharing.held_out, or ask for fewer races",
+            settings.held_out, self.of
+        )
+    }
+
     /// In words what `budget` buys.
     ///
     /// # Errors
-    /// If that leaves too little for the model that is kept, or too little to choose by.
+    /// If that leaves too little for the model that is kept, or there is nothing to score on.
     pub(super) fn foreseen(&self, settings: &Adaptive, budget: &Budget, tasks: usize) -> Result<Vec<String>> {
         let asks = tasks > 1 && (!settings.races.is_empty() || settings.blends());
         if !asks {
@@ -118,14 +132,9 @@ impl Plan {
              (evaluation.dev_limit), or set sharing.races = [] and sharing.interpolation = 0",
             budget.held_out
         );
-        ensure!(
-            self.held_out >= 2,
-            "sharing.held_out = {} of {} steps pays for {} dev example(s) of each task, too few to choose by; raise \
-             train.steps or sharing.held_out, or ask for fewer races",
-            settings.held_out,
-            budget.of,
-            self.held_out
-        );
+        if self.poor {
+            return Ok(vec![self.buys_nothing(settings)]);
+        }
         let races = self.races.len() * self.price(settings.arms, budget);
         let blend = if self.blend.is_some() { self.blend_price(settings, budget) } else { 0 };
         let main = budget.of.saturating_sub(races + blend);
@@ -198,8 +207,11 @@ mod tests {
         assert!(long.contains("less than half") && long.contains("3 races of 3 arms over 60 steps"), "{long}");
         let blind = refused(Adaptive::default(), Budget { held_out: vec![3, 0, 1], ..budget(300) });
         assert!(blind.contains("not every task has dev examples"), "{blind}");
-        let few = refused(Adaptive { held_out: 0.001, ..Adaptive::default() }, budget(300));
-        assert!(few.contains("too few to choose by"), "{few}");
+        // A budget that is too small for anything buys nothing, and says so.
+        let few = Adaptive { held_out: 0.001, ..Adaptive::default() };
+        let plan = Plan::new(&few, &budget(300), 3);
+        let told = plan.foreseen(&few, &budget(300), 3).expect("a run");
+        assert!(!plan.acts() && told.len() == 1 && told[0].contains("too few to choose by"), "{told:?}");
         // Without races and blend anything goes.
         let quiet = Adaptive { races: Vec::new(), interpolation: 0., ..Adaptive::default() };
         let plan = Plan::new(&quiet, &Budget::of(3), 3);
