@@ -108,9 +108,7 @@ fn last_words(bytes: &[u8]) {
 }
 
 #[cfg(not(unix))]
-fn last_words(bytes: &[u8]) {
-    let _ = std::io::stderr().lock().write_all(bytes);
-}
+use crate::output::last_words;
 
 #[cfg(test)]
 mod tests {

@@ -43,6 +43,12 @@ pub fn note(line: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{}", printable(line));
 }
 
+/// Writes `bytes` to standard error without asking for memory, for a process that has none left.
+#[cfg(not(unix))]
+pub(crate) fn last_words(bytes: &[u8]) {
+    let _ = std::io::stderr().lock().write_all(bytes);
+}
+
 /// The most letters of a line and lines of a message: a file of one endless line is shown by its beginning.
 const LETTERS: usize = 2000;
 const LINES: usize = 100;

@@ -33,7 +33,7 @@ use crate::blocks::experts::{Expert, branching};
 use crate::blocks::penalty::carrying;
 use crate::blocks::trunk::Trunk;
 use crate::blocks::values::on_host;
-use crate::{BuildContext, Scope, Sharing, Strategy, StrategySettings, per_token, RateScales, Role};
+use crate::{BuildContext, RateScales, Role, Scope, Sharing, Strategy, StrategySettings, per_token};
 
 /// The entry of the registry.
 pub const STRATEGY: Strategy = Strategy::of::<DselectK>(
@@ -150,7 +150,8 @@ impl Choice {
         let read = match settings.gate {
             Chooser::Static => None,
             Chooser::Example => {
-                let (codes, weights) = (noise("codes", selectors * bits, hidden)?, noise("weights", selectors, hidden)?);
+                let (codes, weights) =
+                    (noise("codes", selectors * bits, hidden)?, noise("weights", selectors, hidden)?);
                 Some([
                     context.insert_tensor(scope, "selectors.codes.read", &codes, true)?,
                     context.insert_tensor(scope, "selectors.weights.read", &weights, true)?,

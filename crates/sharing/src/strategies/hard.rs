@@ -26,7 +26,7 @@ use crate::{BuildContext, EncoderWeights, Mix, RateScales, Role, Scope, Sharing,
 pub const STRATEGY: Strategy =
     Strategy::of::<Hard>("hard", "one encoder, one head per task", "Caruana 1997", "P", true)
         .with_source(include_str!("hard.rs"))
-.with_rates(RateScales::PLAIN.added(1.).mixing(1.));
+        .with_rates(RateScales::PLAIN.added(1.).mixing(1.));
 
 /// The `[sharing]` section of `strategy = "hard"`.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -63,7 +63,13 @@ impl StrategySettings for Hard {
                     for index in 0..shared_layers {
                         let (name, over) =
                             (format!("layer.{index}.norms"), (OverlayMode::Replace, overlay::norms as _));
-                        own.extend(Overlay::insert(&scope.with_role(Role::Added), &name, &parts[index + 2], over, context)?);
+                        own.extend(Overlay::insert(
+                            &scope.with_role(Role::Added),
+                            &name,
+                            &parts[index + 2],
+                            over,
+                            context,
+                        )?);
                     }
                     own
                 } else {

@@ -31,7 +31,9 @@ use crate::blocks::additions::merged;
 use crate::blocks::penalty::{penalty_with_gradient, squared_norm};
 use crate::blocks::trunk::Trunk;
 use crate::blocks::values::copied;
-use crate::{BuildContext, DevScores, Head, Mix, Phase, Sharing, Strategy, StrategySettings, TaskSet, RateScales, Role};
+use crate::{
+    BuildContext, DevScores, Head, Mix, Phase, RateScales, Role, Sharing, Strategy, StrategySettings, TaskSet,
+};
 
 /// The entry of the registry.
 pub const STRATEGY: Strategy = Strategy::of::<Hierarchical>(

@@ -29,7 +29,7 @@ use crate::blocks::additions::{base, merged, uniform};
 use crate::blocks::delta::{Matrix, changed, changed_slot, check, sizes};
 use crate::blocks::target::Target;
 use crate::blocks::values::on_host;
-use crate::{BuildContext, EncoderWeights, Scope, Sharing, Strategy, StrategySettings, walk, RateScales, Role};
+use crate::{BuildContext, EncoderWeights, RateScales, Role, Scope, Sharing, Strategy, StrategySettings, walk};
 
 /// The entry of the registry.
 pub const STRATEGY: Strategy = Strategy::of::<MtlLora>(

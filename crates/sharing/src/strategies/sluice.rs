@@ -36,7 +36,7 @@ use crate::blocks::penalty::{penalty_with_gradient, squared_norm};
 use crate::blocks::stitch::{Init, Stitched, affordable};
 use crate::blocks::target::Target;
 use crate::blocks::values::on_host;
-use crate::{BuildContext, Sharing, Strategy, StrategySettings, RateScales, Role};
+use crate::{BuildContext, RateScales, Role, Sharing, Strategy, StrategySettings};
 
 /// Subspaces of a state.
 const SUBSPACES: usize = 2;

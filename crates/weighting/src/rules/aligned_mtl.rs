@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::solver::eigen::{Spectrum, stationary};
-use crate::{Class, Rule, FromGram, Outcome, Preference, Property, WeightingRule, StepInputs, Weighting, settings};
+use crate::{Class, FromGram, Outcome, Preference, Property, Rule, StepInputs, Weighting, WeightingRule, settings};
 
 /// The entry of the registry.
 pub const RULE: Rule = Rule {

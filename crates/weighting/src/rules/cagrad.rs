@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::solver::compromise::compromise;
-use crate::{Class, Rule, FromGram, Outcome, Property, WeightingRule, StepInputs, Weighting, settings};
+use crate::{Class, FromGram, Outcome, Property, Rule, StepInputs, Weighting, WeightingRule, settings};
 
 /// The entry of the registry.
 pub const RULE: Rule = Rule {

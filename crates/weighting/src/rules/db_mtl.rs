@@ -11,7 +11,10 @@ use serde_json::Value;
 
 use crate::jacobian::{beyond_f32, chunks};
 use crate::state::take;
-use crate::{Class, Rule, FromJacobian, Jacobian, Outcome, Property, WeightingRule, State, StateShape, StepInputs, TaskVectors, Weighting, settings};
+use crate::{
+    Class, FromJacobian, Jacobian, Outcome, Property, Rule, State, StateShape, StepInputs, TaskVectors, Weighting,
+    WeightingRule, settings,
+};
 
 /// The entry of the registry.
 pub const RULE: Rule = Rule {
@@ -47,9 +50,17 @@ impl Default for DbMtlSettings {
 fn build(tasks: usize, given: &Value) -> Result<Weighting, String> {
     let DbMtlSettings { beta, decay } = settings::read(RULE.name, given)?;
     if !((0.0..=1.0).contains(&beta) && decay >= 0.0) {
-        return Err(format!("`db-mtl` needs `beta` in [0, 1] and a `decay` that is not negative, found {beta}, {decay}"));
+        return Err(format!(
+            "`db-mtl` needs `beta` in [0, 1] and a `decay` that is not negative, found {beta}, {decay}"
+        ));
     }
-    Ok(Weighting::Jacobian(Box::new(DbMtl { tasks, beta, decay, step: vec![0.0; tasks], smoothed: TaskVectors::default() })))
+    Ok(Weighting::Jacobian(Box::new(DbMtl {
+        tasks,
+        beta,
+        decay,
+        step: vec![0.0; tasks],
+        smoothed: TaskVectors::default(),
+    })))
 }
 
 struct DbMtl {

@@ -10,7 +10,9 @@ use serde_json::Value;
 
 use crate::softmax::softmax;
 use crate::state::take;
-use crate::{Class, Rule, FromLosses, Outcome, Property, WeightingRule, State, StateShape, StepInputs, Weighting, settings};
+use crate::{
+    Class, FromLosses, Outcome, Property, Rule, State, StateShape, StepInputs, Weighting, WeightingRule, settings,
+};
 
 /// The entry of the registry.
 pub const RULE: Rule = Rule {
@@ -76,7 +78,13 @@ struct Dwa {
 
 impl WeightingRule for Dwa {
     fn shapes(&self) -> &'static [(&'static str, StateShape)] {
-        &[("sum", StateShape::PerTask), ("steps", StateShape::PerTask), ("windows", StateShape::PerTask), ("last", StateShape::PerTask), ("before", StateShape::PerTask)]
+        &[
+            ("sum", StateShape::PerTask),
+            ("steps", StateShape::PerTask),
+            ("windows", StateShape::PerTask),
+            ("last", StateShape::PerTask),
+            ("before", StateShape::PerTask),
+        ]
     }
 
     fn state(&self) -> State {

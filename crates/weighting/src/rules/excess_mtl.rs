@@ -13,7 +13,10 @@ use serde_json::Value;
 use crate::jacobian::{beyond_f32, chunks};
 use crate::softmax::softmax;
 use crate::state::take;
-use crate::{Class, Rule, FromJacobian, Jacobian, Outcome, Property, WeightingRule, State, StateShape, StepInputs, TaskVectors, Weighting, settings};
+use crate::{
+    Class, FromJacobian, Jacobian, Outcome, Property, Rule, State, StateShape, StepInputs, TaskVectors, Weighting,
+    WeightingRule, settings,
+};
 
 /// The entry of the registry.
 pub const RULE: Rule = Rule {
@@ -77,7 +80,12 @@ struct ExcessMtl {
 
 impl WeightingRule for ExcessMtl {
     fn shapes(&self) -> &'static [(&'static str, StateShape)] {
-        &[("steps", StateShape::PerTask), ("logarithms", StateShape::LogShare), ("baseline", StateShape::PerTask), ("buffer", StateShape::PerTaskVector)]
+        &[
+            ("steps", StateShape::PerTask),
+            ("logarithms", StateShape::LogShare),
+            ("baseline", StateShape::PerTask),
+            ("buffer", StateShape::PerTaskVector),
+        ]
     }
 
     fn vectors(&mut self) -> Option<&mut TaskVectors> {

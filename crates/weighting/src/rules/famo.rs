@@ -14,7 +14,10 @@ use serde_json::Value;
 use crate::adam::{Adam, PER_TASK as ADAM};
 use crate::softmax::{pull_back, softmax};
 use crate::state::take;
-use crate::{Class, Rule, FromLosses, Needs, Outcome, PerTask, Property, WeightingRule, State, StateShape, StepInputs, Warning, Weighting, settings};
+use crate::{
+    Class, FromLosses, Needs, Outcome, PerTask, Property, Rule, State, StateShape, StepInputs, Warning, Weighting,
+    WeightingRule, settings,
+};
 
 /// The entry of the registry.
 pub const RULE: Rule = Rule {
@@ -100,7 +103,14 @@ impl WeightingRule for Famo {
     }
 
     fn shapes(&self) -> &'static [(&'static str, StateShape)] {
-        &[("logits", StateShape::PerTask), ("before", StateShape::PerTask), ("pending", StateShape::PerTask), ADAM[0], ADAM[1], ADAM[2]]
+        &[
+            ("logits", StateShape::PerTask),
+            ("before", StateShape::PerTask),
+            ("pending", StateShape::PerTask),
+            ADAM[0],
+            ADAM[1],
+            ADAM[2],
+        ]
     }
 
     fn state(&self) -> State {

@@ -12,7 +12,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::state::take;
-use crate::{Class, Rule, FromGram, Outcome, Property, WeightingRule, State, StateShape, StepInputs, Weighting, settings};
+use crate::{
+    Class, FromGram, Outcome, Property, Rule, State, StateShape, StepInputs, Weighting, WeightingRule, settings,
+};
 
 /// The entry of the registry.
 pub const RULE: Rule = Rule {

@@ -11,7 +11,7 @@ use mtl_nash::Gram;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Class, Rule, FromGram, Outcome, WeightingRule, StepInputs, Weighting, settings};
+use crate::{Class, FromGram, Outcome, Rule, StepInputs, Weighting, WeightingRule, settings};
 
 /// The entry of the registry.
 pub const RULE: Rule = Rule {

@@ -6,7 +6,7 @@
 use serde_json::Value;
 
 use crate::settings::{self, Nothing};
-use crate::{Class, Rule, FromLosses, Outcome, Property, WeightingRule, StepInputs, Weighting};
+use crate::{Class, FromLosses, Outcome, Property, Rule, StepInputs, Weighting, WeightingRule};
 
 /// The entry of the registry.
 pub const RULE: Rule = Rule {

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::settings::{self, Nothing};
 use crate::solver::min_norm::min_norm;
-use crate::{Class, Rule, FromGram, Outcome, Property, WeightingRule, StepInputs, Weighting};
+use crate::{Class, FromGram, Outcome, Property, Rule, StepInputs, Weighting, WeightingRule};
 
 /// The entry of the registry.
 pub const RULE: Rule = Rule {

@@ -13,7 +13,10 @@ use serde_json::Value;
 use crate::jacobian::{beyond_f32, chunks};
 use crate::softmax::softmax;
 use crate::state::take;
-use crate::{Class, Rule, FromJacobian, Jacobian, Outcome, Property, WeightingRule, State, StateShape, StepInputs, TaskVectors, Weighting, settings};
+use crate::{
+    Class, FromJacobian, Jacobian, Outcome, Property, Rule, State, StateShape, StepInputs, TaskVectors, Weighting,
+    WeightingRule, settings,
+};
 
 /// The entry of the registry.
 pub const RULE: Rule = Rule {
@@ -57,12 +60,20 @@ impl Default for MoCoSettings {
 fn build(tasks: usize, given: &Value) -> Result<Weighting, String> {
     let settings: MoCoSettings = settings::read(RULE.name, given)?;
     let MoCoSettings { beta, beta_decay, gamma, gamma_decay, rho, .. } = settings;
-    let rates = [("beta", beta), ("beta_decay", beta_decay), ("gamma", gamma), ("gamma_decay", gamma_decay), ("rho", rho)];
-    if let Some((key, value)) = rates.iter().find(|(key, value)| !(*value >= 0.0 && value.is_finite() && (*key != "beta" || *value <= 1.0))) {
+    let rates =
+        [("beta", beta), ("beta_decay", beta_decay), ("gamma", gamma), ("gamma_decay", gamma_decay), ("rho", rho)];
+    if let Some((key, value)) =
+        rates.iter().find(|(key, value)| !(*value >= 0.0 && value.is_finite() && (*key != "beta" || *value <= 1.0)))
+    {
         return Err(format!("`{key}` of `moco` must not be negative, `beta` not above 1, found {value}"));
     }
     let weights = vec![1.0 / tasks as f64; tasks];
-    Ok(Weighting::Jacobian(Box::new(MoCo { settings, step: vec![0.0; tasks], weights, smoothed: TaskVectors::default() })))
+    Ok(Weighting::Jacobian(Box::new(MoCo {
+        settings,
+        step: vec![0.0; tasks],
+        weights,
+        smoothed: TaskVectors::default(),
+    })))
 }
 
 struct MoCo {

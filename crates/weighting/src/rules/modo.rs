@@ -12,7 +12,9 @@ use serde_json::Value;
 
 use crate::solver::simplex;
 use crate::state::take;
-use crate::{Class, Rule, FromGram, Needs, Outcome, Property, WeightingRule, State, StateShape, StepInputs, Weighting, settings};
+use crate::{
+    Class, FromGram, Needs, Outcome, Property, Rule, State, StateShape, StepInputs, Weighting, WeightingRule, settings,
+};
 
 /// The entry of the registry.
 pub const RULE: Rule = Rule {

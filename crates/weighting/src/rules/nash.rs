@@ -14,7 +14,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::table::Table;
-use crate::{CachedWeights, Class, Rule, FromGram, Outcome, Property, WeightingRule, State, StateShape, StepInputs, Weighting, settings};
+use crate::{
+    CachedWeights, Class, FromGram, Outcome, Property, Rule, State, StateShape, StepInputs, Weighting, WeightingRule,
+    settings,
+};
 
 /// The entry of the registry.
 pub const RULE: Rule = Rule {

@@ -10,7 +10,7 @@ use mtl_nash::Gram;
 use serde_json::Value;
 
 use crate::settings::{self, Nothing};
-use crate::{Class, Rule, FromGram, Outcome, Property, WeightingRule, StepInputs, Weighting};
+use crate::{Class, FromGram, Outcome, Property, Rule, StepInputs, Weighting, WeightingRule};
 
 /// The entry of the registry.
 pub const RULE: Rule = Rule {

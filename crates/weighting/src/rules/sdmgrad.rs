@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::solver::simplex;
 use crate::state::take;
-use crate::{Class, Rule, FromGram, Needs, Outcome, WeightingRule, State, StateShape, StepInputs, Weighting, settings};
+use crate::{Class, FromGram, Needs, Outcome, Rule, State, StateShape, StepInputs, Weighting, WeightingRule, settings};
 
 /// The entry of the registry.
 pub const RULE: Rule = Rule {

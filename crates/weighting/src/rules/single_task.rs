@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Class, Rule, FromLosses, Outcome, Property, WeightingRule, StepInputs, Weighting, settings};
+use crate::{Class, FromLosses, Outcome, Property, Rule, StepInputs, Weighting, WeightingRule, settings};
 
 /// The entry of the registry.
 pub const RULE: Rule = Rule {

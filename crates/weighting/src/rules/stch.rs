@@ -12,7 +12,10 @@ use serde_json::Value;
 
 use crate::softmax::softmax;
 use crate::state::take;
-use crate::{Class, Rule, FromLosses, Horizon, Outcome, Preference, Property, WeightingRule, State, StateShape, StepInputs, Weighting, settings};
+use crate::{
+    Class, FromLosses, Horizon, Outcome, Preference, Property, Rule, State, StateShape, StepInputs, Weighting,
+    WeightingRule, settings,
+};
 
 /// The entry of the registry.
 pub const RULE: Rule = Rule {

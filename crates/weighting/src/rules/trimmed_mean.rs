@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::jacobian::chunks;
-use crate::{Class, Rule, FromJacobian, Jacobian, Outcome, Property, WeightingRule, StepInputs, Weighting, settings};
+use crate::{Class, FromJacobian, Jacobian, Outcome, Property, Rule, StepInputs, Weighting, WeightingRule, settings};
 
 /// The entry of the registry.
 pub const RULE: Rule = Rule {

@@ -14,7 +14,9 @@ use serde_json::Value;
 
 use crate::adam::{Adam, PER_TASK as ADAM};
 use crate::state::take;
-use crate::{Class, Rule, FromLosses, Outcome, Property, WeightingRule, State, StateShape, StepInputs, Weighting, settings};
+use crate::{
+    Class, FromLosses, Outcome, Property, Rule, State, StateShape, StepInputs, Weighting, WeightingRule, settings,
+};
 
 /// The entry of the registry.
 pub const RULE: Rule = Rule {

@@ -296,7 +296,8 @@ mod tests {
     fn words_tell_the_labels() -> Result<()> {
         for task in ["topic", "genre", "clash"] {
             for dial in [0., 1.] {
-                let made = rows(&json!({ "task": task, "examples": 1000, "relatedness": dial, "conflict": dial }))?.train;
+                let made =
+                    rows(&json!({ "task": task, "examples": 1000, "relatedness": dial, "conflict": dial }))?.train;
                 let mut counts: std::collections::BTreeMap<(String, String), f64> = Default::default();
                 let words = |row: &RawExample| match &row.texts {
                     Texts::One(text) => text.split(' ').map(String::from).collect::<Vec<_>>(),

@@ -96,11 +96,7 @@ pub(super) fn readings(graph: &[Node]) -> Result<Vec<Vec<Reading>>> {
         }
         let one_tag = node.kind == Form::Tagging && node.classes == 1;
         if !one_tag && ![2, CLASSES].contains(&node.classes) {
-            bail!(
-                "{}: `classes` must be 2 or {CLASSES}, found {}; of tags it may be 1",
-                context(),
-                node.classes
-            );
+            bail!("{}: `classes` must be 2 or {CLASSES}, found {}; of tags it may be 1", context(), node.classes);
         }
         let mut read = borrowed(node, earlier, &found).with_context(context)?;
         let rest = 1. - read.iter().map(|reading| reading.share).sum::<f64>();
@@ -138,10 +134,7 @@ fn borrowed(node: &Node, earlier: &[Node], found: &[Vec<Reading>]) -> Result<Vec
         }
         let Some(at) = earlier.iter().position(|other| other.name == *name) else {
             let names = earlier.iter().map(|other| other.name.as_str());
-            bail!(
-                "{relation}: `{name}` is no task that stands before it{}",
-                mtl_task::nearest(name, names)
-            );
+            bail!("{relation}: `{name}` is no task that stands before it{}", mtl_task::nearest(name, names));
         };
         for reading in found.get(at).into_iter().flatten() {
             let wanted = wanted.entry(reading.list).or_default();
@@ -151,9 +144,8 @@ fn borrowed(node: &Node, earlier: &[Node], found: &[Vec<Reading>]) -> Result<Vec
         }
     }
     let settle = |(list, wanted): (usize, Wanted)| {
-        let allowed = |reading: &usize| {
-            wanted.same.iter().all(|same| same == reading) && !wanted.other.contains(reading)
-        };
+        let allowed =
+            |reading: &usize| wanted.same.iter().all(|same| same == reading) && !wanted.other.contains(reading);
         let Some(reading) = (0..READINGS).find(allowed) else {
             bail!(
                 "its relations contradict each other: it would have to read the same words in the ways {:?} and in none \
@@ -248,7 +240,8 @@ mod tests {
         assert!(error.contains("(0, 1], found 1.5"), "{error}");
         let both = json!([{ "name": "a" }, { "name": "b", "related": { "a": 1. }, "conflict": { "a": 1. } }]);
         assert!(wrong(both).contains("contradict each other"));
-        let error = wrong(json!([{ "name": "a" }, { "name": "b" }, { "name": "c", "related": { "a": 0.7, "b": 0.7 } }]));
+        let error =
+            wrong(json!([{ "name": "a" }, { "name": "b" }, { "name": "c", "related": { "a": 0.7, "b": 0.7 } }]));
         assert!(error.contains("sum to 1.4"), "{error}");
     }
 }

@@ -18,9 +18,8 @@ pub(super) const MOST_WORDS: usize = 1024;
 pub(super) const MOST_LISTS: usize = MARKS.len();
 
 /// What the words of a list begin with.
-const MARKS: [&str; 16] = [
-    "ba", "do", "ku", "re", "vi", "za", "te", "lu", "mi", "no", "ga", "hi", "jo", "pu", "se", "wa",
-];
+const MARKS: [&str; 16] =
+    ["ba", "do", "ku", "re", "vi", "za", "te", "lu", "mi", "no", "ga", "hi", "jo", "pu", "se", "wa"];
 
 const FILLER: &str = "fo";
 

@@ -114,12 +114,10 @@ mod tests {
             readings(&preset.graph(50)).expect("a valid graph")
         };
         let text = of("text").pop().expect("tasks");
-        assert_eq!(text.iter().map(|reading| (reading.list, reading.reading)).collect::<Vec<_>>(), [
-            (0, 2),
-            (1, 2),
-            (2, 2),
-            (3, 2)
-        ]);
+        assert_eq!(
+            text.iter().map(|reading| (reading.list, reading.reading)).collect::<Vec<_>>(),
+            [(0, 2), (1, 2), (2, 2), (3, 2)]
+        );
         for preset in PRESETS.iter().filter(|preset| preset.name != "text") {
             assert!(of(preset.name).iter().flatten().all(|reading| reading.list < 4 && reading.reading < 2));
         }

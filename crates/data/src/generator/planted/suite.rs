@@ -213,7 +213,8 @@ impl Suite {
         let mut rows = Vec::with_capacity(count);
         for index in 0..count {
             let key = key.with(index as u64);
-            let fresh = (0..ATTEMPTS).map(|attempt| self.row(key.with(attempt), which)).find(|row| !known.contains(&row.words));
+            let fresh =
+                (0..ATTEMPTS).map(|attempt| self.row(key.with(attempt), which)).find(|row| !known.contains(&row.words));
             let Some(row) = fresh else {
                 bail!(
                     "{which}: there are too few words for {count} different texts; raise `words`, or lower `train`, `dev` \
@@ -228,7 +229,11 @@ impl Suite {
                 Form::Tagging => Texts::Tokens(row.words),
                 Form::Classification | Form::Regression | Form::Text => Texts::One(row.words.join(" ")),
             };
-            rows.push(RawExample { texts, label: row.label, place: Place { file: file.clone(), at: At::Record(index + 1) } });
+            rows.push(RawExample {
+                texts,
+                label: row.label,
+                place: Place { file: file.clone(), at: At::Record(index + 1) },
+            });
         }
         Ok(rows)
     }
@@ -265,7 +270,9 @@ impl Suite {
             let said = match self.node.kind {
                 Form::Classification => text_class * self.pairing() + stream.below(self.pairing()),
                 // The text's own value or a neighbour's.
-                Form::Regression => (text_class + stream.below(4).div_ceil(2)).saturating_sub(1).min(lexicon::CLASSES - 1),
+                Form::Regression => {
+                    (text_class + stream.below(4).div_ceil(2)).saturating_sub(1).min(lexicon::CLASSES - 1)
+                }
                 Form::Tagging => stream.below(lexicon::CLASSES),
                 Form::Text => text_class,
             };
@@ -325,7 +332,8 @@ impl Suite {
         let ours = self.readings().first().map(|reading| (reading.list, reading.reading));
         let mut text_class = 0;
         for (list, ways) in used {
-            let fixed: Vec<(usize, usize)> = ways.into_iter().map(|way| (way, stream.below(lexicon::CLASSES))).collect();
+            let fixed: Vec<(usize, usize)> =
+                ways.into_iter().map(|way| (way, stream.below(lexicon::CLASSES))).collect();
             let said = fixed.iter().find(|(way, _)| ours == Some((list, *way))).map(|(_, said)| *said);
             text_class = said.map_or(text_class, |said| said / self.pairing());
             for _ in 0..self.settings.cues {

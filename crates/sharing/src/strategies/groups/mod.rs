@@ -25,7 +25,6 @@
 //!
 //! Parameters: G·P for G groups: P until the tasks part.
 
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -37,11 +36,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::blocks::additions::merged;
+use crate::blocks::evidence::Evidence;
 use crate::context::together;
 use crate::{
     BuildContext, Change, DevScores, EncoderWeights, Sharing, StepView, Strategy, StrategySettings, TaskSet, Topology,
 };
-use crate::blocks::evidence::Evidence;
 
 /// The entry of the registry.
 pub const STRATEGY: Strategy = Strategy::of::<Groups>(
@@ -88,7 +87,10 @@ impl Groups {
         }
         let missing = |task: &usize| !groups.iter().any(|group| group.contains(TaskId(*task)));
         if let Some(task) = (0..names.len()).find(missing) {
-            bail!("`partition`: the task `{}` is in no group; one that shares with nobody is a group of its own", names[task]);
+            bail!(
+                "`partition`: the task `{}` is in no group; one that shares with nobody is a group of its own",
+                names[task]
+            );
         }
         groups.sort();
         Ok(groups)
@@ -224,7 +226,12 @@ impl Sharing for Grouped {
         }
         let (Some(mut evidence), Some(one)) = (self.evidence.take(), self.groups.first()) else { return Ok(()) };
         let table = one.weights.part(Part::Words).name();
-        evidence.add(step.tables, &vec![table; step.tables.len()], (step.tasks, step.grams), self.settings.warmup_steps)?;
+        evidence.add(
+            step.tables,
+            &vec![table; step.tables.len()],
+            (step.tasks, step.grams),
+            self.settings.warmup_steps,
+        )?;
         if evidence.steps() >= self.settings.warmup_steps {
             let sets = evidence.partition(self.settings.most_groups);
             if sets.len() > 1 {

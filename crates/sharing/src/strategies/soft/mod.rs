@@ -31,9 +31,9 @@ use mtl_task::{Packed, TaskId};
 use serde::{Deserialize, Serialize};
 
 use crate::blocks::penalty::penalty_with_gradient;
+use crate::blocks::pull::{mean, pull};
 use crate::blocks::values::copied;
 use crate::{BuildContext, Change, EncoderWeights, Sharing, StepView, Strategy, StrategySettings};
-use crate::blocks::pull::{mean, pull};
 use trace_norm::{TraceNorm, Unfolding};
 
 /// The entry of the registry.

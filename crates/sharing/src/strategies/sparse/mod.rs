@@ -50,7 +50,8 @@ use self::masks::{Masks, clear};
 use self::search::{Search, Stage};
 use crate::blocks::additions::merged;
 use crate::{
-    Bits, BuildContext, Change, DevScores, EncoderWeights, Head, Phase, Sharing, StepView, Strategy, StrategySettings, walk,
+    Bits, BuildContext, Change, DevScores, EncoderWeights, Head, Phase, Sharing, StepView, Strategy, StrategySettings,
+    walk,
 };
 
 /// The entry of the registry.

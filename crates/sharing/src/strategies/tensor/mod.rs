@@ -53,7 +53,10 @@ use self::factors::{Factors, Form};
 use self::schedule::{FactorSchedule, Stage};
 use crate::blocks::additions::merged;
 use crate::blocks::penalty::squared_norm;
-use crate::{Bits, BuildContext, DevScores, EncoderWeights, Phase, Scope, Sharing, Strategy, StrategySettings, walk, RateScales, Role};
+use crate::{
+    Bits, BuildContext, DevScores, EncoderWeights, Phase, RateScales, Role, Scope, Sharing, Strategy, StrategySettings,
+    walk,
+};
 
 /// The entry of the registry.
 pub const STRATEGY: Strategy = Strategy::of::<TensorFactorisation>(
@@ -192,7 +195,12 @@ impl Layer {
         let each = context.each();
         let mut mix = |(task, scope): (usize, &Scope)| {
             let own: Vec<Tensor> = mixes.iter().map(|mix| mix.narrow(0, task, 1)).collect::<Result<_>>()?;
-            context.insert_tensor(&scope.with_role(Role::Mixing), &format!("layer.{index}.mix"), &Tensor::cat(&own, 0)?, true)
+            context.insert_tensor(
+                &scope.with_role(Role::Mixing),
+                &format!("layer.{index}.mix"),
+                &Tensor::cat(&own, 0)?,
+                true,
+            )
         };
         let mixes = each.iter().enumerate().map(&mut mix).collect::<Result<_>>()?;
         let ranges = matrices.iter().map(|matrix: &Matrix| matrix.range.clone()).collect();

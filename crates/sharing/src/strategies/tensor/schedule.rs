@@ -176,7 +176,8 @@ impl FactorSchedule {
         };
         self.deltas = self.tasks[..wanted].iter().map(|task| saved(&format!("delta.{task}"))).collect();
         // A state lies on the host; what the parameters are set to lies where they do.
-        let there = |(index, origin): (usize, Tensor)| origin.to_device(base.part(Part::Layer(index)).tensor().device());
+        let there =
+            |(index, origin): (usize, Tensor)| origin.to_device(base.part(Part::Layer(index)).tensor().device());
         self.origin = saved("origin").into_iter().enumerate().map(there).collect::<Result<_>>()?;
         if self.origin.len() != origin || self.deltas.iter().any(|delta| delta.len() != layers) {
             candle_core::bail!(

@@ -4,7 +4,8 @@ use super::*;
 
 /// Lists `a` and `b`, and a task that takes `function` of both; lists `c` and `d` that nobody combines.
 fn of_two(function: &str, classes: usize, others: Value) -> Value {
-    let mut node = json!({ "name": "both", "classes": classes, "function": function, "related": { "a": 0.5, "b": 0.5 } });
+    let mut node =
+        json!({ "name": "both", "classes": classes, "function": function, "related": { "a": 0.5, "b": 0.5 } });
     others.as_object().expect("an object").iter().for_each(|(key, value)| node[key] = value.clone());
     json!([{ "name": "a", "classes": 2 }, { "name": "b", "classes": 2 }, { "name": "c" }, node])
 }
@@ -108,7 +109,8 @@ fn distractors_are_words_of_the_other_lists() {
     let [b, c] = ["b", "c"].map(|task| cues(&made(json!({ "graph": graph, "task": task })).train));
     for distractors in [0, 7] {
         let made = made(json!({ "graph": graph, "task": "a", "distractors": distractors }));
-        let counted = |row: &RawExample| words(row).iter().filter(|word| b.contains_key(*word) || c.contains_key(*word)).count();
+        let counted =
+            |row: &RawExample| words(row).iter().filter(|word| b.contains_key(*word) || c.contains_key(*word)).count();
         assert!(made.train.iter().all(|row| counted(row) == distractors && words(row).len() == 7 + distractors));
     }
 }
@@ -126,12 +128,8 @@ fn tags_of_one_class_say_which_words_are_cues_and_no_more() {
 
 #[test]
 fn dials_that_cannot_be_are_refused_with_the_reason() {
-    let graph = |function: &str, classes: usize, others: Value| {
-        json!({ "graph": of_two(function, classes, others), "task": "a" })
-    };
-    let pair = |second: Value, shared: bool| {
-        json!({ "graph": [{ "name": "x", "classes": 2, "noise": 0.2 }, second], "task": "x", "shared_inputs": shared })
-    };
+    let graph = |function: &str, classes: usize, others: Value| json!({ "graph": of_two(function, classes, others), "task": "a" });
+    let pair = |second: Value, shared: bool| json!({ "graph": [{ "name": "x", "classes": 2, "noise": 0.2 }, second], "task": "x", "shared_inputs": shared });
     for (settings, part) in [
         (graph("parity", 4, json!({})), "has 2 classes, found `classes` = 4"),
         (graph("pair", 2, json!({})), "has 4 classes, found `classes` = 2"),

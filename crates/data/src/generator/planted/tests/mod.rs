@@ -197,7 +197,10 @@ fn text_without_labels_has_every_word_and_no_text_of_a_task() {
     let text = made(json!({ "preset": "text", "task": "text", "words": 64 }));
     assert!(text.ceiling.is_none() && text.train.iter().all(|row| row.label == Cell::Many(Vec::new())));
     let known: BTreeSet<String> = text.train.iter().flat_map(words).collect();
-    assert_eq!(known.len(), vocabulary(&json!({ "preset": "text", "task": "text", "words": 64 })).expect("words").len());
+    assert_eq!(
+        known.len(),
+        vocabulary(&json!({ "preset": "text", "task": "text", "words": 64 })).expect("words").len()
+    );
     let learnt: BTreeSet<String> = text.train.iter().map(|row| row.texts.normalised()).collect();
     for (preset, task) in SMALL_TASKS {
         let settings = json!({ "preset": preset, "task": task, "words": 64 });
@@ -235,7 +238,8 @@ fn what_is_known_of_a_suite_is_known_of_its_tasks_together() {
     let known = truth(&[of("mixed", "clash"), of("mixed", "topic"), of("mixed", "genre")]).expect("one suite");
     assert_eq!(known.factors, [0, 0, 0]);
     assert_eq!(known.relations[1], [Relation::Conflicting, Relation::Related, Relation::Related]);
-    let known = truth(&[of("clusters", "topic"), of("clusters", "region"), of("clusters", "place")]).expect("one suite");
+    let known =
+        truth(&[of("clusters", "topic"), of("clusters", "region"), of("clusters", "place")]).expect("one suite");
     assert_eq!(known.factors, [0, 1, 1]);
     assert_eq!(known.relations[1], [Relation::Unrelated, Relation::Related, Relation::Related]);
     assert!(truth(&[of("mixed", "topic"), of("clusters", "topic")]).is_none(), "not the same words");
