@@ -28,7 +28,7 @@
 //! A task without relations reads a list of words of its own. What a task wants of its words is a reading: each one is
 //! of one of four classes. Related tasks have the same reading of the same list, conflicting ones another reading of it,
 //! which crosses the first evenly; unrelated ones read other lists. A task of two lists may take a function of what they
-//! say ([`function`]), so that what one task is told another has to find out.
+//! say (`function`), so that what one task is told another has to find out.
 
 mod ceiling;
 mod five;
