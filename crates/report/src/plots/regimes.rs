@@ -7,9 +7,9 @@ use plotters::style::text_anchor::{HPos, VPos};
 use super::canvas::{Figure, INK, RULE, TEXT, color_of, draw, line, mark, text, write};
 use super::chart::Axis;
 
-const SIZE: (u32, u32) = (760, 380);
+const SIZE: (u32, u32) = (760, 396);
 /// Left, top, right and bottom of the plane, in pixels; right of it stand the curves' names.
-const PLANE: [i32; 4] = [70, 14, 560, 320];
+const PLANE: [i32; 4] = [70, 30, 560, 336];
 
 /// One measurement: the gain of the small task by sharing, against training it alone.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -70,7 +70,7 @@ pub(crate) fn regimes(curves: &[RegimeCurve]) -> Result<Option<Figure>> {
         let below = "examples of the companion for one of the task";
         write(root, below, &text(TEXT, HPos::Center, VPos::Top), (centre, bottom + 28))?;
         let above = "gain in headline score over training alone";
-        write(root, above, &text(TEXT, HPos::Left, VPos::Top), (left, 0))?;
+        write(root, above, &text(TEXT, HPos::Left, VPos::Top), (left, 6))?;
         for (index, curve) in curves.iter().enumerate() {
             let color = color_of(index);
             for pair in curve.points.windows(2) {
