@@ -3,6 +3,7 @@
 //! The embedded recipe on three of its tasks, one training a strategy, each in a process of its own on one thread; the
 //! most resident memory in the 250 steps up to step 500 and up to step 5,500, evaluations and checkpoints included.
 
+use std::collections::VecDeque;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, Result, bail};
@@ -31,7 +32,7 @@ pub(super) struct BenchMemory {
     /// Steps after which memory is looked at first
     #[arg(long, default_value_t = 500)]
     from: usize,
-    /// Steps after which it is looked at again
+    /// Steps after which it is looked at again, or at the end of a training that is over before
     #[arg(long, default_value_t = 5500)]
     to: usize,
     /// Change a key of the recipe, as section.key=value; may be repeated
@@ -130,12 +131,17 @@ impl BenchMemory {
             commit: None,
             device_name: DeviceName::Cpu.to_string(),
         };
-        let mut watch =
-            Watch { from: self.from, to: self.to, growth: Growth { rule: rule.into(), ..Growth::default() } };
+        let mut watch = Watch {
+            from: self.from,
+            to: self.to,
+            growth: Growth { rule: rule.into(), ..Growth::default() },
+            seen: VecDeque::new(),
+        };
         let ended =
             Run::new(given.recipe, &located, options, &DeviceName::Cpu.open()?).and_then(|run| run.execute(&mut watch));
         std::fs::remove_dir_all(&out).with_context(|| format!("cannot remove {}", out.display()))?;
         let Ended::Finished(_) = ended? else { bail!("the training was interrupted") };
+        watch.growth.last = watch.seen.iter().map(|(_, bytes)| *bytes).max().unwrap_or(0);
         match watch.growth {
             Growth { first: 0, .. } | Growth { last: 0, .. } => bail!("this system does not tell a process's memory"),
             growth => Ok(growth),
@@ -147,16 +153,23 @@ struct Watch {
     from: usize,
     to: usize,
     growth: Growth,
+    /// The last steps, and what was resident in each: a strategy that spends steps on what it drops ends before `to`.
+    seen: VecDeque<(usize, u64)>,
 }
 
 impl Observer for Watch {
     fn step(&mut self, step: usize, _: usize, _: f64, _: &StepReport) {
-        let within = |end: usize| step <= end && step + WINDOW > end;
-        if !within(self.from) && !within(self.to) {
+        if step > self.to {
             return;
         }
         let Some((now, peak)) = resident() else { return };
-        let most = if within(self.from) { &mut self.growth.first } else { &mut self.growth.last };
-        (*most, self.growth.peak) = (now.max(*most), peak);
+        if step <= self.from && step + WINDOW > self.from {
+            self.growth.first = now.max(self.growth.first);
+        }
+        self.seen.push_back((step, now));
+        while self.seen.front().is_some_and(|(first, _)| first + WINDOW <= step) {
+            self.seen.pop_front();
+        }
+        self.growth.peak = peak;
     }
 }
