@@ -237,6 +237,7 @@ class Report:
         self.check_gains()
         self.check_transfers()
         self.check_tests()
+        self.check_contrasts()
         self.check_verdicts()
         return self.wrong
 
@@ -343,6 +344,14 @@ class Report:
                 for what, found, cell in (("gain", float(row["estimate"]), cells[3]), ("p", float(row["p"]), cells[5])):
                     self.shown(f"{what} of {arm} on {task}", found, cell)
                 self.shown(f"p, Holm of {arm} on {task}", corrected, cells[6])
+
+    def check_contrasts(self):
+        for row in (r for r in self.intervals if r["of"] == "contrast"):
+            arm, other = row["arm"], row["against"]
+            tasks = [task for task in self.judged[arm] if task in self.judged[other]]
+            seeds = [seed for seed in self.finished[arm] if seed in self.finished[other]]
+            gains = [mean([self.scores(arm, t)[s] - self.scores(other, t)[s] for t in tasks]) for s in seeds]
+            self.check_interval(f"difference of {arm} from {other}", row, mean(gains))
 
     def check_tests(self):
         _, table = self.table("Tests")

@@ -4,6 +4,7 @@
 //! report shows and nothing that it would have to compute.
 
 mod arm;
+mod contrast;
 mod curves;
 mod diverged;
 mod examples;
@@ -19,6 +20,7 @@ mod verdict;
 mod warnings;
 pub mod words;
 
+pub use contrast::Contrast;
 pub use record::{ArmSpec, Curve, Point, Role, RunRecord, Sampled, TaskRecord};
 pub use result::{ArmResult, ArmTask, Headroom, LeftOut, Shown, TaskFacts};
 pub use verdict::{Tone, Verdict};
@@ -89,6 +91,9 @@ pub struct Comparison {
     pub common: Vec<u64>,
     /// The arms, the baseline first, then the other ranked ones.
     pub arms: Vec<ArmResult>,
+    /// Differences between two arms that somebody asked for beside those from the baseline.
+    #[serde(default)]
+    pub contrasts: Vec<Contrast>,
     /// Friedman's test over tasks as blocks (never seeds), headline scores averaged over seeds.
     pub friedman: Option<TestResult>,
     /// Mean ranks of the first arms, in their order, with Nemenyi's critical difference. Only candidates that answer
@@ -116,8 +121,8 @@ impl Comparison {
     ///
     /// Arms stand in the question's order, the baseline first, then the ranked ones: candidates that answer every task
     /// and finished at least half of the baseline's seeds. So the methods of [`Comparison::nemenyi`] are the first arms.
-    /// Runs that diverged count as results, scored as the trivial baseline. Reasons of broken runs, tuning costs and
-    /// provenance are the caller's to add; [`Comparison::conclude`] then says the verdicts anew.
+    /// Runs that diverged count as results, scored as the trivial baseline. Reasons of broken runs, tuning costs,
+    /// contrasts and provenance are the caller's to add; [`Comparison::conclude`] then says the verdicts anew.
     ///
     /// # Errors
     /// If the baseline is no arm or has no record, a level is not in (0, 1), a run lacks a task of its arm, a score is not
@@ -155,6 +160,7 @@ impl Comparison {
             sampled: question.sampled,
             common: table.common.clone(),
             arms,
+            contrasts: Vec::new(),
             friedman: if rankable { Some(friedman(&blocks)?) } else { None },
             nemenyi,
             lower_is_better,

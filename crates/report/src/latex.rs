@@ -145,7 +145,7 @@ fn nothing() -> String {
 }
 
 /// Text as LaTeX sets it; what it cannot set becomes its code point.
-fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     text.chars().fold(String::new(), |mut out, letter| {
         match letter {
             '\\' => out += "\\textbackslash{}",
@@ -164,6 +164,8 @@ fn escape(text: &str) -> String {
             'Δ' => out += "$\\Delta$",
             'α' => out += "$\\alpha$",
             'λ' => out += "$\\lambda$",
+            '±' => out += "$\\pm$",
+            '−' => out += "$-$",
             '×' => out += "$\\times$",
             letter if letter.is_control() => out.push(' '),
             ' '..='~' | 'À'..='Ö' | 'Ø'..='ö' | 'ø'..='ÿ' => out.push(letter),
@@ -174,7 +176,7 @@ fn escape(text: &str) -> String {
 }
 
 /// The name as a label may hold it.
-fn label(name: &str) -> String {
+pub(crate) fn label(name: &str) -> String {
     let kept = |letter: char| if letter.is_ascii_alphanumeric() { letter.to_ascii_lowercase() } else { '-' };
     name.chars().map(kept).collect::<String>().trim_matches('-').to_string()
 }

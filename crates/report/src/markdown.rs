@@ -38,7 +38,7 @@ pub fn markdown(comparison: &Comparison) -> Result<String> {
 }
 
 /// Text that Markdown leaves as it is.
-fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let mut out = text.chars().fold(String::new(), |mut out, letter| {
         match letter {
             '&' => out += "&amp;",

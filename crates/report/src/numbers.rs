@@ -1,6 +1,6 @@
 //! Numbers in words: how many digits a score, a p or a size is shown with.
 
-pub(crate) use mtl_eval::comparison::words::{counted, ends, percent, probability, score, signed};
+pub(crate) use mtl_eval::comparison::words::{counted, ends, p_is, percent, probability, score, signed};
 
 /// What stands where there is nothing.
 pub(crate) const NOTHING: &str = "–";

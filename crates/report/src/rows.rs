@@ -2,7 +2,7 @@
 //! by every metric, and every interval with its p. Means, ranks, Δm and Holm's corrections follow from these.
 
 use anyhow::{Context, Result};
-use mtl_eval::comparison::{ArmResult, Comparison};
+use mtl_eval::comparison::{ArmSpec, Comparison};
 use mtl_eval::stats::Interval;
 
 use crate::tables;
@@ -113,7 +113,8 @@ pub fn metrics_csv(comparison: &Comparison) -> Result<String> {
 }
 
 /// Every interval with its p as CSV: `of` is `gain` for the mean gain in headline score that a verdict rests on, `task`
-/// for the gain on a task, `delta-m-headline`, `delta-m-per-task` and `delta-m-per-metric` for Δm in percent. As [`csv()`]
+/// for the gain on a task, `contrast` and `contrast-task` for the same of differences from another arm than the baseline,
+/// `delta-m-headline`, `delta-m-per-task` and `delta-m-per-metric` for Δm in percent. As [`csv()`]
 /// writes it.
 pub fn intervals_csv(comparison: &Comparison) -> Result<String> {
     let mut writer = ::csv::Writer::from_writer(Vec::new());
@@ -125,13 +126,17 @@ pub fn intervals_csv(comparison: &Comparison) -> Result<String> {
         "corrected_p",
         "examples",
         "seeds",
+        "against",
+        "claims",
     ]))?;
-    let mut add = |arm: &ArmResult, of: &str, task: &str, found: &Interval, corrected: Option<f64>| {
+    let claims = comparison.provenance.get("claims").map_or("", |claims| claims);
+    type Of<'a> = (&'a str, &'a str, &'a str);
+    let mut add = |arm: &ArmSpec, (of, task, against): Of, found: &Interval, corrected: Option<f64>| {
         writer.write_record([
             text(&comparison.name),
             comparison.level.to_string(),
-            text(&arm.arm.name),
-            arm.arm.role().name().to_string(),
+            text(&arm.name),
+            arm.role().name().to_string(),
             of.to_string(),
             text(task),
             number(Some(found.estimate)),
@@ -144,8 +149,11 @@ pub fn intervals_csv(comparison: &Comparison) -> Result<String> {
             number(corrected),
             found.examples.to_string(),
             found.seeds.to_string(),
+            text(against),
+            text(claims),
         ])
     };
+    let baseline = comparison.baseline.as_str();
     for arm in &comparison.arms {
         let shares = [
             ("delta-m-headline", &arm.gain_headline),
@@ -153,17 +161,24 @@ pub fn intervals_csv(comparison: &Comparison) -> Result<String> {
             ("delta-m-per-metric", &arm.gain_per_metric),
         ];
         if let Some(found) = &arm.headline {
-            add(arm, "gain", "", found, arm.corrected_p)?;
+            add(&arm.arm, ("gain", "", baseline), found, arm.corrected_p)?;
         }
         for (facts, task) in comparison.tasks.iter().zip(&arm.tasks) {
             if let Some(found) = &task.transfer {
-                add(arm, "task", &facts.name, found, task.corrected_p)?;
+                add(&arm.arm, ("task", &facts.name, baseline), found, task.corrected_p)?;
             }
         }
         for (of, found) in shares {
             if let Some(found) = found {
-                add(arm, of, "", found, None)?;
+                add(&arm.arm, (of, "", baseline), found, None)?;
             }
+        }
+    }
+    for contrast in &comparison.contrasts {
+        let Some(arm) = comparison.arms.iter().find(|arm| arm.arm.name == contrast.arm) else { continue };
+        add(&arm.arm, ("contrast", "", &contrast.against), &contrast.headline, None)?;
+        for (task, found) in &contrast.tasks {
+            add(&arm.arm, ("contrast-task", task, &contrast.against), found, None)?;
         }
     }
     finished(writer)

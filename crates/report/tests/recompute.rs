@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use mtl_eval::Metrics;
-use mtl_eval::comparison::{ArmSpec, Comparison, Curve, Question, Role, RunRecord, Sampled, TaskRecord};
+use mtl_eval::comparison::{ArmSpec, Comparison, Contrast, Curve, Question, Role, RunRecord, Sampled, TaskRecord};
 use mtl_task::rng::Key;
 use mtl_task::{Answer, Label};
 
@@ -97,7 +97,11 @@ fn comparison() -> Comparison {
         key: Key::new(1),
         sampled: Sampled::Both,
     };
-    Comparison::of(&Metrics::default(), &question, &records).expect("compared")
+    let mut comparison = Comparison::of(&Metrics::default(), &question, &records).expect("compared");
+    let pair = (ARMS[1].0, ARMS[2].0);
+    comparison.contrasts.extend(Contrast::of(&Metrics::default(), &question, &records, pair).expect("compared"));
+    assert_eq!(comparison.contrasts.len(), 1);
+    comparison
 }
 
 fn recomputed(script: &Path, folder: &Path) -> (Option<i32>, String) {

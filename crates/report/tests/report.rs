@@ -318,7 +318,10 @@ fn rows_hold_every_metric_and_every_interval() {
     assert!((mean - task.mean.expect("a mean")).abs() < 1e-12);
 
     let intervals = read(intervals_csv(&comparison).expect("rows"));
-    assert_eq!(intervals.len(), 3 * (1 + TASKS.len() + 3));
+    assert_eq!(intervals.len(), 3 * (1 + TASKS.len() + 3) + 1);
+    let contrast = intervals.last().expect("a row");
+    assert_eq!((contrast["of"].as_str(), unguarded(contrast).as_str()), ("contrast", ARMS[1]));
+    assert_eq!(contrast["against"].trim_start_matches('\''), ARMS[2]);
     let gains: Vec<_> = intervals.iter().filter(|row| row["of"] == "gain").collect();
     for (row, arm) in gains.iter().zip(&comparison.arms[1..]) {
         let found = arm.headline.as_ref().expect("an interval");

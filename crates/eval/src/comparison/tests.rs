@@ -1,5 +1,6 @@
 //! Hand-made records with known answers.
 
+mod contrasts;
 mod faults;
 mod nulls;
 mod roles;

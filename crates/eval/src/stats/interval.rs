@@ -80,6 +80,24 @@ impl Interval {
         (student_quantile(level, self.degrees) + student_quantile(0.4, self.degrees)) * self.standard_error
     }
 
+    /// Two-sided p of the estimate being `bound`, where it lies above; 1 where it does not. It is below 1 − `confidence`
+    /// just where the interval's lower end is above `bound`.
+    pub fn p_above(&self, bound: f64) -> f64 {
+        let distance = self.estimate - bound;
+        match (distance > 0., self.standard_error > 0.) {
+            (true, true) => student_beyond(distance / self.standard_error, self.degrees),
+            (true, false) if self.standard_error == 0. => 0.,
+            // Not above, or not a number.
+            _ => 1.,
+        }
+    }
+
+    /// The interval of the same estimate with another coverage.
+    pub fn with_confidence(&self, confidence: f64) -> Self {
+        let Self { estimate, standard_error, degrees, examples, seeds, .. } = *self;
+        Self::student(estimate, standard_error, degrees, confidence, examples, seeds)
+    }
+
     /// Whether the interval excludes 0.
     pub fn excludes_zero(&self) -> bool {
         self.low > 0. || self.high < 0.
@@ -99,6 +117,11 @@ mod tests {
         assert!((found.high - 4.554_260_257).abs() < 1e-6 && found.seeds == 4 && found.excludes_zero());
         let p = paired_t(&[1., 2., 3., 4.]).expect("finite").p;
         assert!((found.p - p).abs() < 1e-12, "{} {p}", found.p);
+        // A bound is rejected just where the lower end lies above it.
+        assert!((found.p_above(found.low) - 0.05).abs() < 1e-9 && found.p_above(2.5) == 1. && found.p_above(9.) == 1.);
+        assert!((found.p_above(0.) - found.p).abs() < 1e-12);
+        assert_eq!(found.with_confidence(0.95), found);
+        assert!(found.with_confidence(0.9).low > found.low);
         assert!(Interval::of_mean(&[1.], 0.95).is_none() && Interval::of_mean(&[1., f64::NAN], 0.95).is_none());
     }
 }

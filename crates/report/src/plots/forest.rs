@@ -64,6 +64,28 @@ pub(crate) fn transfers(comparison: &Comparison) -> Result<Vec<Figure>> {
         .collect()
 }
 
+/// A row of a forest plot of its own.
+#[derive(Clone, Debug)]
+pub(crate) struct Effect {
+    /// What stands left of it.
+    pub(crate) name: String,
+    /// The place of its series, which its colour and marker follow.
+    pub(crate) index: usize,
+    /// Whether it stands back.
+    pub(crate) hollow: bool,
+    /// The estimate and its interval.
+    pub(crate) interval: Interval,
+}
+
+/// Effects with their intervals, one a row; `axis` is what they measure. `None` if there are none.
+pub(crate) fn effects(title: &str, effects: &[Effect], axis: &str) -> Result<Option<Figure>> {
+    let mut rows = Vec::new();
+    for Effect { name, index, hollow, interval } in effects {
+        rows.push(Row { name, convention: "", index: *index, hollow: *hollow, interval });
+    }
+    forest(title, &rows, axis, 4, 780)
+}
+
 fn transfer(comparison: &Comparison, index: usize, facts: &TaskFacts) -> Result<Option<Figure>> {
     let mut rows = Vec::new();
     for (number, arm) in comparison.arms.iter().enumerate() {

@@ -15,7 +15,7 @@ mod regimes;
 pub(crate) use canvas::{Figure, Key};
 pub(crate) use conflict::conflicts;
 pub(crate) use curves::{learning, losses, weights};
-pub(crate) use forest::{gains, shares, transfers};
+pub(crate) use forest::{Effect, effects, gains, shares, transfers};
 pub(crate) use front::front;
 pub(crate) use ranks::{ranked, ranks};
 pub(crate) use regimes::regimes;

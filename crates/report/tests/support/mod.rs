@@ -1,7 +1,7 @@
 //! A made-up comparison: four arms, four tasks, five seeds, a broken run, and names and texts that try to get out.
 
 use mtl_eval::comparison::{
-    ArmResult, ArmSpec, ArmTask, Comparison, Curve, Headroom, LeftOut, Point, Sampled, Shown, TaskFacts,
+    ArmResult, ArmSpec, ArmTask, Comparison, Contrast, Curve, Headroom, LeftOut, Point, Sampled, Shown, TaskFacts,
 };
 use mtl_eval::stats::{Interval, cohens_dz, friedman, holm, mcnemar, nemenyi, paired_t, wilcoxon};
 use mtl_eval::transfer::{Gain, Moment, overfitting};
@@ -38,6 +38,12 @@ pub(crate) fn comparison() -> Comparison {
         common: vec![1, 2, 3, 5],
         headroom: (0..TASKS.len()).map(headroom).collect(),
         arms,
+        contrasts: vec![Contrast {
+            arm: ARMS[1].into(),
+            against: ARMS[2].into(),
+            headline: Interval::of_mean(&[0.01, 0.03, 0.02], 1. - LEVEL).expect("three values"),
+            tasks: Default::default(),
+        }],
         friedman: Some(friedman(&blocks).expect("finite")),
         nemenyi: Some(ranks),
         lower_is_better: ["mae".to_string()].into(),
