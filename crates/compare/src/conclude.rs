@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
-use mtl_eval::comparison::{ArmSpec, Comparison, Question};
+use mtl_eval::comparison::{ArmSpec, Comparison, Contrast, Question};
 use mtl_task::rng::Key;
 use mtl_train::write_atomically;
 
 use super::paths::task_name;
-use super::{Arm, Experiment, Leak, Options, Plan, Planned, Purpose, Refused, derive, leak, tune};
+use super::{Arm, Experiment, Leak, Options, Plan, Planned, Purpose, Refused, derive, header, leak, tune};
 
 /// Compares what ran, and writes it down.
 pub(super) fn conclude(
@@ -55,6 +55,13 @@ pub(super) fn conclude(
             arm.tuning_cpu_seconds += plan.record(line)?.map_or(0., |record| record.cpu_seconds);
         }
     }
+    for (arm, against) in experiment.contrasts()? {
+        // Differences from the baseline are the gains.
+        if against != table.baseline {
+            let metrics = &experiment.registries.metrics;
+            comparison.contrasts.extend(Contrast::of(metrics, &question, &records, (&arm, &against))?);
+        }
+    }
     // What broke has its place in the verdicts.
     comparison.conclude();
     let said = refused.iter().map(|refused| format!("not run: {refused}"));
@@ -74,6 +81,9 @@ pub(super) fn conclude(
     ]
     .map(|(key, value)| (key.to_string(), value))
     .into();
+    // As the plan holds it: what was changed after test was opened is no claim of this comparison.
+    let claims = plan.header.as_ref().and_then(|header| header.settings.get(header::CLAIMS));
+    comparison.provenance.extend(claims.map(|claims| ("claims".to_string(), claims.clone())));
     publish(&comparison, &options.out)?;
     Ok(comparison)
 }

@@ -13,7 +13,7 @@ use mtl_eval::comparison::Sampled;
 use mtl_train::{Recipe, Registries};
 
 use crate::paths::{anchored, anchored_overrides, anchored_recipe, task_name};
-use crate::{Document, Library};
+use crate::{Claimed, Document, Library};
 pub use arms::{Arm, Refused};
 pub(super) use sampling::Sampling;
 pub use table::Control;
@@ -35,6 +35,8 @@ pub struct Experiment {
     set: Vec<String>,
     /// The overrides of the command line as they were given.
     pub(super) given: Vec<String>,
+    /// What it is to be judged by.
+    pub(super) claimed: Option<Claimed>,
     /// Where training examples come from.
     pub(super) sampling: Sampling,
     /// What names in recipes mean.
@@ -64,8 +66,16 @@ impl Experiment {
         let (name, title, folder) = (name.to_string(), title.clone(), folder.clone());
         let registries = library.registries();
         let sampling = Sampling::default();
+        let claimed = match &table.claims {
+            Some(claims) => {
+                let found = Claimed::read(&folder.join(claims)).with_context(|| format!("{location}: claims"))?;
+                found.pairs(&title).with_context(|| location.to_string())?;
+                Some(found)
+            }
+            None => None,
+        };
         let given = set.to_vec();
-        let mut found = Self { name, title, table, folder, base, set: all, given, sampling, registries };
+        let mut found = Self { name, title, table, folder, base, set: all, given, claimed, sampling, registries };
         let (recipe, _) = Recipe::parse(&found.registries, &found.base.location, &found.base.text, &found.set)
             .with_context(|| format!("{location}: the base recipe with the experiment's [set]"))?;
         let tasks: Vec<String> = recipe.tasks.iter().map(|task| task_name(task)).collect();
@@ -94,6 +104,11 @@ impl Experiment {
     /// The base recipe with the experiment's changes.
     pub(super) fn recipe(&self) -> Result<Recipe> {
         self.resolved(&[])
+    }
+
+    /// The differences between arms that its claims ask for.
+    pub(super) fn contrasts(&self) -> Result<Vec<(String, String)>> {
+        self.claimed.as_ref().map_or(Ok(Vec::new()), |claimed| claimed.pairs(&self.title))
     }
 
     /// The tasks of the base recipe: names, or paths that this process can follow.

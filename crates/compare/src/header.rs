@@ -13,6 +13,9 @@ use crate::{Arm, Experiment, Options};
 /// The file's name.
 pub(super) const FILE: &str = "plan.json";
 
+/// The setting that names the claims and their hash.
+pub(super) const CLAIMS: &str = "claims";
+
 /// What a plan was made with.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -37,6 +40,7 @@ impl Header {
             ("level".into(), table.level.to_string()),
             ("resamples".into(), table.resamples.to_string()),
         ]);
+        settings.extend(experiment.claimed.iter().map(|claimed| (CLAIMS.to_string(), claimed.words())));
         for arm in arms {
             let of = if arm.of.is_empty() { String::new() } else { format!(" of {}", arm.of.join(", ")) };
             settings.insert(format!("role of `{}`", arm.spec.name), format!("{}{of}", arm.spec.role().name()));

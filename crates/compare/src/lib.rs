@@ -13,6 +13,8 @@
 #[deny(clippy::indexing_slicing, clippy::string_slice)]
 mod checkpoints;
 pub mod choose;
+#[deny(clippy::indexing_slicing, clippy::string_slice)]
+mod claimed;
 mod conclude;
 #[deny(clippy::indexing_slicing, clippy::string_slice)]
 mod derive;
@@ -35,6 +37,7 @@ mod run;
 mod tune;
 mod watch;
 
+pub use claimed::Claimed;
 pub use engine::{Engine, INTERRUPTED};
 pub use experiment::{Arm, Control, Experiment, Refused};
 pub use leak::Leak;

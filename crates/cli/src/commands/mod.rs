@@ -10,6 +10,7 @@ mod explain;
 mod fetch;
 mod init;
 mod list;
+mod paper;
 mod predict;
 mod toy;
 mod train;
@@ -45,6 +46,8 @@ pub enum Command {
     Init(init::Init),
     /// List what there is: models, datasets, strategies, rules, …
     List(list::List),
+    /// Make the tables and figures of a paper from rows, and judge claims by them
+    Paper(paper::Paper),
     /// Predict labels of texts with a run's model
     Predict(predict::Predict),
     /// Run the two-task illustration of the Nash-MTL paper by every rule
@@ -71,6 +74,7 @@ impl Command {
             Self::Fetch(command) => command.run(context),
             Self::Init(command) => command.run(context),
             Self::List(command) => command.run(context),
+            Self::Paper(command) => command.run(context),
             Self::Predict(command) => command.run(context),
             Self::Toy(command) => command.run(context),
             Self::Train(command) => command.run(context),

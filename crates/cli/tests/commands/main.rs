@@ -17,6 +17,7 @@ mod names;
 mod own;
 mod own_data;
 mod own_method;
+mod paper;
 mod paths;
 mod shipped;
 #[cfg(target_os = "linux")]

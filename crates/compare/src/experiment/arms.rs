@@ -108,6 +108,12 @@ impl Experiment {
         if !names.contains(baseline) {
             bail!("the baseline `{baseline}` is none of the arms {}", names.join(", "));
         }
+        let asked = self.contrasts()?;
+        let unknown = asked.iter().flat_map(|(arm, against)| [arm, against]).find(|arm| !names.contains(*arm));
+        if let Some(arm) = unknown {
+            let nearest = mtl_task::nearest(arm, names.iter().map(String::as_str));
+            bail!("claims: `{arm}` is none of the arms {}{nearest}", names.join(", "));
+        }
         Ok((arms, refused))
     }
 

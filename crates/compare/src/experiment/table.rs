@@ -39,6 +39,8 @@ pub(crate) struct Table {
     pub(crate) data_seed: Option<DataSeed>,
     /// How many dev examples a task has; left out, as the recipe says.
     pub(crate) dev: Option<DevSize>,
+    /// A file of claims that this experiment is to be judged by; its hash enters the plan.
+    pub(crate) claims: Option<String>,
     /// Level of the tests.
     pub(crate) level: f64,
     /// Resamples of the bootstrap.
@@ -64,6 +66,7 @@ impl Default for Table {
             main: None,
             data_seed: None,
             dev: None,
+            claims: None,
             level: 0.05,
             resamples: 2000,
             tune: None,

@@ -1,5 +1,6 @@
 //! Comparisons from beginning to end, on generated text.
 
+mod claims;
 mod comparison;
 mod integrity;
 mod library;
