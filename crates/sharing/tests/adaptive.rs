@@ -34,10 +34,14 @@ fn still(start: Value, more: &Value) -> Value {
 #[test]
 fn its_corners_are_other_strategies_bit_for_bit() -> Result<()> {
     let (one, singles, pair) = (json!([["a", "b", "c"]]), json!([["a"], ["b"], ["c"]]), json!([["b"], ["c", "a"]]));
-    let (free, tied) = (json!({}), json!({ "start_tied": true }));
+    let (free, tied) = (json!({ "start_tied": false }), json!({ "start_tied": true }));
     let mut corners = vec![
         (still(json!([]), &free), "hard", json!({})),
         (still(one.clone(), &tied), "hard", json!({})),
+        (still(json!("together"), &tied), "hard", json!({})),
+        (still(json!("apart"), &free), "single", json!({})),
+        (still(json!("apart"), &tied), "soft", json!({})),
+        (still(json!("apart"), &json!({ "tie": 0.0, "start_tied": true })), "single", json!({})),
         (still(singles.clone(), &free), "single", json!({})),
         (still(singles.clone(), &tied), "soft", json!({})),
         (still(singles.clone(), &json!({ "start_tied": true, "tie": 0.7 })), "soft", json!({ "strength": 0.7 })),
@@ -45,7 +49,7 @@ fn its_corners_are_other_strategies_bit_for_bit() -> Result<()> {
     ];
     for shared in 0..=LAYERS {
         let start = json!({ "words": one, "lower": one, "upper": singles });
-        let section = still(start, &json!({ "lower_layers": shared }));
+        let section = still(start, &json!({ "lower_layers": shared, "start_tied": false }));
         corners.push((section, "hard", json!({ "private_layers": LAYERS - shared })));
     }
     for (section, other, other_section) in corners {
@@ -60,7 +64,7 @@ fn its_corners_are_other_strategies_bit_for_bit() -> Result<()> {
 #[test]
 fn tied_groups_are_pulled_together_band_by_band() -> Result<()> {
     let start = json!({ "words": [["a", "b", "c"]], "lower": [["a", "b"], ["c"]], "upper": [["a"], ["b"], ["c"]] });
-    let (free, tied) = (trained("adaptive", &still(start.clone(), &json!({})))?, {
+    let (free, tied) = (trained("adaptive", &still(start.clone(), &json!({ "start_tied": false })))?, {
         trained("adaptive", &still(start, &json!({ "start_tied": true, "tie": 5.0 })))?
     });
     let apart = |model: &Model, one: &str, other: &str| -> Result<f64> {
@@ -94,13 +98,14 @@ fn what_no_structure_can_be_is_refused() -> Result<()> {
         (json!({ "start": { "words": [["a"], ["b"], ["c"]] } }), "have to be so in the bands below"),
         (json!({ "start": { "depth": [] } }), "did not match"),
         (json!({ "races": [0.5, 0.3] }), "has to rise"),
-        (json!({ "races": [0.1] }), "the warm-up lasts until 0.15"),
+        (json!({ "races": [0.05] }), "the warm-up lasts until 0.1"),
         (json!({ "races": [0.8] }), "begins at 0.85"),
         (json!({ "interpolation": 1.5 }), "lies in [0, 1]"),
         (json!({ "arms": 4 }), "has 2 or 3"),
         (json!({ "mixes": [0.5, 1.0] }), "rise from 0"),
         (json!({ "tie": -1.0 }), "a number from 0 on"),
-        (json!({ "tie": 0.0, "start_tied": true }), "`tie` above 0"),
+        (json!({ "start": "odd" }), "did not match"),
+        (json!({ "most_encoders": 2.0 }), "begins with 3 encoders"),
         (json!({ "most_encoders": 0.5 }), "one encoder is the least"),
         (json!({ "lower_layers": 7 }), "the encoder has 3 layers"),
         (json!({ "proposals": "odd" }), "unknown variant"),

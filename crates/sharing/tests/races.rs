@@ -93,7 +93,7 @@ fn set_off(model: &mut Model, race: &Race, arm: usize) -> Result<Recorded> {
 
 #[test]
 fn a_split_changes_no_function_and_gives_each_side_its_share_of_both_moments() -> Result<()> {
-    let mut model = model(json!({}))?;
+    let mut model = model(json!({ "start": "together" }))?;
     watch(&mut model, 1)?;
     assert!(model.sharing.reads_grams() && model.sharing.reads_tables());
     watch(&mut model, 3)?;
@@ -145,7 +145,7 @@ fn a_join_begins_where_its_tasks_do_best_with_the_sum_of_the_moments() -> Result
 
 #[test]
 fn a_winner_is_better_than_what_is_and_nothing_else() -> Result<()> {
-    let mut model = model(json!({}))?;
+    let mut model = model(json!({ "start": "together" }))?;
     watch(&mut model, 3)?;
     let race = due(&mut model, 3)?;
     let flat = |loss: f64| vec![(0..8).map(|at| loss + 0.01 * f64::from(at % 3)).collect::<Vec<f64>>(); 3];
@@ -173,14 +173,14 @@ fn a_winner_is_better_than_what_is_and_nothing_else() -> Result<()> {
 
 #[test]
 fn a_race_that_nothing_can_enter_is_passed_over_and_a_bound_is_kept() -> Result<()> {
-    let mut bounded = model(json!({ "most_encoders": 1.4 }))?;
+    let mut bounded = model(json!({ "start": "together", "most_encoders": 1.4 }))?;
     watch(&mut bounded, 3)?;
     let race = due(&mut bounded, 3)?;
     assert!(
         race.arms.iter().skip(1).all(|arm| arm.name.contains("from upper up")),
         "a layer is less than 0.4, and two are more: {race:?}"
     );
-    let mut one = model(json!({ "most_encoders": 1.0 }))?;
+    let mut one = model(json!({ "start": "together", "most_encoders": 1.0 }))?;
     let events = watch(&mut one, 3)?;
     assert_eq!(events.len(), 1);
     assert_eq!((&events[0]["race"], &events[0]["winner"]), (&json!(1), &Value::Null));

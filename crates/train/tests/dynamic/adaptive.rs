@@ -53,7 +53,7 @@ fn the_corners_are_other_strategies_with_their_moments_under_every_class_of_rule
 }
 
 /// `topic` and `genre` want the same of the same words, `clash` the opposite.
-const PLANTED: [&str; 10] = [
+const PLANTED: [&str; 12] = [
     "tasks=[\"topic\", \"clash\", \"genre\"]",
     "sharing.strategy=adaptive",
     "optimizer.groups.head.scale=1",
@@ -64,6 +64,8 @@ const PLANTED: [&str; 10] = [
     "evaluation.test=sealed",
     "evaluation.every=10",
     "sharing.races=[0.2, 0.5]",
+    "sharing.start=together",
+    "sharing.adopt=false",
 ];
 
 fn planted(more: &[&str]) -> Recipe {
@@ -166,6 +168,35 @@ fn races_and_the_blend_are_paid_from_the_budget_and_told() {
         assert!(text.contains("structure over time") && text.contains("from step     0: topic+clash+genre"), "{text}");
         let trained = mtl_train::Trained::open(&Default::default(), &out, &candle_core::Device::Cpu).expect("it opens");
         assert_eq!(trained.model().sharing.partitions().len(), 3);
+    }
+}
+
+/// As the defaults have it: tied copies part or become one as the words' gradients say.
+const ADOPTS: [&str; 5] =
+    ["sharing.start=apart", "sharing.adopt=true", "train.steps=60", "train.dropout=0.0", "sharing.warmup=0.25"];
+
+#[test]
+fn what_the_warm_up_tells_is_taken_and_a_break_anywhere_leaves_the_same_bits() {
+    let place = tempfile::tempdir().expect("a folder");
+    for (at, start) in ["apart", "together"].into_iter().enumerate() {
+        let start = format!("sharing.start={start}");
+        let recipe = recipe(&[&PLANTED[..], &ADOPTS, &["sharing.races=[0.3]", "sharing.race=0.1", &start]].concat());
+        let whole = place.path().join(format!("whole-{at}"));
+        let report = trained(&recipe, &whole);
+        let adopted: Vec<(usize, Value)> =
+            events(&whole).into_iter().filter(|(_, event)| event["adopted"].is_string()).collect();
+        assert_eq!(adopted.len(), 1, "{start}: {}", report.findings);
+        assert_eq!((adopted[0].0, &adopted[0].1["adopted"]), (14, &json!("topic+genre ~ clash")), "{start}");
+        for step in [3, 14, 15, 16, 40] {
+            let out = place.path().join(format!("broken-{at}-{step}"));
+            let ended = new(&recipe, &out, false).expect("a run").execute(&mut Break { at: step, now: 0 });
+            assert!(matches!(ended.expect("trained"), Ended::Interrupted(_)));
+            match new(&recipe, &out, true).expect("resumed").execute(&mut Silent).expect("trained") {
+                Ended::Finished(again) => assert_eq!(again.findings, report.findings),
+                Ended::Interrupted(step) => panic!("interrupted behind step {step}"),
+            }
+            assert_eq!(hashes(&out), hashes(&whole), "{start}: a break behind step {step}");
+        }
     }
 }
 

@@ -121,6 +121,24 @@ impl Bands {
         (next != *self && next.refine()).then_some(next)
     }
 
+    /// With these `sets` for groups: a group is divided among them, the parts tied, and tied groups of a set become one;
+    /// none if it is so already.
+    pub(super) fn adopted(&self, sets: &[TaskSet]) -> Option<Self> {
+        let mut next = self.clone();
+        for band in &mut next.0 {
+            sets.iter().for_each(|set| Band::part(&mut band.groups, set, None));
+            for set in sets {
+                for family in band.families.clone() {
+                    let members = divided(&family, set).0;
+                    if !members.is_empty() {
+                        Band::unite(&mut band.groups, &members, &members);
+                    }
+                }
+            }
+        }
+        (next != *self && next.refine()).then_some(next)
+    }
+
     /// Encoders that it takes, the bands having these shares of one.
     pub(super) fn encoders(&self, shares: &[f64]) -> f64 {
         self.0.iter().zip(shares).map(|(band, share)| band.groups.len() as f64 * share).sum()
@@ -187,6 +205,22 @@ mod tests {
         let free = one.after(&Move::Split { band: 0, part: set(&[2]), tied: false }).expect("a split");
         assert!(free.0.iter().all(|band| band.families == [set(&[0, 1]), set(&[2])]));
         assert_eq!(free.after(&join(2)), None, "what is free is not joined");
+    }
+
+    #[test]
+    fn groups_become_given_sets_where_they_are_tied() {
+        let (found, singles) = ([set(&[0, 2]), set(&[1])], &[&[0][..], &[1], &[2]][..]);
+        let middle = bands([ALL, ALL, &[&[0, 1], &[2]]], false);
+        let parted = middle.adopted(&found).expect("a change");
+        assert!(parted.0[..2].iter().all(|band| band.groups == found && band.families == [set(&[0, 1, 2])]));
+        assert_eq!(parted.0[2].groups, [set(&[0]), set(&[1]), set(&[2])], "what is free is not joined");
+        assert_eq!(parted.0[2].families, [set(&[0, 1]), set(&[2])]);
+        assert!(parted.refine() && parted.adopted(&found).is_none());
+        assert_eq!(middle.adopted(&[set(&[0, 1, 2])]), None);
+        let tied = bands([singles; 3], true).adopted(&found).expect("a change");
+        assert!(tied.0.iter().all(|band| band.groups == found && band.families == [set(&[0, 1, 2])]));
+        assert_eq!(tied.adopted(&[set(&[0, 1, 2])]), Some(bands([ALL; 3], true)));
+        assert_eq!(bands([singles; 3], false).adopted(&found), None);
     }
 
     #[test]

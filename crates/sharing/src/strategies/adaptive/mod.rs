@@ -3,17 +3,20 @@
 //! The encoder has three bands: words and embeddings, lower layers, upper layers. In each the tasks are parted into
 //! groups, those of a band refining those of the band below; a group has one vector and one optimizer state for each part.
 //! Groups may be tied: those of a family are pulled together by λ₀/2·Σ ‖θ_g − θ̄‖², as in `soft`; others are free. Training
-//! begins with `start`, one group of all unless it is given.
+//! begins with a group for each task, all tied, unless `start` says otherwise: copies that are pulled together learn what
+//! each task wants without being spoilt by what another wants, and are still near enough to become one.
 //!
 //! The budget is the run's steps B. WARM: until `warmup`·B gradients say who wants the same (over the words as in `groups`,
-//! elsewhere by the cosine of the summed gradients); this orders what is tried and decides nothing. RACE: at each of
-//! `races`, at most `arms` structures go on from the same state over the same batches: the one that is, the best that joins
-//! two groups or changes a tie, the best that splits one (where one side has nothing to try, the next best of the other). An
+//! elsewhere by the cosine of the summed gradients). ADOPT: where the words' say is told from noise, groups become its
+//! partition (see `groups`): what is in conflict is parted, tied, and tied groups that are not become one, at the mean of
+//! their vectors, with the sum of their moments. RACE: at each of `races`, at most `arms` structures go on from the same
+//! state over the same batches: the one that is, the best that joins two groups or changes a tie, the best that splits one
+//! (where one side has nothing to try, the next best of the other), in the order of what gradients say for them. An
 //! arm takes min(`race`·B, max(`race_steps`, `race_epochs` epochs of the smallest task)) steps, the worse of two challengers
 //! half of it. With d the mean paired difference of dev losses to what stays as it is, s its standard error, and ℓ the
 //! loss of the best constant output, a structure wins if it has the largest Σ d̃/ℓ − `parameter_penalty`·ΔP/P, d̃ = d·τ²/(τ² + s²),
 //! if this and Σ d̃/ℓ are above 0; training goes on from the winner's state. A split copies weights (no task's function
-//! changes) and gives each copy its share of both moments, by the Gram matrix of the last steps; a join begins where on the
+//! changes) and gives each copy its share of both moments; a join begins where on the
 //! line between both groups the dev loss of their tasks is least, with the sum of their moments, and is open to tied groups
 //! alone. INTERPOLATION: the last `interpolation`·B each task trains on its own from its group's vector, and ends at μ ∈ `mixes` between the
 //! two; what is within one standard error of the best gives way to the smaller μ, and μ = 0 costs no parameter.
@@ -22,13 +25,15 @@
 //! steps; the learning rate follows what is spent. Before a run it is told what B buys, and refused if less than half of it
 //! would train the model that is kept; where B is too small to choose anything by, the structure stays as it begins. Dev is what is scored, never test. Rules weigh inside groups; a task alone needs none.
 //!
-//! Corners, bit for bit, with `races = []` and `interpolation = 0`: one group is `hard`, groups of one are `single`, one group in the
+//! Corners, bit for bit, with `adopt = false`, `races = []` and `interpolation = 0`: one group is `hard`, groups of one are `single`, one group in the
 //! lower bands and groups of one above are `hard` with private layers, a partition is `groups`, tied groups of one are
 //! `soft`.
 //!
-//! Ablations: `proposals`, `joins`, `tie = 0`, `shrink`, `races = []`, `interpolation = 0`.
+//! Ablations: `adopt`, `proposals`, `joins`, `tie = 0` (with `start = "together"`: what is free is not joined), `shrink`,
+//! `races = []`, `interpolation = 0`.
 //!
-//! Defaults: those of the sections above; λ₀ = 0.1; none was tuned.
+//! Defaults: λ₀ = 0.1, that of `soft`; `start` and `warmup` by sixteen seeds of a planted suite (`docs/strategies.md`), the
+//! rest not tuned.
 //!
 //! Parameters: Σ over bands of groups times the band's share of P; at most K·P, or `most_encoders`·P. While the interpolation lasts,
 //! the groups' vectors are kept beside.
@@ -58,19 +63,19 @@ use crate::blocks::pull::pull;
 use crate::{
     Budget, BuildContext, Change, DevScores, Racing, Sharing, StepView, Strategy, StrategySettings, TaskSet, Topology,
 };
-use bands::BANDS;
+use bands::{BANDS, Bands};
 use clues::Clues;
 use memory::Memory;
 use plan::Plan;
-pub use settings::{Adaptive, ByBand, Half, Lower, Partition, Proposals, Start};
-use weights::{Own, Weights};
+pub use settings::{Adaptive, ByBand, Half, Lower, Partition, Proposals, Start, Together};
+use weights::{Joined, Own, Weights};
 
 /// The entry of the registry.
 pub const STRATEGY: Strategy = Strategy::of::<Adaptive>(
     "adaptive",
     "groups and ties by depth, chosen in training by races that the budget pays for",
     "-",
-    "P, and up to K·P after tasks part",
+    "K·P, and as little as P after tasks join",
     true,
 )
 .with_source(include_str!("mod.rs"));
@@ -81,7 +86,7 @@ impl StrategySettings for Adaptive {
     }
 
     fn shares(&self) -> Option<bool> {
-        Some(self.starts_shared() || self.joins && !self.races.is_empty())
+        Some(self.starts_shared() || self.joins && !self.races.is_empty() || self.adopts())
     }
 
     fn build(self, context: &mut BuildContext) -> anyhow::Result<Box<dyn Sharing>> {
@@ -116,8 +121,7 @@ fn mean(values: &[f64]) -> f64 {
 impl Adapted {
     /// Whether the next step's gradients are needed. What is planned is known from the first step on, which is not watched.
     fn watches(&self) -> bool {
-        let asks = self.weights.names().len() > 1 && (!self.settings.races.is_empty() || self.settings.blends());
-        asks && self.memory.own.is_empty()
+        self.weights.names().len() > 1 && self.settings.changes() && self.memory.own.is_empty()
             && self.memory.plan.as_ref().is_some_and(|plan| plan.watches(self.memory.spent(), self.memory.done))
     }
 
@@ -126,7 +130,6 @@ impl Adapted {
         let warm = |plan: &Plan| self.memory.spent() < plan.warmup;
         self.watches()
             && !self.memory.judged
-            && !self.settings.races.is_empty()
             && self.memory.plan.as_ref().is_some_and(warm)
     }
 
@@ -158,12 +161,26 @@ impl Adapted {
         Ok(())
     }
 
-    /// Ends the warm-up.
-    fn judge_evidence(&mut self) {
+    /// Ends the warm-up: what was seen orders what is tried, and parts groups where it is beyond its error.
+    fn judge_evidence(&mut self, change: &mut Change, step: &mut StepView) -> Result<()> {
         let (evidence, weights) = (&self.evidence, &self.weights);
         self.memory.clues.judge(|i, j| evidence.score(i, j), |part| weights.band_named(part));
         self.memory.judged = true;
+        let sets = if evidence.tells() { evidence.partition(0) } else { Vec::new() };
         self.evidence = Evidence::new(weights.names().len());
+        let (shares, most) = (self.weights.shares(), self.settings.most_encoders);
+        let fits = |after: &Bands| most == 0. || after.encoders(&shares) <= most + 1e-9;
+        let adopts = self.settings.adopts();
+        let Some(after) = self.memory.bands.adopted(&sets).filter(|after| adopts && fits(after)) else { return Ok(()) };
+        let joined = self.weights.change((&self.memory.bands, &after), &self.memory.clues, change)?;
+        joined.iter().try_for_each(Joined::mean)?;
+        self.memory.bands = after;
+        let drawn = self.memory.bands.drawn(self.weights.names());
+        self.memory.timeline.push((step.budget.spent(), drawn.clone()));
+        let told = json!({ "adopted": drawn, "spent": step.budget.spent() });
+        self.memory.history.push(told.clone());
+        step.events.push(told);
+        Ok(())
     }
 
     /// A race that is due and has nothing to try, or cannot be afforded, is over.
@@ -264,7 +281,7 @@ impl Sharing for Adapted {
             self.watch(&plan, step)?;
         }
         if !self.memory.judged && step.budget.spent() >= plan.warmup {
-            self.judge_evidence();
+            self.judge_evidence(change, step)?;
         }
         if self.memory.racing {
             return Ok(());

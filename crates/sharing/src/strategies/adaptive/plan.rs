@@ -49,7 +49,7 @@ impl Plan {
         let races: Vec<usize> = settings.races.iter().map(|share| at(*share)).collect();
         let blend = settings.blends().then(|| at(1. - settings.interpolation));
         let mut plan = Self { looks, blend, ..quiet };
-        plan.warmup = if races.is_empty() { 0 } else { at(settings.warmup) };
+        plan.warmup = if races.is_empty() && !settings.adopts() { 0 } else { at(settings.warmup) };
         plan.races = races;
         // An example costs a third of its share of a step for each time that it is scored.
         let times = plan.races.len() * (plan.scored(settings.arms) + LINE.len()) + plan.mixes(settings);
@@ -60,7 +60,7 @@ impl Plan {
 
     /// Whether anything is to happen.
     pub(super) fn acts(&self) -> bool {
-        !self.races.is_empty() || self.blend.is_some()
+        !self.races.is_empty() || self.blend.is_some() || self.warmup > 0
     }
 
     /// Whether the step after `spent` ones gives evidence, `done` races being over.
@@ -122,7 +122,7 @@ impl Plan {
     /// # Errors
     /// If that leaves too little for the model that is kept, or there is nothing to score on.
     pub(super) fn foreseen(&self, settings: &Adaptive, budget: &Budget, tasks: usize) -> Result<Vec<String>> {
-        let asks = tasks > 1 && (!settings.races.is_empty() || settings.blends());
+        let asks = tasks > 1 && settings.changes();
         if !asks {
             return Ok(Vec::new());
         }
@@ -162,6 +162,9 @@ impl Plan {
                 self.held_out
             ));
         }
+        if self.races.is_empty() && self.warmup > 0 {
+            told.push(format!("{} of {} steps are of evidence, by which groups may part", self.warmup, budget.of));
+        }
         if let Some(at) = self.blend {
             told.push(format!("from step {at} of the budget on each task trains on its own from its group's vector"));
         }
@@ -188,7 +191,7 @@ mod tests {
             let plan = Plan::new(&settings, &budget, 3);
             let told = plan.foreseen(&settings, &budget, 3).expect("it can be done");
             assert_eq!(told.len(), 3, "{told:?}");
-            assert!(plan.steps() <= of * 8 / 100 && plan.warmup == of * 15 / 100, "{plan:?}");
+            assert!(plan.steps() <= of * 8 / 100 && plan.warmup == of / 10, "{plan:?}");
         }
         let plan = Plan::new(&Adaptive::default(), &budget(300), 3);
         // 15 steps, and four epochs of 1.25 steps are fewer; 0.1 · 3 · 300 · 48 / (3 · 10 + 5) / 3 examples.
@@ -213,7 +216,7 @@ mod tests {
         let told = plan.foreseen(&few, &budget(300), 3).expect("a run");
         assert!(!plan.acts() && told.len() == 1 && told[0].contains("too few to choose by"), "{told:?}");
         // Without races and blend anything goes.
-        let quiet = Adaptive { races: Vec::new(), interpolation: 0., ..Adaptive::default() };
+        let quiet = Adaptive { races: Vec::new(), interpolation: 0., adopt: false, ..Adaptive::default() };
         let plan = Plan::new(&quiet, &Budget::of(3), 3);
         assert!(!plan.acts() && plan.foreseen(&quiet, &Budget::of(3), 3).expect("nothing to do").is_empty());
     }

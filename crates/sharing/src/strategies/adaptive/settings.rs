@@ -11,10 +11,10 @@ use crate::TaskSet;
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Adaptive {
-    /// The groups to begin with, by names of tasks: `[["a", "b"], ["c"]]` at every depth, or
-    /// `{ words = [["a", "b", "c"]], lower = …, upper = [["a", "b"], ["c"]] }`. Empty: one group.
+    /// The groups to begin with: `"together"`, `"apart"`, by names of tasks `[["a", "b"], ["c"]]` at every depth, or
+    /// `{ words = [["a", "b", "c"]], lower = …, upper = [["a", "b"], ["c"]] }`. An empty list is one group.
     pub start: Start,
-    /// Whether those groups are tied, or free.
+    /// Whether those groups are tied, which takes a `tie` above 0, or free.
     pub start_tied: bool,
     /// λ₀ from 0 on, the strength with which tied groups are pulled together; 0 for no ties.
     pub tie: f64,
@@ -22,6 +22,8 @@ pub struct Adaptive {
     pub lower_layers: Lower,
     /// Share that is spent on one structure before anything is tried.
     pub warmup: f64,
+    /// Whether groups part, tied, as the words' gradients say beyond their standard error, when the warm-up ends.
+    pub adopt: bool,
     /// When structures are raced, rising; empty for no race.
     pub races: Vec<f64>,
     /// Share that an arm of a race may take at most.
@@ -70,10 +72,22 @@ pub type Partition = Vec<Vec<String>>;
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(untagged)]
 pub enum Start {
+    /// `"together"` or `"apart"`.
+    Named(Together),
     /// The same at every depth.
     Everywhere(Partition),
     /// By band; each refines the one below.
     ByBand(ByBand),
+}
+
+/// The two ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Together {
+    /// One group of all tasks.
+    Together,
+    /// Each task a group of its own.
+    Apart,
 }
 
 /// Groups by band.
@@ -109,11 +123,12 @@ pub enum Half {
 impl Default for Adaptive {
     fn default() -> Self {
         Self {
-            start: Start::Everywhere(Vec::new()),
-            start_tied: false,
+            start: Start::Named(Together::Apart),
+            start_tied: true,
             tie: 0.1,
             lower_layers: Lower::Named(Half::Half),
-            warmup: 0.15,
+            warmup: 0.1,
+            adopt: true,
             races: vec![0.15, 0.35, 0.55],
             race: 0.08,
             race_steps: 15,
@@ -141,13 +156,26 @@ impl Adaptive {
         }
     }
 
+    /// Whether the warm-up may part groups.
+    pub(super) fn adopts(&self) -> bool {
+        self.adopt && self.tie > 0. && self.warmup > 0.
+    }
+
+    /// Whether anything may change in training.
+    pub(super) fn changes(&self) -> bool {
+        !self.races.is_empty() || self.blends() || self.adopts()
+    }
+
     /// Whether each task ends somewhere between its group's vector and its own.
     pub(super) fn blends(&self) -> bool {
         self.interpolation > 0. && self.mixes.iter().any(|mix| *mix > 0.)
     }
 
+    /// What tasks are named in; one that is empty is one group.
     fn partitions(&self) -> [&Partition; 3] {
+        const NONE: &Partition = &Vec::new();
         match &self.start {
+            Start::Named(_) => [NONE; 3],
             Start::Everywhere(all) => [all; 3],
             Start::ByBand(ByBand { words, lower, upper }) => [words, lower, upper],
         }
@@ -155,12 +183,16 @@ impl Adaptive {
 
     /// Whether two tasks share anything at the start.
     pub(super) fn starts_shared(&self) -> bool {
-        self.partitions().iter().any(|partition| partition.is_empty() || partition.iter().any(|group| group.len() > 1))
+        self.start != Start::Named(Together::Apart) && self.partitions().iter().any(|partition| partition.is_empty() || partition.iter().any(|group| group.len() > 1))
     }
 
     /// The structure to begin with, of the tasks called `names`.
     pub(super) fn bands(&self, names: &[&str]) -> anyhow::Result<Bands> {
-        let band = |partition: &Partition| Ok(Band::new(groups(partition, names)?, self.start_tied));
+        let apart = || (0..names.len()).map(|task| TaskSet::one(TaskId(task))).collect();
+        let band = |partition: &Partition| {
+            let groups = if self.start == Start::Named(Together::Apart) { apart() } else { groups(partition, names)? };
+            Ok(Band::new(groups, self.start_tied && self.tie > 0.))
+        };
         let bands = Bands(self.partitions().into_iter().map(band).collect::<anyhow::Result<_>>()?);
         if !bands.refine() {
             bail!(
@@ -174,7 +206,7 @@ impl Adaptive {
 
     pub(super) fn checked(&self, tasks: usize) -> anyhow::Result<()> {
         let shares =
-            [("warmup", self.warmup), ("race", self.race), ("blend", self.interpolation), ("held_out", self.held_out)];
+            [("warmup", self.warmup), ("race", self.race), ("interpolation", self.interpolation), ("held_out", self.held_out)];
         for (key, share) in shares.into_iter().chain(self.races.iter().map(|at| ("races", *at))) {
             if !(0. ..=1.).contains(&share) {
                 bail!("`{key}` is {share}, but a share of the budget lies in [0, 1]");
@@ -211,11 +243,19 @@ impl Adaptive {
         if self.mixes.first() != Some(&0.) || !rises || self.mixes.iter().any(|mix| *mix > 1.) {
             bail!("`mixes` has to rise from 0 to at most 1, found {:?}", self.mixes);
         }
-        if self.start_tied && self.tie == 0. {
-            bail!("`start_tied` needs a `tie` above 0");
-        }
         if tasks > 1 && self.most_encoders > 0. && self.most_encoders < 1. {
             bail!("`most_encoders` is {}, but one encoder is the least; 0 is for no bound", self.most_encoders);
+        }
+        let begins = match &self.start {
+            Start::Named(Together::Apart) => tasks,
+            Start::Everywhere(groups) => groups.len(),
+            Start::Named(Together::Together) | Start::ByBand(_) => 1,
+        };
+        if self.most_encoders > 0. && begins as f64 > self.most_encoders {
+            bail!(
+                "`most_encoders` is {}, but `start` begins with {begins} encoders; `start = \"together\"` begins with one",
+                self.most_encoders
+            );
         }
         for partition in self.partitions() {
             let named: usize = partition.iter().map(Vec::len).sum();

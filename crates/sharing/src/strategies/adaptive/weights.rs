@@ -34,11 +34,13 @@ pub(super) struct Weights {
     seen: Vec<EncoderWeights>,
 }
 
-/// A part that two groups came to share: its parameter, and what it was on either side.
+/// A part that groups came to share: its parameter, what it was in the first, and the mean of what it was in the others.
 pub(super) struct Joined {
     pub(super) param: Param,
     pub(super) first: Tensor,
     pub(super) second: Tensor,
+    /// How many others.
+    pub(super) others: usize,
 }
 
 impl Weights {
@@ -161,7 +163,7 @@ impl Weights {
     }
 
     /// Makes the parameters of `from` those of `to`. A part of a group begins as its copy, with its share of both moments by
-    /// `clues`; two groups that become one begin as the first of them, with the sum of both's moments, and are answered.
+    /// `clues`; groups that become one begin as the first of them, with the sum of all moments, and are answered.
     pub(super) fn change(
         &mut self,
         (from, to): (&Bands, &Bands),
@@ -179,11 +181,16 @@ impl Weights {
                     candle_core::bail!("a group of no task that was there before")
                 };
                 let copy = change.fork(first, &self.name(group, part), group.clone())?;
-                if let [_, second] = &params[..] {
-                    let parts = [(first.name(), 1.), (second.name(), 1.)];
+                if let [_, second, rest @ ..] = &params[..] {
+                    let parts: Vec<(&str, f64)> = params.iter().map(|param| (param.name(), 1.)).collect();
                     change.moments().merge(copy.name(), &parts);
-                    let (first, second) = (copied(first.tensor())?, copied(second.tensor())?);
-                    joined.push(Joined { param: copy.clone(), first, second });
+                    let others = rest.len() + 1;
+                    let mut sum = copied(second.tensor())?;
+                    for param in rest {
+                        sum = (sum + param.tensor())?;
+                    }
+                    let second = if rest.is_empty() { sum } else { (sum / others as f64)? };
+                    joined.push(Joined { param: copy.clone(), first: copied(first.tensor())?, second, others });
                 } else {
                     let share = clues.share(part, group, source);
                     change.moments().scale(copy.name(), share.min(1.), share);
@@ -237,7 +244,8 @@ impl Weights {
                 candle_core::bail!("task {} is in no group", task.0)
             };
             let (param, kept) = (self.find(&self.own(task, part))?, self.find(&self.kept(group, part))?);
-            Ok(Joined { param: param.clone(), first: copied(kept.tensor())?, second: copied(param.tensor())? })
+            let (first, second) = (copied(kept.tensor())?, copied(param.tensor())?);
+            Ok(Joined { param: param.clone(), first, second, others: 1 })
         };
         self.parts().map(of).collect()
     }
@@ -261,6 +269,11 @@ impl Weights {
 }
 
 impl Joined {
+    /// Sets the parameter to the mean of all.
+    pub(super) fn mean(&self) -> Result<()> {
+        self.mix(self.others as f64 / (self.others + 1) as f64)
+    }
+
     /// Sets the parameter to (1 − μ)·first + μ·second, the ends exactly.
     pub(super) fn mix(&self, mix: f64) -> Result<()> {
         let mixed = match mix {
