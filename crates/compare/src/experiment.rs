@@ -85,6 +85,12 @@ impl Experiment {
             bail!("{location}: main: `{main}` is none of the tasks {}", tasks.join(", "));
         }
         found.sampling = Sampling::of(found.table.data_seed, &recipe).with_context(|| location.to_string())?;
+        if found.table.tune.as_ref().is_some_and(|tune| tune.dev_seed.is_some()) && !sampling::draws_dev(&recipe) {
+            bail!(
+                "{location}: [tune] dev_seed = \"each\": nothing limits the dev examples, so that every seed has all of them; \
+                 set evaluation.dev_limit, or leave dev_seed out"
+            );
+        }
         Ok(found)
     }
 

@@ -28,6 +28,7 @@ pub(super) fn stage(experiment: &Experiment, arms: &[Arm], stage: usize, plan: &
             for combination in (Search { tune, arm, plan }).due(stage)? {
                 for &seed in &tune.seeds {
                     let mut overrides = written(experiment, arm, &combination, (seed, seed))?;
+                    overrides.extend(tune.dev_seed.map(|_| format!("train.dev_seed={seed}")));
                     // An arm that states epochs has no steps until its data is there.
                     match arm.steps == 0 && tune.steps.is_none() {
                         false => overrides.push(format!("train.steps={}", tune.steps_of(stage, arm.steps))),

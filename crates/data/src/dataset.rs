@@ -87,6 +87,8 @@ pub struct LoadOptions {
     pub seed: u64,
     /// Seed of the draw of training examples alone; left out, `seed`.
     pub train_seed: Option<u64>,
+    /// Seed of the draw of dev examples alone; left out, `seed`.
+    pub dev_seed: Option<u64>,
     /// Whether the draw of training examples keeps the classes' shares.
     pub stratified: bool,
     /// Whether a task has at most as many dev examples as it has to train on.
@@ -104,6 +106,7 @@ impl Default for LoadOptions {
             limit_test: 0,
             seed: 0,
             train_seed: None,
+            dev_seed: None,
             stratified: false,
             dev_as_train: false,
             overlap: OverlapPolicy::default(),
@@ -288,9 +291,12 @@ fn dataset(
         let rows = sample.of(rows, strata.as_deref());
         tokenised(rows, which, (task.as_ref(), kind, manifest), tokenizer, options.max_tokens)
     };
-    let sample = |which: &str, limit: usize| Sample { limit, key: key(options.seed, which), stratified: false };
-    let key = key(options.train_seed.unwrap_or(options.seed), "train");
-    let train = Sample { limit: limit_train, key, stratified: options.stratified };
+    let sample = |which: &str, seed: Option<u64>, limit: usize| Sample {
+        limit,
+        key: key(seed.unwrap_or(options.seed), which),
+        stratified: false,
+    };
+    let train = Sample { stratified: options.stratified, ..sample("train", options.train_seed, limit_train) };
     let train = split(rows.train, "train", train)?;
     let trained = train.examples.len();
     let limit_dev = match (options.dev_as_train, options.limit_dev) {
@@ -298,8 +304,8 @@ fn dataset(
         (true, 0) => trained,
         (true, limit) => limit.min(trained),
     };
-    let dev = split(rows.dev, "dev", sample("dev", limit_dev))?;
-    let test = Sealed::new(split(rows.test, "test", sample("test", options.limit_test))?);
+    let dev = split(rows.dev, "dev", sample("dev", options.dev_seed, limit_dev))?;
+    let test = Sealed::new(split(rows.test, "test", sample("test", None, options.limit_test))?);
     Ok(Dataset { name: name.to_string(), spec: fitted, task, train, dev, test, notes, fingerprint, ceiling })
 }
 

@@ -92,6 +92,13 @@ fn splits_follow_the_manifests_seed_and_limits_the_runs() {
     assert_eq!(own[1..], other[1..], "and the same ones to judge by");
     assert_eq!((sampled(Some(0), false), sampled(Some(1), true)[0].len()), (plain, 12));
     assert_ne!(sampled(Some(1), true)[0], own[0]);
+    let judged = |dev_seed: Option<u64>| {
+        let limits = LoadOptions { limit_train: 12, limit_dev: 20, limit_test: 20, dev_seed, ..whole };
+        splits(&read(folder.path(), "", &limits))
+    };
+    let [one, two] = [Some(1), Some(2)].map(judged);
+    assert!(one[1] != two[1] && one[1].iter().all(|text| first[1].contains(text)), "other examples of the same split");
+    assert_eq!((&one[0], &one[2], judged(Some(0))), (&two[0], &two[2], judged(None)));
     let dev = |limit_dev: usize| {
         let limits = LoadOptions { limit_train: 12, limit_dev, dev_as_train: true, ..whole };
         splits(&read(folder.path(), "", &limits))[1].len()

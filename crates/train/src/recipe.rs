@@ -163,6 +163,7 @@ impl Recipe {
             limit_test: self.evaluation.test_limit(),
             seed: self.train.data_seed(),
             train_seed: self.train.sample_seed,
+            dev_seed: self.train.dev_seed,
             stratified: self.train.stratified == Some(true),
             dev_as_train: self.evaluation.dev_as_train == Some(true),
             overlap: self.evaluation.overlap,

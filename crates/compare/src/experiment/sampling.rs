@@ -66,6 +66,12 @@ fn is_limited(recipe: &Recipe) -> bool {
     recipe.tasks.iter().any(|task| recipe.load_options_of(&task_name(task)).limit_train > 0)
 }
 
+/// Whether some task may have fewer dev examples than its source.
+pub(crate) fn draws_dev(recipe: &Recipe) -> bool {
+    let options = |task: &String| recipe.load_options_of(&task_name(task));
+    recipe.tasks.iter().map(options).any(|options| options.limit_dev > 0 || options.dev_as_train)
+}
+
 /// What `dev` changes in the base recipe.
 pub(crate) fn dev(size: DevSize) -> String {
     match size {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Result, bail, ensure};
 use serde::Deserialize;
 
-use super::table::MOST_SEEDS;
+use super::table::{Each, MOST_SEEDS};
 
 /// The base learning rate.
 pub(crate) const RATE: &str = "optimizer.rate";
@@ -43,6 +43,10 @@ pub(crate) struct Tune {
     /// examples choose a plateau and no lucky peak.
     #[serde(default)]
     pub(crate) smooth: bool,
+    /// `"each"`: every tuning seed has dev examples of its own, so that a rate is chosen by many draws of few; left out,
+    /// those of the final runs.
+    #[serde(default)]
+    pub(crate) dev_seed: Option<Each>,
     /// Whether what is drawn beside a rate is drawn so that it meets several.
     #[serde(skip, default = "yes")]
     pub(crate) crossed: bool,

@@ -234,6 +234,11 @@ keys = { "optimizer.scale" = [0.3, 1, 3] }
         of("soft").iter().map(|recipe| recipe.sharing.settings["strength"].as_f64().expect("a number")).collect();
     strengths.sort_by(f64::total_cmp);
     assert_eq!(strengths, [0.01, 0.1, 1.]);
+    assert!(all.iter().all(|line| recipe(line).train.dev_seed.is_none()));
+    let (drawn, other) =
+        (more.replace("[tune]", "[tune]\ndev_seed = \"each\""), tempfile::tempdir().expect("a folder"));
+    let drawn = planned(&self::experiment(&drawn), other.path());
+    assert!(drawn.iter().all(|line| recipe(line).train.dev_seed == Some(line.seed)));
     // A task's best rate is one of its own rates, multiplied.
     let all = tuned(&experiment, folder.path(), |line, task| {
         let best = if task == "planted-topic" { "0.3" } else { "1" };

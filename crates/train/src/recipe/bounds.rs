@@ -36,7 +36,7 @@ const COPIES: &[&str] = &[
 ];
 
 /// Keys that name something and count nothing.
-const NAMES: &[&str] = &["data_seed", "sample_seed", "seed"];
+const NAMES: &[&str] = &["data_seed", "dev_seed", "sample_seed", "seed"];
 
 /// Refuses whole numbers beyond their bound, by their key.
 pub(super) fn check(document: &Document, recipe: &Recipe) -> Result<()> {

@@ -34,6 +34,9 @@ pub struct Train {
     /// judged on the same dev and test examples, differ in it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sample_seed: Option<u64>,
+    /// Seed of the draw behind `dev_limit` alone; left out, that of `data_seed`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dev_seed: Option<u64>,
     /// Whether the draw behind `limit` keeps the classes' shares; left out, false.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stratified: Option<bool>,
@@ -118,6 +121,7 @@ impl Default for Train {
             seed: 0,
             data_seed: None,
             sample_seed: None,
+            dev_seed: None,
             stratified: None,
             clip: 1.,
             log_gradients: 1,

@@ -15,6 +15,7 @@ const OPTIONAL: &[(&str, &str)] = &[
     ("evaluation", "dev_as_train"),
     ("evaluation", "limit"),
     ("train", "data_seed"),
+    ("train", "dev_seed"),
     ("train", "divergence"),
     ("train", "divergence_steps"),
     ("train", "dropout"),
