@@ -43,9 +43,10 @@ pub(super) fn conclude(
     let mut comparison = Comparison::of(&experiment.registries.metrics, &question, &records)
         .with_context(|| broken_baseline(lines(Purpose::Final), plan, &table.baseline))?;
     for arm in &mut comparison.arms {
-        // A portfolio is charged with what its members cost, and lacks what broke of them.
-        let members = arms.iter().find(|known| known.spec.name == arm.arm.name).map_or(&[][..], |arm| &arm.of);
-        let own = |line: &&Planned| line.arm == arm.arm.name || members.contains(&line.arm);
+        // A portfolio is charged with what its members cost, an arm with what taught it, and both lack what broke of these.
+        let known = arms.iter().find(|known| known.spec.name == arm.arm.name);
+        let members: Vec<&String> = known.iter().flat_map(|arm| arm.of.iter().chain(&arm.teachers)).collect();
+        let own = |line: &&Planned| line.arm == arm.arm.name || members.contains(&&line.arm);
         let reasons = plan.lines().iter().filter(own).filter_map(|line| {
             let purpose = if line.purpose == Purpose::Tune { "tuning " } else { "" };
             Some(format!("{purpose}seed {} ({}): {}", line.seed, line.id, plan.broken(line)?))

@@ -22,6 +22,7 @@ pub(super) fn finals(arms: &[Arm], plan: &Plan) -> Result<Vec<RunRecord>> {
         let Some(runs) = runs.into_iter().collect::<Option<Vec<RunRecord>>>() else { continue };
         found.extend(best_by_task(arm, &runs));
     }
+    charge(arms, &mut found);
     for arm in arms.iter().filter(|arm| !arm.of.is_empty()) {
         let mut seeds: Vec<u64> = found.iter().map(|record| record.seed).collect();
         seeds.sort_unstable();
@@ -35,6 +36,19 @@ pub(super) fn finals(arms: &[Arm], plan: &Plan) -> Result<Vec<RunRecord>> {
         found.extend(derived);
     }
     Ok(found)
+}
+
+/// Charges arms that learn from others' runs with what these cost.
+fn charge(arms: &[Arm], records: &mut [RunRecord]) {
+    let before = records.to_vec();
+    for record in records {
+        let teachers = arms.iter().find(|arm| arm.spec.name == record.arm).map_or(&[][..], |arm| &arm.teachers);
+        for teacher in before.iter().filter(|other| other.seed == record.seed && teachers.contains(&other.arm)) {
+            record.steps += teacher.steps;
+            record.seconds += teacher.seconds;
+            record.cpu_seconds += teacher.cpu_seconds;
+        }
+    }
 }
 
 /// The record of `arm` out of `runs` of one seed: of each task that of the run whose headline score on dev is highest, the

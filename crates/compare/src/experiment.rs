@@ -141,9 +141,15 @@ impl Experiment {
         self.table.main.clone().unwrap_or_else(|| recipe.tasks.first().map(|task| task_name(task)).unwrap_or_default())
     }
 
-    /// How many stages the plan has: the rungs of the tuning, the growth of its grids, and the final runs.
+    /// How many stages the plan has, those of arms that learn from others' runs left aside: the rungs of the tuning, the
+    /// growth of its grids, and the final runs.
     pub fn stages(&self) -> usize {
-        self.table.tune.as_ref().map_or(0, |tune| tune.rungs() + tune.growth()) + 1
+        self.tuning_stages() + 1
+    }
+
+    /// How many stages of the plan tune: the rungs and the growth of the grids.
+    pub(super) fn tuning_stages(&self) -> usize {
+        self.table.tune.as_ref().map_or(0, |tune| tune.rungs() + tune.growth())
     }
 
     /// What differs between seeds.

@@ -118,9 +118,9 @@ pub fn compare(
     let now = Header::now(experiment, &arms, options, located(experiment, options, library).as_ref());
     plan.settle(&now)?;
     let metrics = &experiment.registries.metrics;
-    for stage in 0..experiment.stages() {
+    for stage in 0..tune::stages(experiment, &arms) {
         let lines = plan.freeze(stage, tune::stage(experiment, &arms, stage, &plan)?)?;
-        if tune::is_growth(experiment, stage) {
+        if tune::is_unforeseen(experiment, &arms, stage) {
             total.more(&lines);
         }
         if lines.iter().any(|line| !plan.is_done(line)) {

@@ -5,7 +5,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use mtl_train::Recipe;
+use mtl_train::{Recipe, Teachers};
 pub use mtl_train::{divided, task_name};
 
 /// Whether `name` is a path; anything else is the name of something that is shipped.
@@ -32,7 +32,7 @@ pub fn written_recipe(recipe: &Recipe, folder: &Path) -> Recipe {
     })
 }
 
-/// `overrides` (`key=value`) with the paths of `tasks` and `checkpoint` made absolute, starting from `folder`.
+/// `overrides` (`key=value`) with the paths of `tasks`, `checkpoint` and `distill.teachers` made absolute, starting from `folder`.
 pub fn anchored_overrides(overrides: &[String], folder: &Path) -> Vec<String> {
     let absolute = |name: &str| {
         let path = anchored(name, folder);
@@ -48,6 +48,18 @@ pub fn anchored_overrides(overrides: &[String], folder: &Path) -> Vec<String> {
         // A value that is no TOML is a plain word.
         let value = parsed.and_then(|mut table| table.remove("value")).unwrap_or_else(|| value.trim().into());
         let value = match (key.trim(), value) {
+            (key, value) if key == TEACHERS || key.starts_with("distill.teachers.") => match value {
+                toml::Value::String(name) => toml::Value::String(absolute_folder(&name, folder)),
+                toml::Value::Table(table) => table
+                    .into_iter()
+                    .map(|(task, name)| match name {
+                        toml::Value::String(name) => (task, toml::Value::String(absolute_folder(&name, folder))),
+                        other => (task, other),
+                    })
+                    .collect::<toml::Table>()
+                    .into(),
+                _ => return text.clone(),
+            },
             ("checkpoint", toml::Value::String(name)) => toml::Value::String(absolute(&name)),
             ("tasks", toml::Value::Array(names)) => {
                 let name = |mut task: toml::Value| {
@@ -70,6 +82,18 @@ pub fn anchored_overrides(overrides: &[String], folder: &Path) -> Vec<String> {
     overrides.iter().map(one).collect()
 }
 
+/// The key of the folders with teachers.
+const TEACHERS: &str = "distill.teachers";
+
+/// The folder of a teacher, starting from `folder`; an arm of an experiment as it is.
+fn absolute_folder(name: &str, folder: &Path) -> String {
+    if Teachers::arm_of(name).is_some() {
+        return name.to_string();
+    }
+    let path = folder.join(name);
+    std::path::absolute(&path).unwrap_or(path).to_string_lossy().into_owned()
+}
+
 fn with_paths(recipe: &Recipe, change: impl Fn(&str) -> String) -> Recipe {
     let mut recipe = recipe.clone();
     for task in &mut recipe.tasks {
@@ -77,6 +101,11 @@ fn with_paths(recipe: &Recipe, change: impl Fn(&str) -> String) -> Recipe {
         *task = label.map_or_else(|| change(file), |label| format!("{}:{label}", change(file)));
     }
     recipe.checkpoint = change(&recipe.checkpoint);
+    if let Some(distill) = &mut recipe.distill {
+        // A run folder is a path whatever it is called.
+        let folder = |name: &str| if is_path(name) { change(name) } else { change(&format!("./{name}")) };
+        distill.teachers = distill.teachers.with_folders(folder);
+    }
     recipe
 }
 
@@ -146,6 +175,14 @@ mod tests {
                 "train.steps=3"
             ]
         );
+        let given = [
+            "distill.teachers=runs",
+            "distill.teachers.a=\"b/c\"",
+            "distill.teachers={ a = \"arm:single\", b = \"x\" }",
+        ];
+        let found = anchored_overrides(&given.map(String::from), Path::new("/data"));
+        assert_eq!(found[..2], ["distill.teachers=\"/data/runs\"", "distill.teachers.a=\"/data/b/c\""]);
+        assert!(found[2].contains("a = \"arm:single\"") && found[2].contains("b = \"/data/x\""), "{}", found[2]);
     }
 
     #[test]
@@ -159,6 +196,10 @@ mod tests {
         let written = written_recipe(&anchored_recipe(&recipe, &root), &out);
         assert_eq!((written.tasks[0].as_str(), written.checkpoint.as_str()), ("../../task.toml", "embedded"));
         assert_eq!(written.tasks[1], "../../task.toml:team");
+        let text = format!("{text}[distill]\nteachers = {{ task = \"teacher\" }}\n");
+        let (taught, _) = Recipe::parse(&Default::default(), "x", &text, &[]).expect("a recipe");
+        let taught = written_recipe(&anchored_recipe(&taught, &root), &out).distill.expect("a section");
+        assert_eq!(taught.teachers.folders(), ["../../teacher"]);
         std::fs::create_dir_all(&out).expect("made");
         let again = anchored_recipe(&written, &out);
         assert_eq!(Path::new(&again.tasks[0]).canonicalize().expect("there"), root.join("task.toml"));

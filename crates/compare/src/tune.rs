@@ -17,40 +17,143 @@ use search::Search;
 /// A combination: values by key of the recipe, as they are written in an override.
 pub(super) type Combination = BTreeMap<String, String>;
 
-/// The lines of a stage: a rung of the tuning, a growth of its grids, or the final runs.
+/// What a stage of the plan is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// A rung of the tuning, or a growth of its grids, of the arms that learn from others' runs or of all others.
+    Tune { rung: usize, taught: bool },
+    /// What teaches in the tuning of those: the teachers as they were tuned, by the tuning seeds.
+    Teach,
+    /// Final runs.
+    Final { taught: bool },
+}
+
+/// The stages of the plan. Arms with teachers come after those, in the tuning as in the final runs; no final run is before
+/// any tuning. Without such arms the tuning and one stage of final runs are all.
+fn laid_out(experiment: &Experiment, arms: &[Arm]) -> Vec<Stage> {
+    let tuning = |taught| (0..experiment.tuning_stages()).map(move |rung| Stage::Tune { rung, taught });
+    if !arms.iter().any(|arm| !arm.teachers.is_empty()) {
+        return tuning(false).chain([Stage::Final { taught: false }]).collect();
+    }
+    let teach = experiment.table.tune.iter().map(|_| Stage::Teach);
+    let last = [false, true].map(|taught| Stage::Final { taught });
+    tuning(false).chain(teach).chain(tuning(true)).chain(last).collect()
+}
+
+/// How many stages the plan has.
+pub(super) fn stages(experiment: &Experiment, arms: &[Arm]) -> usize {
+    laid_out(experiment, arms).len()
+}
+
+/// Whether nobody could count the runs of `stage` beforehand: those of a grid that has grown, and those that teach.
+pub(super) fn is_unforeseen(experiment: &Experiment, arms: &[Arm], stage: usize) -> bool {
+    let rungs = experiment.table.tune.as_ref().map_or(0, Tune::rungs);
+    match laid_out(experiment, arms).get(stage) {
+        Some(Stage::Tune { rung, .. }) => *rung >= rungs,
+        Some(Stage::Teach) => true,
+        Some(Stage::Final { .. }) | None => false,
+    }
+}
+
+/// The lines of a stage.
 pub(super) fn stage(experiment: &Experiment, arms: &[Arm], stage: usize, plan: &Plan) -> Result<Vec<Planned>> {
-    let (table, mut lines) = (&experiment.table, Vec::new());
-    let trained = || arms.iter().filter(|arm| arm.of.is_empty());
-    let rungs = table.tune.as_ref().map_or(0, Tune::rungs);
-    let tuning = rungs + table.tune.as_ref().map_or(0, Tune::growth);
-    if let Some(tune) = table.tune.as_ref().filter(|_| stage < tuning) {
-        for arm in trained() {
-            for combination in (Search { tune, arm, plan }).due(stage)? {
-                for &seed in &tune.seeds {
-                    let mut overrides = written(experiment, arm, &combination, (seed, seed))?;
-                    overrides.extend(tune.dev_seed.map(|_| format!("train.dev_seed={seed}")));
-                    // An arm that states epochs has no steps until its data is there.
-                    match arm.steps == 0 && tune.steps.is_none() {
-                        false => overrides.push(format!("train.steps={}", tune.steps_of(stage, arm.steps))),
-                        true if tune.rungs() > 1 => bail!(
-                            "arm `{}`: halving shares out steps, and train.epochs are none yet; state train.steps, or \
-                             `steps` in [tune]",
-                            arm.spec.name
-                        ),
-                        true => {}
-                    }
-                    overrides.push("evaluation.test=\"sealed\"".into());
-                    overrides.push("evaluation.train_curve=false".into());
-                    let recipe = experiment.resolved(&overrides)?;
-                    let line = Planned { stage, tuned: combination.clone(), ..Planned::of(arm, Purpose::Tune, seed) };
-                    lines.push(line.with(plan, &recipe)?);
-                }
+    match laid_out(experiment, arms).get(stage) {
+        Some(Stage::Tune { rung, taught }) => tuning(experiment, arms, (stage, *rung, *taught), plan),
+        Some(Stage::Teach) => teaching(experiment, arms, stage, plan),
+        Some(Stage::Final { taught }) => finals(experiment, arms, (stage, *taught), plan),
+        None => Ok(Vec::new()),
+    }
+}
+
+/// The arms that are trained and have teachers, or those that have none.
+fn trained(arms: &[Arm], taught: bool) -> impl Iterator<Item = &Arm> {
+    arms.iter().filter(move |arm| arm.of.is_empty() && arm.teachers.is_empty() != taught)
+}
+
+fn tuning(
+    experiment: &Experiment,
+    arms: &[Arm],
+    (stage, rung, taught): (usize, usize, bool),
+    plan: &Plan,
+) -> Result<Vec<Planned>> {
+    let mut lines = Vec::new();
+    let Some(tune) = &experiment.table.tune else { return Ok(lines) };
+    for arm in trained(arms, taught) {
+        for combination in (Search { tune, arm, plan }).due(rung)? {
+            for &seed in &tune.seeds {
+                let mut overrides = written(experiment, arm, &combination, (seed, seed))?;
+                overrides.extend(taught_by(arm, plan, Purpose::Tune, seed)?);
+                overrides.extend(sealed(tune, arm, (rung, seed))?);
+                let recipe = experiment.resolved(&overrides)?;
+                let line = Planned { stage, tuned: combination.clone(), ..Planned::of(arm, Purpose::Tune, seed) };
+                lines.push(line.with(plan, &recipe)?);
             }
         }
-        return Ok(lines);
     }
+    Ok(lines)
+}
+
+/// What every tuning run of `arm` on `rung` is by `seed`: so long, sealed, and on dev examples of its own if that is asked.
+fn sealed(tune: &Tune, arm: &Arm, (rung, seed): (usize, u64)) -> Result<Vec<String>> {
+    let mut overrides = ["evaluation.test=\"sealed\"", "evaluation.train_curve=false"].map(String::from).to_vec();
+    overrides.extend(tune.dev_seed.map(|_| format!("train.dev_seed={seed}")));
+    // An arm that states epochs has no steps until its data is there.
+    match arm.steps == 0 && tune.steps.is_none() {
+        false => overrides.insert(0, format!("train.steps={}", tune.steps_of(rung, arm.steps))),
+        true if tune.rungs() > 1 => bail!(
+            "arm `{}`: halving shares out steps, and train.epochs are none yet; state train.steps, or `steps` in [tune]",
+            arm.spec.name
+        ),
+        true => {}
+    }
+    Ok(overrides)
+}
+
+/// The arms that teach, as they were tuned, by the tuning seeds: their checkpoints stay.
+fn teaching(experiment: &Experiment, arms: &[Arm], stage: usize, plan: &Plan) -> Result<Vec<Planned>> {
+    let mut lines = Vec::new();
+    let Some(tune) = &experiment.table.tune else { return Ok(lines) };
+    for arm in arms.iter().filter(|arm| teaches(arms, arm)) {
+        let Some(combination) = chosen(Some(tune), arm, plan)? else { continue };
+        for &seed in &tune.seeds {
+            let mut overrides = written(experiment, arm, &combination, (seed, seed))?;
+            overrides.extend(sealed(tune, arm, (tune.rungs() - 1, seed))?);
+            // Another run than the trial with the same settings, whose weights are gone.
+            overrides.push("evaluation.train_curve=true".into());
+            let recipe = experiment.resolved(&overrides)?;
+            let line = Planned::of(arm, Purpose::Tune, seed);
+            let line = Planned { stage, keep: true, tuned: combination.clone(), ..line };
+            lines.push(line.with(plan, &recipe)?);
+        }
+    }
+    Ok(lines)
+}
+
+/// Whether some arm learns from the runs of `arm`.
+fn teaches(arms: &[Arm], arm: &Arm) -> bool {
+    arms.iter().any(|other| other.teachers.contains(&arm.spec.name))
+}
+
+/// The folders of the teachers of `arm` for a run of `seed`, as an override; none without teachers.
+fn taught_by(arm: &Arm, plan: &Plan, purpose: Purpose, seed: u64) -> Result<Option<String>> {
+    let Some(distill) = arm.recipe.distill.as_ref().filter(|_| !arm.teachers.is_empty()) else { return Ok(None) };
+    let teachers = distill.teachers.with_arms(|teacher| {
+        let fits = |line: &&Planned| line.arm == teacher && line.purpose == purpose && line.seed == seed && line.keep;
+        match plan.lines().iter().rev().find(fits) {
+            Some(line) => Ok(std::path::absolute(plan.folder(line))?.to_string_lossy().into_owned()),
+            None => bail!(
+                "arm `{}`: its teacher `{teacher}` has no run with seed {seed}: every trial of it broke",
+                arm.spec.name
+            ),
+        }
+    })?;
+    Ok(Some(format!("distill.teachers={}", toml::Value::try_from(teachers)?)))
+}
+
+fn finals(experiment: &Experiment, arms: &[Arm], (stage, taught): (usize, bool), plan: &Plan) -> Result<Vec<Planned>> {
+    let (table, mut lines) = (&experiment.table, Vec::new());
     let mut due: Vec<(&Arm, Combination, Option<usize>)> = Vec::new();
-    for arm in trained() {
+    for arm in trained(arms, taught) {
         let Some(chosen) = chosen(table.tune.as_ref(), arm, plan)? else { continue };
         let steps = if arm.equal_compute { Some(affordable(experiment, arms, arm, plan)?) } else { None };
         due.push((arm, chosen, steps));
@@ -60,24 +163,19 @@ pub(super) fn stage(experiment: &Experiment, arms: &[Arm], stage: usize, plan: &
         for (arm, chosen, steps) in &due {
             for restart in 0..arm.restarts {
                 let mut overrides = written(experiment, arm, chosen, (seed, restarted(seed, restart)?))?;
+                overrides.extend(taught_by(arm, plan, Purpose::Final, seed)?);
                 overrides.extend(steps.map(|steps| format!("train.steps={steps}")));
                 if table.leak {
                     overrides.push("evaluation.keep_evaluations=true".into());
                 }
                 let recipe = experiment.resolved(&overrides)?;
-                let keep = table.keep_checkpoints;
+                let keep = table.keep_checkpoints || teaches(arms, arm);
                 let line = Planned::of(arm, Purpose::Final, seed);
                 lines.push(Planned { stage, restart, keep, tuned: chosen.clone(), ..line }.with(plan, &recipe)?);
             }
         }
     }
     Ok(lines)
-}
-
-/// Whether `stage` tries what a grid has grown by.
-pub(super) fn is_growth(experiment: &Experiment, stage: usize) -> bool {
-    let tune = experiment.table.tune.as_ref();
-    tune.is_some_and(|tune| stage >= tune.rungs() && stage < tune.rungs() + tune.growth())
 }
 
 /// The seed of the `restart`-th training of `seed`, counted from 0, which is `seed` itself.
@@ -153,6 +251,10 @@ pub(super) fn notes(tune: Option<&Tune>, arms: &[Arm], plan: &Plan) -> Result<Ve
         None => Vec::new(),
     };
     let trained = || arms.iter().filter(|arm| arm.of.is_empty());
+    for arm in arms.iter().filter(|arm| !arm.teachers.is_empty()) {
+        let teachers = arm.teachers.join("`, `");
+        said.push(format!("`{}` learns from the runs of `{teachers}`, and is charged with them too", arm.spec.name));
+    }
     let names = |of: &dyn Fn(&&Arm) -> bool| -> Vec<String> {
         trained().filter(of).map(|arm| format!("`{}`", arm.spec.name)).collect()
     };

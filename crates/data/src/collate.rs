@@ -10,5 +10,6 @@ pub fn collate<'a>(task: TaskId, examples: impl IntoIterator<Item = &'a Example>
     let examples: Vec<&Example> = examples.into_iter().collect();
     let encoded = examples.iter().map(|example| &example.encoded);
     let tokens = if packed { Packed::new(encoded) } else { Packed::padded(encoded, 0) };
-    TaskBatch { task, tokens, labels: examples.iter().map(|example| example.label.clone()).collect() }
+    let labels = examples.iter().map(|example| example.label.clone()).collect();
+    TaskBatch { task, tokens, labels, teacher: Vec::new() }
 }

@@ -1,5 +1,7 @@
 //! Packed tokens: the sequences of a batch laid end to end, so that no pad token is ever computed.
 
+use std::sync::Arc;
+
 use crate::Label;
 
 /// One tokenised example, special tokens included.
@@ -137,6 +139,8 @@ pub struct TaskBatch {
     pub tokens: Packed,
     /// Their truths, one per sequence.
     pub labels: Vec<Label>,
+    /// What a teacher says of each sequence, `[outputs]` or `[words × outputs]`; empty without a teacher.
+    pub teacher: Vec<Arc<[f32]>>,
 }
 
 /// What one training step sees: one batch per task (joint), or the batch of one task.

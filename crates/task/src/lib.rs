@@ -25,7 +25,11 @@ pub use spec::{Masking, Scale, TaskSpec};
 #[cfg(feature = "candle")]
 pub mod kinds;
 #[cfg(feature = "candle")]
+mod soft;
+#[cfg(feature = "candle")]
 mod task;
 
+#[cfg(feature = "candle")]
+pub use soft::Soft;
 #[cfg(feature = "candle")]
 pub use task::{Kind, Task, build, headline_first};

@@ -3,7 +3,7 @@
 use candle_core::{Device, Result, Tensor};
 
 use crate::rng::Key;
-use crate::{Answer, Cell, Encoded, Label, Likelihood, Packed, Reads, Registry, TaskSpec};
+use crate::{Answer, Cell, Encoded, Label, Likelihood, Packed, Reads, Registry, Soft, TaskSpec};
 
 /// The head a task reads through, its loss, and how to read its answers. Implementations hold no weights.
 pub trait Task: Send + Sync {
@@ -47,6 +47,11 @@ pub trait Task: Send + Sync {
 
     /// The mean loss over the batch, a scalar. `logits` is `[sequences, outputs]`, or `[anchors, outputs]`.
     fn loss(&self, logits: &Tensor, truth: &Tensor) -> Result<Tensor>;
+
+    /// How this task's answers are learnt from another model's; none if they cannot be.
+    fn soft(&self) -> Option<Soft> {
+        None
+    }
 
     /// One answer per sequence. Words cut off by truncation are answered with the neutral tag.
     fn decode(&self, logits: &Tensor, tokens: &Packed) -> Result<Vec<Answer>>;

@@ -15,6 +15,7 @@ use mtl_task::{Registry, Task, TaskSpec};
 use serde_json::Value;
 
 use crate::device::{check_precision, check_recompute};
+use crate::distill::SoftTargets;
 use crate::manifest::{check_manifest, check_metrics, headline_of};
 use crate::memory;
 use crate::recipe::{EncoderPath as Route, Precision, Recipe};
@@ -63,6 +64,8 @@ pub struct Assembled {
     pub pretrained: Pretrained,
     /// Model, rule and optimizer.
     pub trainer: Trainer,
+    /// What teachers say of the training examples.
+    pub(crate) targets: SoftTargets,
 }
 
 /// Builds everything that `recipe` names, on `device`.
@@ -70,10 +73,10 @@ pub struct Assembled {
 /// # Errors
 /// If a file is missing or malformed, or the recipe does not fit encoder or tasks.
 pub fn assemble(recipe: &Recipe, located: &Located, device: &Device) -> Result<Assembled> {
-    assemble_as(recipe, located, device, None)
+    assemble_as(recipe, located, device, (Path::new(""), None))
 }
 
-/// As [`assemble`], with the tasks as a run stored them.
+/// As [`assemble`], for the run in a folder, which the paths of teachers start from, with the tasks as it stored them.
 ///
 /// # Errors
 /// As there, and if the data is not what the run was trained on.
@@ -81,7 +84,7 @@ pub(crate) fn assemble_as(
     recipe: &Recipe,
     located: &Located,
     device: &Device,
-    trained_on: Option<&TrainedOn>,
+    (folder, trained_on): (&Path, Option<&TrainedOn>),
 ) -> Result<Assembled> {
     if let Some(trained_on) = trained_on {
         trained_on.check(located)?;
@@ -115,10 +118,15 @@ pub(crate) fn assemble_as(
         trained_on.take(&recipe.registries.data.kinds, &mut datasets)?;
     }
     headlines(recipe, &mut datasets)?;
+    // Before labels are spoilt: teachers answer texts.
+    let targets = SoftTargets::of(recipe, &datasets, folder, device)?;
+    if let Some(trained_on) = trained_on {
+        trained_on.check_teachers(&targets)?;
+    }
     recipe.control.apply(recipe.train.seed, &mut datasets)?;
     let specs: Vec<(String, TaskSpec)> = datasets.iter().map(|d| (d.name.clone(), d.spec.clone())).collect();
     let trainer = trainer(recipe, &pretrained, &specs, device)?;
-    Ok(Assembled { datasets, tokenizer, pretrained, trainer })
+    Ok(Assembled { datasets, tokenizer, pretrained, trainer, targets })
 }
 
 /// Gives tasks the headline metrics that `recipe` states.

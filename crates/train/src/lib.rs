@@ -15,6 +15,7 @@ mod control;
 mod dev;
 mod device;
 pub mod diagnose;
+mod distill;
 pub mod dry_run;
 mod evaluate;
 mod finite;
@@ -54,8 +55,8 @@ pub use gradients::{GradientRows, grams, total};
 pub use manifest::check_manifest;
 pub use observer::{Observer, Plan, Silent};
 pub use recipe::{
-    DecisionScope, Dropped, EncoderPath, Evaluation, Group, Keep, Member, Precision, Recipe, SECTIONS, Schedule,
-    ScopeName, Section, StepKind, TaskSettings, Test, Train, divided, task_name,
+    DecisionScope, Distill, Dropped, EncoderPath, Evaluation, Group, Keep, Member, Precision, Recipe, SECTIONS,
+    Schedule, ScopeName, Section, StepKind, TaskSettings, Teachers, Test, Train, divided, task_name,
 };
 pub use registries::Registries;
 pub use resume::{has_checkpoint, sweep_one as clear_temporaries, verify as verify_checkpoint};

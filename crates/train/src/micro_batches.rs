@@ -37,7 +37,8 @@ fn pieces(batch: &TaskBatch, count: usize) -> Vec<TaskBatch> {
             TaskBatch {
                 task: batch.task,
                 tokens: batch.tokens.select(range.clone()),
-                labels: batch.labels[range].to_vec(),
+                labels: batch.labels[range.clone()].to_vec(),
+                teacher: batch.teacher.get(range).unwrap_or_default().to_vec(),
             }
         })
         .collect()

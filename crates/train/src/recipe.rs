@@ -2,6 +2,7 @@
 
 mod bounds;
 mod check;
+mod distill;
 mod document;
 mod epochs;
 mod evaluation;
@@ -23,6 +24,7 @@ use mtl_weighting::Private;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use distill::{Distill, Teachers};
 pub use evaluation::{Evaluation, Keep, Test};
 pub use groups::Group;
 pub use names::{divided, task_name};
@@ -78,6 +80,8 @@ pub struct Recipe {
     pub task_rates: BTreeMap<String, f64>,
     /// The learning rate over time.
     pub schedule: Schedule,
+    /// Whose answers are learnt beside the labels; none without a `[distill]` section.
+    pub distill: Option<Distill>,
     /// What is measured, and when.
     pub evaluation: Evaluation,
     /// What is controlled for.
@@ -232,6 +236,9 @@ impl Recipe {
         }
         table.insert("optimizer", optimizer);
         table.insert("schedule", serde_json::to_value(&self.schedule)?);
+        if let Some(distill) = &self.distill {
+            table.insert("distill", serde_json::to_value(distill)?);
+        }
         table.insert("evaluation", serde_json::to_value(&self.evaluation)?);
         table.insert("control", serde_json::to_value(&self.control)?);
         let (tables, plain): (BTreeMap<_, _>, BTreeMap<_, _>) = table.into_iter().partition(|(_, v)| v.is_object());

@@ -207,7 +207,7 @@ impl Trainer {
             for (index, (piece, share)) in self.pieces(batch).iter().enumerate() {
                 let share = *share;
                 let mut pass = self.pass(step, draw, batch.task, index);
-                let value = self.loss(piece, &mut pass)?;
+                let value = self.loss(piece, step, &mut pass)?;
                 loss += share * scalar(&value)?;
                 let scaled = if share == 1. { value } else { (value * share)? };
                 row.add(pass.backward(&scaled, &self.model.params)?);
@@ -222,13 +222,6 @@ impl Trainer {
     pub(crate) fn pass(&self, step: usize, draw: usize, task: TaskId, piece: usize) -> Pass {
         let key = self.key.named("pass").with(step as u64).with(draw as u64).with(task.0 as u64).with(piece as u64);
         Pass::training(key).reusing(&self.pool)
-    }
-
-    pub(crate) fn loss(&self, batch: &TaskBatch, pass: &mut Pass) -> Result<candle_core::Tensor> {
-        let task = &self.tasks[batch.task.0];
-        let logits = self.model.logits(batch.task, &batch.tokens, pass)?;
-        let truth = task.collate(&batch.labels, &batch.tokens, logits.device())?;
-        self.weighted(batch.task, task.loss(&logits, &truth)?)
     }
 
     /// `loss` of `task`, times the weight that the recipe gives it.
@@ -247,7 +240,7 @@ impl Trainer {
             .map(|batch| {
                 self.pieces(batch).iter().enumerate().try_fold(0., |sum, (index, (piece, share))| {
                     let mut pass = self.pass(step, 0, batch.task, index);
-                    Ok(sum + share * scalar(&self.loss(piece, &mut pass)?)?)
+                    Ok(sum + share * scalar(&self.loss(piece, step, &mut pass)?)?)
                 })
             })
             .collect()

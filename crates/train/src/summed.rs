@@ -68,7 +68,7 @@ impl Trainer {
             let mut loss = 0.;
             for (index, (piece, share)) in self.pieces(batch).into_iter().enumerate() {
                 let mut pass = self.pass(progress.step, 0, batch.task, index).summing(&sum);
-                let value = self.loss(&piece, &mut pass)?;
+                let value = self.loss(&piece, progress.step, &mut pass)?;
                 loss += share * scalar(&value)?;
                 let one = Pending { place, pass, value, share };
                 match &foreseen {

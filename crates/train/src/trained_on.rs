@@ -16,6 +16,7 @@ use mtl_task::{Kind, Registry, TaskSpec};
 use sha2::{Digest, Sha256};
 
 use crate::assemble::{Assembled, Located};
+use crate::distill::{SoftTargets, is_digest};
 use crate::resume::hex;
 use crate::store::write_atomically;
 
@@ -52,7 +53,11 @@ impl TrainedOn {
         Ok(Self {
             tasks: datasets().map(|dataset| (dataset.name.clone(), dataset.spec.clone())).collect(),
             data: datasets().map(|dataset| (dataset.name.clone(), dataset.fingerprint.clone())).collect(),
-            digests: encoder::digests(&assembled.tokenizer, &assembled.pretrained)?,
+            digests: {
+                let mut digests = encoder::digests(&assembled.tokenizer, &assembled.pretrained)?;
+                digests.extend(assembled.targets.digests.clone());
+                digests
+            },
         })
     }
 
@@ -112,6 +117,31 @@ impl TrainedOn {
     /// Says what changed, from which fingerprint to which.
     pub(crate) fn check_encoder(&self, name: &str, tokenizer: &Tokenizer, pretrained: &Pretrained) -> Result<()> {
         if self.knows_encoder() { encoder::check(&self.digests, name, tokenizer, pretrained) } else { Ok(()) }
+    }
+
+    /// Whether it has the fingerprints of teachers.
+    pub(crate) fn knows_teachers(&self) -> bool {
+        self.digests.keys().any(|name| is_digest(name))
+    }
+
+    /// Refuses teachers that are not those that the run learns from.
+    ///
+    /// # Errors
+    /// Says whose changed, from which fingerprint to which.
+    pub(crate) fn check_teachers(&self, now: &SoftTargets) -> Result<()> {
+        for (name, wanted) in self.digests.iter().filter(|(name, _)| is_digest(name)) {
+            let found = now.digests.get(name).map_or("not there", String::as_str);
+            if found != wanted {
+                bail!(
+                    "[distill] the {name} is not the one that the run began with: the SHA-256 of its weights was {wanted}, \
+                     and is {found}; {REMEDY}"
+                );
+            }
+        }
+        match now.digests.keys().find(|name| self.knows_teachers() && !self.digests.contains_key(*name)) {
+            Some(name) => bail!("[distill] the run began without a {name}; {REMEDY}"),
+            None => Ok(()),
+        }
     }
 
     /// Refuses the run folder `folder` if tasks, configuration or tokenizer in it are not as the run wrote them.

@@ -41,7 +41,7 @@ fn losses(device: &Device, precision: ProductPrecision) -> Result<Vec<Vec<f64>>>
                     .collect();
                 let labels = (0..4).map(|_| Label::Class(stream.below(2) as u32)).collect();
                 let tokens = if device.is_cpu() { Packed::new(&texts) } else { Packed::padded(&texts, 0) };
-                TaskBatch { task: TaskId(task), tokens, labels }
+                TaskBatch { task: TaskId(task), tokens, labels, teacher: Vec::new() }
             };
             Ok(trainer
                 .step(&[vec![batch(0), batch(1)]], Progress { step, of: 5 }, 1e-3, &mtl_train::DevSplits::none())?

@@ -289,7 +289,7 @@ impl Bench {
                     None => drawn(case, set, task)?,
                 };
                 let tokens = if self.device.is_cpu() { Packed::new(&texts) } else { Packed::padded(&texts, 0) };
-                Ok(TaskBatch { task: TaskId(task), tokens, labels })
+                Ok(TaskBatch { task: TaskId(task), tokens, labels, teacher: Vec::new() })
             })
             .collect()
     }

@@ -90,6 +90,7 @@ fn memory(found: &DryRun) -> Vec<String> {
     let parts = [
         ("weights", estimate.weights),
         ("the encoder as it was", estimate.pretrained),
+        ("what teachers say", estimate.teachers),
         ("gradients", estimate.gradients),
         ("moments", estimate.moments),
         ("activations", estimate.activations),

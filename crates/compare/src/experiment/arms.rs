@@ -28,6 +28,8 @@ pub struct Arm {
     pub restarts: usize,
     /// Of a portfolio: the arms among which each task takes the one that is best on dev.
     pub of: Vec<String>,
+    /// The arms that it learns from, by their runs of the same seed.
+    pub teachers: Vec<String>,
     /// What is tuned of it beside what is tuned of all.
     pub(crate) own: BTreeMap<String, Keys>,
     /// What its learning rates are before anything is tuned.
@@ -83,6 +85,7 @@ impl Experiment {
                 Err(error) => refused.push(Refused { arm: name, reason: format!("{error:#}") }),
             }
         }
+        refused.extend(untaught(&mut arms, &names)?);
         // Last, for they are of others.
         let trained = arms.len();
         for (name, table) in portfolios {
@@ -172,6 +175,7 @@ impl Experiment {
             equal_compute: table.equal_compute,
             restarts: table.restarts.unwrap_or(1),
             of: Vec::new(),
+            teachers: teachers(&recipe),
             own: table.tune.clone(),
             recipe,
         })
@@ -202,6 +206,49 @@ impl Experiment {
     }
 }
 
+/// The arms that `recipe` has as teachers.
+fn teachers(recipe: &Recipe) -> Vec<String> {
+    let teachers = recipe.distill.as_ref().map(|distill| distill.teachers.arms());
+    teachers.unwrap_or_default().into_iter().map(String::from).collect()
+}
+
+/// Takes out of `arms` those whose teacher is none that is trained.
+///
+/// # Errors
+/// If a teacher is none of the arms `names`, or one that cannot be one.
+fn untaught(arms: &mut Vec<Arm>, names: &[String]) -> Result<Vec<Refused>> {
+    let mut refused = Vec::new();
+    for arm in arms.iter().filter(|arm| !arm.teachers.is_empty()) {
+        let name = &arm.spec.name;
+        for teacher in &arm.teachers {
+            match arms.iter().find(|known| known.spec.name == *teacher) {
+                Some(found) if !found.teachers.is_empty() => {
+                    bail!("arm `{name}`: its teacher `{teacher}` has a teacher itself; name an arm without one")
+                }
+                Some(found) if found.restarts > 1 => {
+                    bail!(
+                        "arm `{name}`: its teacher `{teacher}` is trained {} times a seed; name an arm that is trained \
+                           once",
+                        found.restarts
+                    )
+                }
+                Some(_) => {}
+                None if names.contains(teacher) => {
+                    let reason = format!("its teacher `{teacher}` is not trained");
+                    refused.push(Refused { arm: name.clone(), reason });
+                }
+                None => bail!(
+                    "arm `{name}`: its teacher `{teacher}` is none of the arms that are trained{}; there are {}",
+                    mtl_task::nearest(teacher, names.iter().map(String::as_str)),
+                    names.join(", ")
+                ),
+            }
+        }
+    }
+    arms.retain(|arm| !refused.iter().any(|refused: &Refused| refused.arm == arm.spec.name));
+    Ok(refused)
+}
+
 /// An arm of other arms' runs.
 fn portfolio(name: String, table: &ArmTable, base: &Recipe) -> Arm {
     Arm {
@@ -220,6 +267,7 @@ fn portfolio(name: String, table: &ArmTable, base: &Recipe) -> Arm {
         equal_compute: false,
         restarts: 0,
         of: table.of.clone(),
+        teachers: Vec::new(),
         own: BTreeMap::new(),
         recipe: base.clone(),
     }

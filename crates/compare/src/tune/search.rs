@@ -111,13 +111,22 @@ impl Search<'_> {
 
     /// The lines of this arm's tuning.
     fn lines(&self) -> impl Iterator<Item = &Planned> {
-        self.plan.lines().iter().filter(|line| line.purpose == Purpose::Tune && line.arm == self.arm.spec.name)
+        let own = |line: &&Planned| line.purpose == Purpose::Tune && line.arm == self.arm.spec.name;
+        self.plan.lines().iter().filter(own).filter(|line| self.rung_of(line).is_some())
+    }
+
+    /// The stage of `line` counted from the first one that tunes this arm: an arm with teachers is tuned after all others,
+    /// and after what teaches it. None of a run that only teaches.
+    fn rung_of(&self, line: &Planned) -> Option<usize> {
+        let stages = self.tune.rungs() + self.tune.growth();
+        let first = if self.arm.teachers.is_empty() { 0 } else { stages + 1 };
+        line.stage.checked_sub(first).filter(|rung| *rung < stages)
     }
 
     /// Every trial of `stages` that each seed finished, in the plan's order.
     fn trials(&self, stages: Range<usize>) -> Result<Vec<Trial>> {
         let mut found: Vec<(usize, Trial)> = Vec::new();
-        for line in self.lines().filter(|line| stages.contains(&line.stage)) {
+        for line in self.lines().filter(|line| self.rung_of(line).is_some_and(|rung| stages.contains(&rung))) {
             let Some(record) = self.plan.record(line)? else { continue };
             if record.test_opened_at.is_some() {
                 bail!("run {}: a tuning run opened the test split; its result must not be used", line.id);
@@ -201,7 +210,7 @@ impl Search<'_> {
             }
         }
         // Also what broke down was tried.
-        let before = self.lines().filter(|line| line.stage < stage);
+        let before = self.lines().filter(|line| self.rung_of(line).is_some_and(|rung| rung < stage));
         let of_arm = before.filter(|line| without_rate(&line.tuned, key) == others || self.arm.own.is_empty());
         let tried = of_arm.filter_map(|line| line.tuned.get(key)).map(|value| rates::number(value));
         let beyond = rates::beyond(&tried.collect::<Result<Vec<f64>>>()?, &best);

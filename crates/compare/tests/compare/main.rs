@@ -6,3 +6,4 @@ mod integrity;
 mod library;
 mod measuring;
 mod resumption;
+mod teachers;

@@ -4,7 +4,7 @@ use anyhow::{Result as Outcome, bail};
 use candle_core::{D, Device, Result, Tensor};
 
 use crate::names::index_of;
-use crate::{Answer, Cell, Kind, Label, Likelihood, Packed, Reads, Task, TaskSpec};
+use crate::{Answer, Cell, Kind, Label, Likelihood, Packed, Reads, Soft, Task, TaskSpec};
 
 /// The member of the registry.
 pub const KIND: Kind = Kind {
@@ -69,6 +69,10 @@ impl Task for Classification {
 
     fn loss(&self, logits: &Tensor, truth: &Tensor) -> Result<Tensor> {
         cross_entropy(logits, truth)
+    }
+
+    fn soft(&self) -> Option<Soft> {
+        Some(Soft::Classes)
     }
 
     fn decode(&self, logits: &Tensor, _tokens: &Packed) -> Result<Vec<Answer>> {

@@ -4,7 +4,7 @@ use anyhow::{Result as Outcome, bail};
 use candle_core::{DType, Device, Result, Tensor};
 
 use crate::names::index_of;
-use crate::{Answer, Cell, Kind, Label, Likelihood, Packed, Reads, Task, TaskSpec};
+use crate::{Answer, Cell, Kind, Label, Likelihood, Packed, Reads, Soft, Task, TaskSpec};
 
 /// The member of the registry.
 pub const KIND: Kind = Kind {
@@ -73,6 +73,10 @@ impl Task for Multilabel {
         let truth = truth.to_dtype(logits.dtype())?;
         let softplus = (logits.abs()?.neg()?.exp()? + 1.)?.log()?;
         ((logits.relu()? - (logits * truth)?)? + softplus)?.mean_all()
+    }
+
+    fn soft(&self) -> Option<Soft> {
+        Some(Soft::Labels)
     }
 
     fn decode(&self, logits: &Tensor, _tokens: &Packed) -> Result<Vec<Answer>> {

@@ -6,7 +6,7 @@
 use anyhow::{Result as Outcome, bail};
 use candle_core::{DType, Device, Result, Tensor};
 
-use crate::{Answer, Cell, Kind, Label, Likelihood, Packed, Reads, Scale, Task, TaskSpec};
+use crate::{Answer, Cell, Kind, Label, Likelihood, Packed, Reads, Scale, Soft, Task, TaskSpec};
 
 /// The member of the registry.
 pub const KIND: Kind = Kind {
@@ -125,6 +125,10 @@ impl Task for Regression {
 
     fn loss(&self, logits: &Tensor, truth: &Tensor) -> Result<Tensor> {
         (logits.squeeze(1)? - truth.to_dtype(logits.dtype())?)?.sqr()?.mean_all()
+    }
+
+    fn soft(&self) -> Option<Soft> {
+        Some(Soft::Value)
     }
 
     fn decode(&self, logits: &Tensor, _tokens: &Packed) -> Result<Vec<Answer>> {

@@ -5,7 +5,7 @@ use candle_core::{Device, Result, Tensor};
 
 use super::classification::{argmax, cross_entropy, most_frequent, probabilities};
 use crate::names::index_of;
-use crate::{Answer, Cell, Kind, Label, Likelihood, Packed, Reads, Scheme, Task, TaskSpec};
+use crate::{Answer, Cell, Kind, Label, Likelihood, Packed, Reads, Scheme, Soft, Task, TaskSpec};
 
 /// The member of the registry.
 pub const KIND: Kind = Kind {
@@ -107,6 +107,10 @@ impl Task for Tagging {
 
     fn loss(&self, logits: &Tensor, truth: &Tensor) -> Result<Tensor> {
         cross_entropy(logits, truth)
+    }
+
+    fn soft(&self) -> Option<Soft> {
+        Some(Soft::Classes)
     }
 
     fn decode(&self, logits: &Tensor, tokens: &Packed) -> Result<Vec<Answer>> {

@@ -44,6 +44,8 @@ pub struct MemoryEstimate {
     pub weights: u64,
     /// The encoder as it was before training.
     pub pretrained: u64,
+    /// What teachers say of the training examples.
+    pub teachers: u64,
     /// Gradients: one row a task, or their sum.
     pub gradients: u64,
     /// What the optimizer remembers.
@@ -61,7 +63,7 @@ pub struct MemoryEstimate {
 impl MemoryEstimate {
     /// Everything.
     pub fn total(&self) -> u64 {
-        self.weights + self.pretrained + self.ahead()
+        self.weights + self.pretrained + self.teachers + self.ahead()
     }
 
     /// What is not there yet when model and data are loaded.
@@ -103,6 +105,7 @@ pub(crate) struct Sizes {
     trained: u64,
     pretrained: u64,
     moments: u64,
+    teachers: u64,
     tasks: Vec<TaskSizes>,
     /// What some task trains, each parameter once: dense values, and the widths of its tables.
     once: RowSizes,
@@ -165,6 +168,7 @@ impl Sizes {
             trained: count(&|param| param.trainable()),
             pretrained: assembled.pretrained.count() as u64,
             moments: trainer.optimizer.moments_kept() as u64,
+            teachers: assembled.targets.bytes(),
             once: row(params.iter().filter(|param| param.trainable())),
             shared: count(&|param| shared.contains(param.name()) && param.layout().row_width().is_none()),
             tasks,
@@ -207,6 +211,7 @@ impl Sizes {
         MemoryEstimate {
             weights,
             pretrained: 4 * self.pretrained,
+            teachers: self.teachers,
             gradients: self.gradients(settings),
             moments,
             activations: self.activations(settings),
@@ -320,6 +325,7 @@ impl Sizes {
             trained: 3_000_000,
             pretrained: 3_000_000,
             moments: 2,
+            teachers: 0,
             tasks: vec![task(), task(), task()],
             once: row,
             shared: 2_000_000,

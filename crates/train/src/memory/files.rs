@@ -61,6 +61,29 @@ pub(crate) fn check_random(name: &str, config: &Value, available: Option<Availab
     Ok(())
 }
 
+/// Refuses the teacher in the run folder `folder` if it cannot be opened beside what is there: its weights stand in memory
+/// thrice, as it begins, as they are read and as they answer. `targets` are the bytes of what it says, which stay.
+///
+/// # Errors
+/// With its size and what is available.
+pub(crate) fn check_teacher(folder: &Path, targets: u64, available: Option<Available>) -> Result<()> {
+    let Some(available) = available else { return Ok(()) };
+    let checkpoints = std::fs::read_dir(folder.join("checkpoints")).into_iter().flatten().flatten();
+    let largest = checkpoints.map(|entry| size(&entry.path(), |name| name == "model.safetensors")).max().unwrap_or(0);
+    if 3 * largest + targets > available.bytes {
+        bail!(
+            "the teacher in {} does not fit into memory: its weights are {}, kept thrice while it answers, what it says \
+             {}, and {} are left by {}; take a smaller teacher, or a machine with more memory",
+            folder.display(),
+            readable(largest),
+            readable(targets),
+            readable(available.bytes),
+            available.bound
+        );
+    }
+    Ok(())
+}
+
 /// The files of `dataset`, where it is not generated.
 fn files(dataset: &LocatedDataset) -> impl Iterator<Item = PathBuf> {
     let splits = &dataset.manifest.splits;

@@ -12,5 +12,5 @@ pub use fit::readable;
 
 pub(crate) use batches::{BatchLengths, phase_of};
 pub(crate) use estimate::Sizes;
-pub(crate) use files::{check_files, check_random};
+pub(crate) use files::{check_files, check_random, check_teacher};
 pub(crate) use fit::check;

@@ -12,14 +12,15 @@ use serde_json::{Map, Value, json};
 use super::document::Document;
 use super::names::task_name;
 use super::typed::typed;
-use super::{DecisionScope, Evaluation, Keep, Member, Recipe, Schedule, ScopeName, StepKind, Train};
-use super::{bounds, epochs, groups, tasks};
+use super::{DecisionScope, Distill, Evaluation, Keep, Member, Recipe, Schedule, ScopeName, StepKind, Train};
+use super::{bounds, distill, epochs, groups, tasks};
 use crate::control::Control;
 use crate::{Registries, optim, schedule};
 
 const KEYS: &[&str] = &[
     "checkpoint",
     "control",
+    "distill",
     "evaluation",
     "head",
     "optimizer",
@@ -112,6 +113,7 @@ pub(super) fn recipe(document: &Document, registries: &Arc<Registries>) -> Resul
         head,
         train,
         schedule: typed::<Schedule>(document, "schedule")?,
+        distill: distill(document, &tasks)?,
         evaluation,
         control: typed::<Control>(document, "control")?,
         tasks,
@@ -135,6 +137,16 @@ pub(super) fn recipe(document: &Document, registries: &Arc<Registries>) -> Resul
     let shares = recipe.tasks.len() == 1 || (strategy.shares_with)(&recipe.sharing.settings)?;
     grid(document, &recipe, rule.class, shares)?;
     Ok(recipe)
+}
+
+/// The teachers, if the recipe has a section of them.
+fn distill(document: &Document, tasks: &[String]) -> Result<Option<Distill>> {
+    if document.value.get("distill").is_none() {
+        return Ok(None);
+    }
+    let found = typed::<Distill>(document, "distill")?;
+    distill::check(document, &found, &tasks.iter().map(|name| task_name(name)).collect::<Vec<_>>())?;
+    Ok(Some(found))
 }
 
 /// Cells of the grid that cannot run.

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Evaluation, TaskSettings, Train};
+use super::{Distill, Evaluation, TaskSettings, Train};
 use crate::control::Control;
 
 /// A section of a recipe that belongs to no member of a registry.
@@ -29,6 +29,13 @@ pub const SECTIONS: &[Section] = &[
         about: "what is controlled for: permuted or random labels, varied text",
         defaults: || keys::<Control>(&[]),
         source: include_str!("../control.rs"),
+    },
+    Section {
+        name: "distill",
+        written: "[distill]",
+        about: "teachers: finished runs whose answers are learnt beside the labels",
+        defaults: || keys::<Distill>(&[]),
+        source: include_str!("distill.rs"),
     },
     Section {
         name: "evaluation",

@@ -66,6 +66,13 @@ impl Pool {
 
     /// The `index`-th draw of `task`, which are the examples `chosen`.
     fn batch(&self, assembled: &Assembled, task: TaskId, index: usize, chosen: &[usize], packed: bool) -> TaskBatch {
+        let examples = &self.examples[task.0];
+        let teacher = assembled.targets.chosen(task, chosen.iter().map(|&at| examples[at]));
+        TaskBatch { teacher, ..self.untaught(assembled, task, index, chosen, packed) }
+    }
+
+    /// The same without what a teacher says of it.
+    fn untaught(&self, assembled: &Assembled, task: TaskId, index: usize, chosen: &[usize], packed: bool) -> TaskBatch {
         let split = &assembled.datasets[task.0].train;
         let examples = &self.examples[task.0];
         let chosen = chosen.iter().map(|&at| &split.examples[examples[at]]);

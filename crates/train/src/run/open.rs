@@ -54,7 +54,7 @@ impl Run {
             nothing_lost(out)?;
         }
         let trained_on = if continues { TrainedOn::read(out)? } else { None };
-        let mut assembled = assemble_as(&stored.recipe, located, device, trained_on.as_ref())?;
+        let mut assembled = assemble_as(&stored.recipe, located, device, (out, trained_on.as_ref()))?;
         let Paced { recipe, loader, note } = Paced::new(stored.recipe.clone(), &mut assembled, device)?;
         let stored = stored.paced(&recipe, out)?;
         let phases = assembled.trainer.model.sharing.phases(recipe.train.steps);

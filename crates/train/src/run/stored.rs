@@ -31,6 +31,8 @@ const FREE: [&str; 6] = [
 ];
 /// Keys whose values are names or paths; what lies there has fingerprints of its own.
 const PATHS: [&str; 2] = ["tasks", "checkpoint"];
+/// The same of folders with teachers, by task or for all.
+const TEACHERS: &str = "distill.teachers";
 /// In front of a fingerprint of keys; older checkpoints have the SHA-256 of the recipe's text.
 const BY_KEYS: &str = "keys:";
 
@@ -144,7 +146,11 @@ fn free_paths(folder: &Path, located: Option<&Located>) -> Result<BTreeSet<&'sta
     let [tasks, checkpoint] = PATHS;
     let Some((stored, located)) = TrainedOn::read(folder)?.zip(located) else { return Ok(BTreeSet::new()) };
     let names = located.datasets.iter().map(|dataset| dataset.name.as_str());
-    let free = [(tasks, stored.knows_data_of(names)), (checkpoint, stored.knows_encoder())];
+    let free = [
+        (tasks, stored.knows_data_of(names)),
+        (checkpoint, stored.knows_encoder()),
+        (TEACHERS, stored.knows_teachers()),
+    ];
     Ok(free.into_iter().filter(|(_, free)| *free).map(|(key, _)| key).collect())
 }
 
@@ -180,9 +186,14 @@ fn differences(then: &Recipe, now: &Recipe, free: &BTreeSet<&str>) -> Result<Vec
         key: key.clone(),
         then: then.get(key).cloned(),
         now: now.get(key).cloned(),
-        blocks: !FREE.contains(&key.as_str()) && !free.contains(key.as_str()),
+        blocks: !FREE.contains(&key.as_str()) && !free.contains(of_paths(key)),
     };
     Ok(differing.map(difference).collect())
+}
+
+/// The key, or [`TEACHERS`] of a key below it.
+fn of_paths(key: &str) -> &str {
+    if key.strip_prefix(TEACHERS).is_some_and(|rest| rest.starts_with('.')) { TEACHERS } else { key }
 }
 
 /// The keys of the recipe `text` with their values, as `section.key`.
@@ -204,7 +215,9 @@ fn keys(text: &str) -> Result<BTreeMap<String, Value>> {
 /// The recipe `text` with the values of now: whatever else it says, it says in the words of then.
 fn edited(text: &str, differing: &[Difference]) -> Result<String> {
     let mut table: Table = text.parse()?;
-    for Difference { key, now, .. } in differing {
+    // What is left out goes first: a value may stand now where a section stood.
+    let (kept, left_out): (Vec<&Difference>, Vec<&Difference>) = differing.iter().partition(|one| one.now.is_some());
+    for Difference { key, now, .. } in left_out.into_iter().chain(kept) {
         let (section, key) = key.rsplit_once('.').unwrap_or(("", key));
         let mut within = &mut table;
         for name in section.split('.').filter(|name| !name.is_empty()) {
@@ -223,7 +236,8 @@ fn edited(text: &str, differing: &[Difference]) -> Result<String> {
 pub(crate) fn fingerprint(text: &str) -> Result<String> {
     let mut digest = Sha256::new();
     for (key, value) in keys(text)? {
-        if !FREE.contains(&key.as_str()) && !PATHS.contains(&key.as_str()) {
+        let leads = PATHS.contains(&key.as_str()) || of_paths(&key) == TEACHERS;
+        if !FREE.contains(&key.as_str()) && !leads {
             digest.update(format!("{key} = {value}\n"));
         }
     }

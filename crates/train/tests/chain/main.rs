@@ -19,6 +19,7 @@ mod strategies;
 mod subnetworks;
 mod summed;
 mod tasks;
+mod taught;
 mod tiny;
 mod walk;
 mod wordless;
