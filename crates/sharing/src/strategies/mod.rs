@@ -31,6 +31,7 @@ strategies! {
     pal,
     ple,
     prefix,
+    recon,
     single,
     single_small,
     sluice,

@@ -9,5 +9,6 @@ mod adaptive;
 mod apart;
 mod gamble;
 mod groups;
+mod recon;
 mod resume;
 mod strategy;

@@ -22,8 +22,12 @@ const RULES: [&str; 3] = ["equal", "nash", "famo"];
 /// Micro-batches in a step.
 const WINDOWS: [usize; 2] = [1, 4];
 /// Strategies that change their structure in training, with a setting that has them do it in these few steps.
-const CHANGING: [(&str, &str); 3] =
-    [("groups", "sharing.warmup_steps=4"), ("split-and-merge", "sharing.every=2"), ("shatter", "sharing.at=3")];
+const CHANGING: [(&str, &str); 4] = [
+    ("groups", "sharing.warmup_steps=4"),
+    ("recon", "sharing.search=0.5"),
+    ("split-and-merge", "sharing.every=2"),
+    ("shatter", "sharing.at=3"),
+];
 
 /// The built-in members, and the strategies of the dynamic tests.
 fn registries() -> Arc<Registries> {
