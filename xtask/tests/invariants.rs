@@ -37,7 +37,9 @@ fn crates() -> Vec<String> {
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
         .collect();
     names.sort();
-    for name in ["backbone", "cli", "compare", "data", "eval", "hub", "nash", "sharing", "task", "train", "weighting"] {
+    let known =
+        ["backbone", "cli", "compare", "data", "eval", "hub", "nash", "sharing", "task", "train", "unify", "weighting"];
+    for name in known {
         assert!(names.iter().any(|found| found == name), "{name} is not among {names:?}");
     }
     names
@@ -103,7 +105,7 @@ fn closure(package: &str) -> BTreeSet<String> {
 fn arrows_point_one_way() {
     assert!(needed("crates/nash").is_empty(), "{:?}", needed("crates/nash"));
     let tensors = ["candle", "tokenizers", "safetensors", "gemm", "half", "parquet"];
-    for light in ["crates/eval", "crates/weighting"] {
+    for light in ["crates/eval", "crates/unify", "crates/weighting"] {
         let all = closure(light);
         let heavy: Vec<&String> = all.iter().filter(|name| tensors.iter().any(|t| name.starts_with(t))).collect();
         assert!(heavy.is_empty(), "{light} needs {heavy:?}");
@@ -277,6 +279,7 @@ fn every_member_is_in_its_registry() {
     let tables = [
         ("crates/weighting/src/rules", "crates/weighting/src/rules/mod.rs", ": Rule = Rule {"),
         ("crates/sharing/src/strategies", "crates/sharing/src/strategies/mod.rs", "pub const STRATEGY: Strategy"),
+        ("crates/unify/src/methods", "crates/unify/src/methods/mod.rs", ": Method = Method {"),
         ("crates/task/src/kinds", "crates/task/src/kinds/mod.rs", ": Kind = Kind {"),
         ("crates/data/src/reader", "crates/data/src/reader/mod.rs", ": Reader ="),
         ("crates/data/src/generator", "crates/data/src/generator/mod.rs", ": GeneratorKind = GeneratorKind {"),
