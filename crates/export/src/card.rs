@@ -78,11 +78,10 @@ impl Card {
         let _ = writeln!(text, "# {}\n", names.join(", "));
         let _ = writeln!(
             text,
-            "`{}`, fine-tuned by [mtl](https://github.com/mtl-rs/mtl) on {} {}: sharing strategy `{}`, weighting rule `{}`, \
-             {} steps, seed {}.\n",
+            "`{}`, fine-tuned by [mtl](https://github.com/mtl-rs/mtl){}: sharing strategy `{}`, weighting rule `{}`, {} steps, \
+             seed {}.\n",
             self.checkpoint,
             self.tasks(),
-            if self.task_count() == 1 { "task" } else { "tasks together" },
             self.strategy,
             self.rule,
             self.report.as_ref().map_or(self.steps, |report| report.steps),
@@ -115,14 +114,14 @@ impl Card {
         text
     }
 
-    fn task_count(&self) -> usize {
-        self.report.as_ref().map_or(1, |report| report.tasks.len())
-    }
-
+    /// What it was trained on, as far as the report says.
     fn tasks(&self) -> String {
-        match &self.report {
-            Some(report) => report.tasks.keys().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
-            None => "its".into(),
+        let names = self.report.iter().flat_map(|report| report.tasks.keys());
+        let names: Vec<String> = names.map(|name| format!("`{name}`")).collect();
+        match names.split_last() {
+            None => String::new(),
+            Some((last, [])) => format!(" on {last}"),
+            Some((last, others)) => format!(" on {} and {last} together", others.join(", ")),
         }
     }
 
@@ -199,7 +198,8 @@ impl Card {
         let _ = writeln!(text, "\n## How it was made\n\n```sh\nmtl train recipe.toml\n```\n");
         let _ = writeln!(
             text,
-            "`recipe.toml` lies beside this file, with every setting; the same recipe and seed give the same bits."
+            "`recipe.toml` lies beside this file, with every setting; the same recipe, data and seed give the same bits. \
+             Paths in it start from the folder of the run."
         );
         if let Some(commit) = self.report.as_ref().and_then(|report| report.commit.as_deref()) {
             let _ = writeln!(text, "The program was built from commit {commit}.");
