@@ -158,3 +158,6 @@ fn longest_state(model: &PlainModel) -> Result<f64> {
     let shift = beta.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt();
     Ok(largest * (model.hidden as f64).sqrt() + shift)
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@
 //! [`PlainModel::of`] says what one task of a run is as a plain network: the encoder's tensors by the hub's names, its
 //! `config.json`, and the maps of its head, in the data's own units. [`write_task`] makes a folder of it that
 //! `AutoModelFor…` or `SentenceTransformer` loads, [`write_run`] one of a whole run whose tasks share an encoder.
+//! [`Import`] is the way back: the encoder and the head of a folder that somebody fine-tuned.
 //!
 //! ```no_run
 //! use mtl_export::{Card, Format, PlainModel, write_task};
@@ -28,6 +29,7 @@ mod card;
 mod config;
 mod fit;
 mod folder;
+mod import;
 mod plain;
 mod sentence;
 mod shared;
@@ -38,6 +40,7 @@ mod write;
 pub use answers::Problem;
 pub use card::{Card, Licence};
 pub use fit::Fitted;
+pub use import::Import;
 pub use plain::{LinearMap, PlainHead, PlainModel};
 pub use write::{Format, Written, write_each, write_run, write_task};
 

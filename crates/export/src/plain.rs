@@ -203,6 +203,20 @@ impl LinearMap {
         self.bias.data.iter_mut().for_each(|value| *value = (f64::from(*value) * factor + offset) as f32);
     }
 
+    /// The map whose outputs are those at `places` of this one, in that order.
+    ///
+    /// # Errors
+    /// If there is no such output.
+    pub fn selected(&self, places: &[usize]) -> Result<Self> {
+        let mut chosen = Self::zeros(places.len(), self.inputs());
+        let biases = chosen.bias.data.iter_mut().zip(places);
+        biases.for_each(|(to, at)| *to = self.bias.data.get(*at).copied().unwrap_or(f32::NAN));
+        for (to, at) in chosen.rows_mut().zip(places) {
+            to.copy_from_slice(self.rows().nth(*at).with_context(|| format!("no output {at}"))?);
+        }
+        Ok(chosen)
+    }
+
     /// Its two tensors as `name.weight` and `name.bias`.
     pub(crate) fn named(&self, name: &str) -> [(String, &NamedTensor); 2] {
         [(format!("{name}.weight"), &self.weight), (format!("{name}.bias"), &self.bias)]

@@ -9,6 +9,7 @@ mod evaluate;
 mod explain;
 mod export;
 mod fetch;
+mod import;
 mod init;
 mod list;
 mod predict;
@@ -44,6 +45,8 @@ pub enum Command {
     Export(export::Export),
     /// Fetch the model and datasets of a recipe
     Fetch(fetch::Fetch),
+    /// Make a run of a model that was fine-tuned elsewhere
+    Import(import::Import),
     /// Write manifests and a recipe for files of your own, and say what was guessed
     Init(init::Init),
     /// List what there is: models, datasets, strategies, rules, …
@@ -73,6 +76,7 @@ impl Command {
             Self::Explain(command) => command.run(context),
             Self::Export(command) => command.run(context),
             Self::Fetch(command) => command.run(context),
+            Self::Import(command) => command.run(context),
             Self::Init(command) => command.run(context),
             Self::List(command) => command.run(context),
             Self::Predict(command) => command.run(context),
