@@ -42,27 +42,33 @@ impl Import {
     /// # Errors
     /// If a file is damaged, or the head is none that a run can have: says what was found.
     pub fn read(architectures: &Registry<Architecture>, folder: &Path) -> Result<Self> {
-        let place = || folder.display().to_string();
+        let config = || folder.join("config.json").display().to_string();
         if folder.join(crate::shared::TASKS).exists() {
-            bail!("{}: a whole run and not one task; export a task of it (`cargo xtask export RUN --task …`)", place());
+            bail!(
+                "{}: a whole run and not one task; export a task of it (`cargo xtask export RUN --task …`)",
+                folder.display()
+            );
         }
         let checkpoint = Checkpoint::read(folder)?;
         let encoder = pretrained(architectures, &checkpoint)?;
         let (hidden, positions) = (encoder.encoder.hidden(), encoder.encoder.max_tokens());
         let found = Found { checkpoint: &checkpoint, hidden };
         let (head, reads) = match folder.join(sentence::MODULES).exists() {
-            true => (sentence::head(&found).with_context(place)?, Reads::Text),
+            true => {
+                let modules = || folder.join(sentence::MODULES).display().to_string();
+                (sentence::head(&found).with_context(modules)?, Reads::Text)
+            }
             false => {
                 let architecture = architectures.find(&encoder.architecture)?;
-                class::head(&found, architecture.classes).with_context(place)?
+                class::head(&found, architecture.classes).with_context(config)?
             }
         };
         let outputs = head.maps.last().map_or(0, LinearMap::outputs);
-        let problem = problem(&checkpoint.config, reads, outputs).with_context(place)?;
+        let problem = problem(&checkpoint.config, reads, outputs).with_context(config)?;
         Ok(Self {
             folder: folder.to_path_buf(),
             architecture: encoder.architecture,
-            labels: labels(&checkpoint.config, outputs).with_context(place)?,
+            labels: labels(&checkpoint.config, outputs).with_context(config)?,
             problem,
             head,
             max_tokens: max_tokens(folder)?.unwrap_or(TOKENS).min(positions),
@@ -182,7 +188,7 @@ fn problem(config: &Value, reads: Reads, outputs: usize) -> Result<Problem> {
         None => Ok(Problem::OneLabel),
         Some(stated) => {
             let known = one.into_iter().find(|problem| stated.as_str() == problem.name());
-            let problem = known.with_context(|| format!("config.json: `problem_type` is {stated}"))?;
+            let problem = known.with_context(|| format!("`problem_type` is {stated}"))?;
             if problem == Problem::Regression && outputs != 1 {
                 bail!("a regression of {outputs} values; a task has one");
             }
@@ -197,11 +203,11 @@ fn labels(config: &Value, outputs: usize) -> Result<Vec<String>> {
         return Ok((0..outputs).map(|at| format!("LABEL_{at}")).collect());
     };
     if names.len() != outputs {
-        bail!("config.json: `id2label` has {} names for {outputs} outputs", names.len());
+        bail!("`id2label` has {} names for {outputs} outputs", names.len());
     }
     let name = |at: usize| {
         let name = names.get(&at.to_string()).and_then(Value::as_str);
-        name.map(String::from).with_context(|| format!("config.json: `id2label` has no name for output {at}"))
+        name.map(String::from).with_context(|| format!("`id2label` has no name for output {at}"))
     };
     (0..outputs).map(name).collect()
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use mtl_backbone::Pooling;
 use mtl_task::TaskId;
 use mtl_train::Trained;
@@ -16,7 +16,8 @@ use crate::{sentence, shared, tokenizer, transformers};
 /// For which library a task is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Format {
-    /// For transformers where a class of it computes what the head does; else for sentence-transformers.
+    /// For transformers where a class of it computes what the head does; else, of a head over the mean or the maximum, for
+    /// sentence-transformers.
     #[default]
     Auto,
     /// A class of transformers.
@@ -120,6 +121,9 @@ fn layout(model: &PlainModel, format: Format) -> Result<Option<Fitted>> {
         (Format::Transformers, fitted) => fitted.map(Some),
         (Format::Auto, Ok(fitted)) => Ok(Some(fitted)),
         // Of tokens and of first tokens the refusal says what would fit.
+        (Format::Auto, Err(refusal)) if model.head.pooling == Some(Pooling::Cls) => {
+            bail!("{refusal:#}, or export it for sentence-transformers (--format sentence-transformers)")
+        }
         (Format::Auto, Err(refusal)) if !pooled => Err(refusal),
         (Format::Auto | Format::SentenceTransformers, _) => sentence::pooling(model).map(|_| None),
     }

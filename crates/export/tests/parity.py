@@ -7,7 +7,8 @@ needs: pip install torch transformers sentence-transformers safetensors numpy
 For every architecture, a tiny encoder of random weights is made by transformers; for every strategy, MTL trains six
 tasks over it, whose heads are one of each form that is exported. Every export is loaded by its library, and its logits
 are compared to the run's answers: log-probabilities and log-odds, which are logits up to a constant, and values. The
-table that is printed is that of docs/export.md: the largest difference, or why the strategy cannot be exported.
+tables that are printed are those of docs/export.md: the largest differences, or that a strategy is refused; then scores
+of models that the libraries fine-tuned and saved, as they compute them and as `mtl evaluate` does after an import.
 """
 
 import json

@@ -40,7 +40,7 @@ pub struct Export {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum For {
-    /// For transformers where a class of it computes what the task's head does, else for sentence-transformers
+    /// For transformers; a head over the mean or the maximum, which no class there has, for sentence-transformers
     Auto,
     /// For transformers
     Transformers,

@@ -88,6 +88,10 @@ fn a_whole_run_is_an_encoder_with_heads_beside_it() {
     let named = ["planted-topic", "the mean", "head.pooling = \"cls\"", "sentence-transformers"];
     refused(here, &["export", "run", "--to", "one", "--task", "planted-topic", "--format", "transformers"], &named);
     refused(here, &["export", "run", "--to", "one", "--format", "transformers"], &["--task", "--each"]);
+    train(here, "other", &["--set", "head.pooling=cls", "--set", "head.hidden=8", "--set", "head.activation=relu"]);
+    let named = ["head.activation = \"tanh\"", "--format sentence-transformers"];
+    refused(here, &["export", "other", "--to", "one", "--task", "planted-topic"], &named);
+    there_and_back(here, "other", "planted-topic", "sentence-transformers");
     // What an encoder has no place for, and tasks that do not share one.
     train(here, "pal", &["--set", "sharing.strategy=pal", "--set", "sharing.width=6"]);
     refused(here, &["export", "pal", "--to", "one", "--each"], &["`pal`", "more than a change", "lora"]);

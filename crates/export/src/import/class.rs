@@ -30,7 +30,7 @@ pub(super) fn head(found: &Found, classes: Option<&'static Classes>) -> Result<(
         }
         _ => {
             let stem = classes.stems.first().context("an architecture without a class")?.1;
-            let said = if class.is_empty() { "config.json names no class".into() } else { format!("it is `{class}`") };
+            let said = if class.is_empty() { "it names no class".into() } else { format!("it is `{class}`") };
             bail!(
                 "{said}, which has no head of a task; `{stem}ForSequenceClassification`, `{stem}ForTokenClassification` and \
                  sentence-transformers with a Dense module can be imported, and an encoder alone is what a model's manifest \

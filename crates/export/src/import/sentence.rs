@@ -17,15 +17,15 @@ const ACTIVATIONS: [HeadActivation; 3] = [HeadActivation::Tanh, HeadActivation::
 /// The head over the pooled vector: one map or two.
 pub(super) fn head(found: &Found) -> Result<PlainHead> {
     let folder = &found.checkpoint.folder;
-    let listed = json(&folder.join(MODULES))?.context("modules.json is missing")?;
-    let listed = listed.as_array().context("modules.json: a list was expected")?;
+    let listed = json(&folder.join(MODULES))?.context("missing")?;
+    let listed = listed.as_array().context("a list was expected")?;
     let (mut pooling, mut maps, mut activations) = (None, Vec::new(), Vec::new());
     for module in listed {
         let text = |key: &str| module.get(key).and_then(Value::as_str).unwrap_or_default();
         let (kind, path) = (text("type").rsplit('.').next().unwrap_or_default(), text("path"));
         let inside = !path.contains(['/', '\\', ':']) && !path.starts_with('.');
         if !inside {
-            bail!("modules.json: the folder of a module is called {path:?}; a plain name was expected");
+            bail!("the folder of a module is called {path:?}; a plain name was expected");
         }
         match kind {
             "Transformer" if path.is_empty() => {}
@@ -39,15 +39,14 @@ pub(super) fn head(found: &Found) -> Result<PlainHead> {
                 let stated = config.get("activation_function").and_then(Value::as_str).unwrap_or_default();
                 activations.push(stated.to_string());
             }
-            _ => bail!(
-                "modules.json: `{}` in {path:?}; a head here is Transformer, Pooling and one Dense module or two",
-                text("type")
-            ),
+            _ => {
+                bail!("`{}` in {path:?}; a head here is Transformer, Pooling and one Dense module or two", text("type"))
+            }
         }
     }
-    let pooling = pooling.context("modules.json: no Pooling, which makes one vector of a text")?;
+    let pooling = pooling.context("no Pooling, which makes one vector of a text")?;
     let Some(last) = activations.pop() else {
-        bail!("modules.json: no Dense, so that it answers nothing; an encoder alone is what a model's manifest names")
+        bail!("no Dense, so that it answers nothing; an encoder alone is what a model's manifest names")
     };
     if last != IDENTITY {
         bail!("the last Dense module computes `{last}`, and logits are what a map gives: `{IDENTITY}` was expected");

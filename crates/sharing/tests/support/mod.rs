@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use candle_core::{DType, Device, Tensor};
-use mtl_backbone::{Flat, GradientBlock, Pass, Pooling, Pretrained, TaskGradient, gather, random};
+use mtl_backbone::{Flat, GradientBlock, Pass, Pretrained, TaskGradient, gather, random};
 use mtl_sharing::{
     Budget, Change, DevScores, HeadSettings, Heads, Model, NoDevScores, NoMoments, Sharing, StepView, TaskShape,
 };
