@@ -105,6 +105,20 @@ impl Checkpoint {
         checkpoint.unused.sort();
         Ok(checkpoint)
     }
+
+    /// The tensors that are no part of the encoder (poolers, heads), by the names they have in the files.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::read`] of these.
+    pub fn others(&self) -> Result<BTreeMap<String, NamedTensor>> {
+        let mut others = BTreeMap::new();
+        for file in shards::weight_files(&self.folder)? {
+            let wanted = |name: &str| self.unused.binary_search_by(|known| known.as_str().cmp(name)).is_ok();
+            let read = tensors::read_where(&file, wanted)?;
+            others.extend(read.into_iter().filter_map(|(name, tensor)| Some((name, tensor?))));
+        }
+        Ok(others)
+    }
 }
 
 /// Reads a JSON object of at most `limit` bytes.

@@ -189,12 +189,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_name_of_an_architecture_has_classes_in_transformers() {
+        for architecture in Registry::<Architecture>::default().iter() {
+            let classes = architecture.classes.expect("classes");
+            for name in architecture.aliases.iter().copied().chain([architecture.name]) {
+                assert!(classes.stem(name).is_some(), "{name}");
+            }
+        }
+        assert_eq!(bert::ARCHITECTURE.classes.and_then(|classes| classes.stem("dpr")), Some(("bert", "Bert")));
+        assert_eq!(roberta::ARCHITECTURE.classes.and_then(|classes| classes.stem("bert")), None);
+    }
+
+    #[test]
     fn an_architecture_of_ones_own_is_built_with_its_shape_and_names() -> Result<()> {
         fn shape(config: &Value) -> Result<crate::Shape> {
             Ok(crate::Shape { types: 0, ..bert::sizes(config)? })
         }
         const NAMES: crate::Names = crate::Names { layer: "blocks.{}.", ..bert::NAMES };
-        let mine = Architecture { name: "mine", aliases: &["ours"], about: "", shape, names: &NAMES };
+        let mine = Architecture { name: "mine", aliases: &["ours"], about: "", shape, names: &NAMES, classes: None };
         let config = json!({
             "vocab_size": 10, "hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2,
             "intermediate_size": 8, "max_position_embeddings": 8,

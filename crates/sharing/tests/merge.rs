@@ -72,6 +72,30 @@ fn phases_merge_as_the_tasks_see_the_encoder_in_them() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn encoders_of_fewer_layers_are_plain_ones_too() -> Result<()> {
+    for (strategy, section, layers) in [("hierarchical", json!({}), 2), ("single-small", json!({ "tolerance": 9. }), 1)]
+    {
+        let trained = model(strategy, &section);
+        disturb(&trained, 0.1)?;
+        let parts = trained.sharing.plain(TaskId(0))?.unwrap_or_else(|| panic!("{strategy} is no plain encoder"));
+        assert_eq!(parts.len(), layers + 2, "{strategy}");
+        let weights = parts.iter().map(|(part, theta)| Ok((*part, Flat::of(theta)?))).collect::<Result<_>>()?;
+        let start = tiny(5);
+        let encoder = start.encoder.clone().truncated(layers);
+        let plain = model_over(&Pretrained { weights, encoder, ..start }, "hard", &json!({}), DType::F64);
+        let (found, wanted) = (states(&plain, TaskId(0))?, states(&trained, TaskId(0))?);
+        let pairs = found.iter().flatten().zip(wanted.iter().flatten());
+        let apart = pairs.fold(0f64, |most, (a, b)| most.max((a - b).abs()));
+        assert!(apart < 1e-12, "{strategy}: {apart}");
+    }
+    // What merges whole is the same either way.
+    let levels = model("hierarchical", &json!({}));
+    assert_eq!(levels.sharing.plain(TaskId(1))?.map(|parts| parts.len()), Some(5));
+    assert!(model("hierarchical", &json!({ "mix": true })).sharing.plain(TaskId(0))?.is_none());
+    Ok(())
+}
+
 /// The same score for everything.
 struct Level;
 

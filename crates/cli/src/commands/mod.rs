@@ -7,7 +7,9 @@ mod diagnose;
 mod dry_run;
 mod evaluate;
 mod explain;
+mod export;
 mod fetch;
+mod import;
 mod init;
 mod list;
 mod paper;
@@ -40,8 +42,12 @@ pub enum Command {
     Evaluate(evaluate::Evaluate),
     /// Explain a member of a registry: a strategy, a rule, a metric, …
     Explain(explain::Explain),
+    /// Write a run's model as folders that transformers and sentence-transformers load
+    Export(export::Export),
     /// Fetch the model and datasets of a recipe
     Fetch(fetch::Fetch),
+    /// Make a run of a model that was fine-tuned elsewhere
+    Import(import::Import),
     /// Write manifests and a recipe for files of your own, and say what was guessed
     Init(init::Init),
     /// List what there is: models, datasets, strategies, rules, …
@@ -71,7 +77,9 @@ impl Command {
             Self::Diagnose(command) => command.run(context),
             Self::Evaluate(command) => command.run(context),
             Self::Explain(command) => command.run(context),
+            Self::Export(command) => command.run(context),
             Self::Fetch(command) => command.run(context),
+            Self::Import(command) => command.run(context),
             Self::Init(command) => command.run(context),
             Self::List(command) => command.run(context),
             Self::Paper(command) => command.run(context),

@@ -4,6 +4,7 @@ mod chain;
 mod comparing;
 mod device;
 mod explain;
+mod export;
 mod folders;
 mod init;
 #[cfg(unix)]

@@ -38,7 +38,15 @@ fn of_file(path: &Path) -> Result<()> {
 }
 
 /// The weights of a BERT of two layers of width 4, zero.
-static WEIGHTS: LazyLock<Vec<u8>> = LazyLock::new(|| {
+pub(super) static WEIGHTS: LazyLock<Vec<u8>> = LazyLock::new(|| weights(&[]));
+
+/// The same with the head of a class for texts of two labels.
+pub(super) fn fine_tuned() -> Vec<u8> {
+    weights(&[("bert.pooler.dense", 4), ("classifier", 2)])
+}
+
+/// The encoder's, and maps from a state of these names and numbers of outputs.
+fn weights(heads: &[(&str, usize)]) -> Vec<u8> {
     let mut tensors: Vec<(String, Vec<usize>)> = Vec::new();
     for (name, rows) in [("word", 6), ("position", 8), ("token_type", 2)] {
         tensors.push((format!("embeddings.{name}_embeddings.weight"), vec![rows, 4]));
@@ -59,6 +67,9 @@ static WEIGHTS: LazyLock<Vec<u8>> = LazyLock::new(|| {
         both(format!("{prefix}.output.dense"), vec![4, 6], 4);
         both(format!("{prefix}.output.LayerNorm"), vec![4], 4);
     }
+    for (name, outputs) in heads {
+        both(name.to_string(), vec![*outputs, 4], *outputs);
+    }
     let (mut header, mut end) = (Map::new(), 0);
     for (name, shape) in tensors {
         let start = end;
@@ -66,7 +77,7 @@ static WEIGHTS: LazyLock<Vec<u8>> = LazyLock::new(|| {
         header.insert(name, json!({ "dtype": "F32", "shape": shape, "data_offsets": [start, end] }));
     }
     framed(Value::Object(header).to_string().as_bytes(), &vec![0; end])
-});
+}
 
 pub(super) fn config(bytes: &[u8]) -> Result<()> {
     let path = scratch::file("config", "config.json", bytes)?;

@@ -3,6 +3,7 @@
 mod checkpoints;
 mod documents;
 mod faults;
+mod imports;
 mod labels;
 mod rows;
 mod runs;
@@ -45,6 +46,8 @@ pub const TARGETS: &[Target] = &[
     target("run-structure", "who owned which parameter", runs::structure, dictionary::JSON),
     target("run-tasks", "the tasks of a run", runs::tasks, dictionary::JSON),
     target("run-optimizer", "the header of an optimizer's state", runs::optimizer, dictionary::SAFETENSORS),
+    target("modules", "the modules of sentence-transformers", imports::modules, dictionary::JSON),
+    target("fine-tuned", "the config.json of a fine-tuned model", imports::config, dictionary::CONFIG),
 ];
 
 /// Targets that fail, by which fuzzers are tried themselves; none of them is found unless it is named.

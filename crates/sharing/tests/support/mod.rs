@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use candle_core::{DType, Device, Tensor};
-use mtl_backbone::{Flat, GradientBlock, Pass, Pooling, Pretrained, TaskGradient, gather, random};
+use mtl_backbone::{Flat, GradientBlock, Pass, Pretrained, TaskGradient, gather, random};
 use mtl_sharing::{
     Budget, Change, DevScores, HeadSettings, Heads, Model, NoDevScores, NoMoments, Sharing, StepView, TaskShape,
 };
@@ -59,7 +59,7 @@ pub(crate) fn build(
     count: usize,
     dtype: DType,
 ) -> Result<Model> {
-    let head = HeadSettings { pooling: Pooling::Mean, dropout: 0., hidden: 0 };
+    let head = HeadSettings { dropout: 0., ..HeadSettings::default() };
     Model::build(
         mtl_sharing::find(strategy)?,
         section,
