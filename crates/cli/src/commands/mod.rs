@@ -12,6 +12,7 @@ mod fetch;
 mod init;
 mod list;
 mod predict;
+mod slim;
 mod toy;
 mod train;
 mod weigh;
@@ -50,6 +51,8 @@ pub enum Command {
     List(list::List),
     /// Predict labels of texts with a run's model
     Predict(predict::Predict),
+    /// Copy a finished run without what only its training needed
+    Slim(slim::Slim),
     /// Run the two-task illustration of the Nash-MTL paper by every rule
     Toy(toy::Toy),
     /// Fine-tune an encoder on several tasks
@@ -76,6 +79,7 @@ impl Command {
             Self::Init(command) => command.run(context),
             Self::List(command) => command.run(context),
             Self::Predict(command) => command.run(context),
+            Self::Slim(command) => command.run(context),
             Self::Toy(command) => command.run(context),
             Self::Train(command) => command.run(context),
             Self::Weigh(command) => command.run(context),

@@ -2,10 +2,10 @@
 
 mod model;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use clap::Args;
 use mtl_onnx::MOST_INLINE;
 use mtl_task::{Label, Reads, TaskId, TaskSpec};
@@ -13,6 +13,7 @@ use mtl_train::{Trained, write_atomically};
 use serde_json::{Value, json};
 
 use crate::device::set_threads;
+use crate::folder::NewFolder;
 use crate::output;
 
 /// Write a run's encoder and heads as ONNX
@@ -50,13 +51,12 @@ struct Exported<'a> {
 
 impl ExportOnnx {
     pub(super) fn run(self, context: &crate::Context) -> Result<ExitCode> {
-        refuse_contents(&self.to)?;
+        let new = NewFolder::beside(&self.to)?;
         set_threads(0)?;
         let trained = Trained::open(&context.registries, &self.run, &candle_core::Device::Cpu)?;
         let tasks = self.asked(&trained)?;
         let groups = model::groups(&trained, &tasks)?;
         let mut said = Vec::new();
-        let partial = partial(&self.to)?;
         for (index, group) in groups.iter().enumerate() {
             let file = match groups.len() {
                 1 => "model.onnx".to_string(),
@@ -67,17 +67,16 @@ impl ExportOnnx {
                 [("mtl.tasks", json!(stated).to_string()), ("mtl.max_tokens", json!(max_tokens(&trained)).to_string())];
             let data = format!("{file}.data");
             let files = model::graph(&trained, group, self.logits)?.files(&facts, &data, MOST_INLINE)?;
-            write_atomically(&partial.join(&file), &files.model)?;
+            write_atomically(&new.path().join(&file), &files.model)?;
             if let Some(bytes) = &files.data {
-                write_atomically(&partial.join(&data), bytes)?;
+                write_atomically(&new.path().join(&data), bytes)?;
             }
             said.extend(stated);
         }
-        write_atomically(&partial.join("tokenizer.json"), trained.tokenizer.to_json()?.as_bytes())?;
+        write_atomically(&new.path().join("tokenizer.json"), trained.tokenizer.to_json()?.as_bytes())?;
         let page = json!({ "max_tokens": max_tokens(&trained), "tasks": said });
-        write_atomically(&partial.join("tasks.json"), &serde_json::to_vec_pretty(&page)?)?;
-        std::fs::rename(&partial, &self.to)
-            .with_context(|| format!("cannot rename {} to {}", partial.display(), self.to.display()))?;
+        write_atomically(&new.path().join("tasks.json"), &serde_json::to_vec_pretty(&page)?)?;
+        new.keep()?;
         if trained.recipe.train.precision == mtl_train::Precision::Bf16 {
             output::note(
                 "the run computes products in bfloat16, the graph in single precision: outputs differ in the third digit",
@@ -153,25 +152,4 @@ fn file_name(index: usize, task: &str) -> String {
         // Two names might become one.
         false => format!("{plain}-{}.onnx", index + 1),
     }
-}
-
-/// Refuses a folder that holds something: what is written is a folder of its own.
-fn refuse_contents(folder: &Path) -> Result<()> {
-    let holds = |mut entries: std::fs::ReadDir| entries.next().is_some();
-    if folder.is_file() || folder.read_dir().is_ok_and(holds) {
-        bail!("{}: there is something already; choose another --to, or remove it", folder.display());
-    }
-    Ok(())
-}
-
-/// A folder beside `folder` to write into, empty: what is there under the right name is whole.
-fn partial(folder: &Path) -> Result<PathBuf> {
-    let name =
-        folder.file_name().with_context(|| format!("{}: the name of a folder was expected", folder.display()))?;
-    let partial = folder.with_file_name(format!(".{}.partial", name.to_string_lossy()));
-    if partial.exists() {
-        std::fs::remove_dir_all(&partial).with_context(|| format!("cannot remove {}", partial.display()))?;
-    }
-    std::fs::create_dir_all(&partial).with_context(|| format!("cannot make the folder {}", partial.display()))?;
-    Ok(partial)
 }
