@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use crate::{Activation, Names, Shape};
+use crate::{Activation, HeadActivation, Names, Shape};
 
 /// An architecture of the BERT family, by its name. [`Registry<Architecture>`](mtl_task::Registry) holds the built-in
 /// ones by default, and takes those of a program: every field is public, so that another crate can write its own
@@ -20,6 +20,46 @@ pub struct Architecture {
     pub shape: fn(&Value) -> Result<Shape>,
     /// What its checkpoints call their tensors.
     pub names: &'static Names,
+    /// Its classes with a head in transformers, for export and import; none if it has none there.
+    pub classes: Option<&'static Classes>,
+}
+
+/// What transformers calls the classes of an architecture that have a head, and the head's tensors there.
+///
+/// A class for texts reads the first token's state x and computes `output(activation(dense(x)))`, `dense` being
+/// `[hidden, hidden]`; one for tokens computes `classifier(x)` of every state. Dropout aside, which inference leaves out.
+#[derive(Clone, Copy, Debug)]
+pub struct Classes {
+    /// What the names of the classes begin with, by the `model_type` that goes with them: its own, then its aliases'.
+    pub stems: &'static [(&'static str, &'static str)],
+    /// The `model_type` in transformers of an alias that has no such classes of its own.
+    pub instead: Option<(&'static str, &'static str)>,
+    /// In front of the encoder's tensors.
+    pub prefix: &'static str,
+    /// The map before the last one.
+    pub dense: &'static str,
+    /// The last map.
+    pub output: &'static str,
+    /// What stands between them.
+    pub activation: HeadActivation,
+    /// The key of `config.json` for the head's dropout.
+    pub dropout: &'static str,
+    /// The key of `config.json` for the number of layers.
+    pub layers: &'static str,
+    /// Keys of `config.json` that transformers would take another default for, with the values of an encoder.
+    pub stated: fn(&Shape) -> Vec<(&'static str, Value)>,
+}
+
+/// The last map of a class for tokens, in every architecture.
+pub const TOKEN_OUTPUT: &str = "classifier";
+
+impl Classes {
+    /// The `model_type` in transformers of what is `model_type` here, and what its classes' names begin with.
+    pub fn stem(&self, model_type: &str) -> Option<(&'static str, &'static str)> {
+        let known = |name: &str| self.stems.iter().copied().find(|(own, _)| *own == name);
+        let instead = self.instead.filter(|(alias, _)| *alias == model_type);
+        known(model_type).or_else(|| known(instead?.1))
+    }
 }
 
 /// The whole number that `config` gives for `key`.

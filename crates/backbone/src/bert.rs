@@ -3,7 +3,8 @@
 use anyhow::Result;
 use serde_json::Value;
 
-use crate::architecture::{Architecture, activation, number, numbers_or, unprojected};
+use crate::HeadActivation;
+use crate::architecture::{Architecture, Classes, activation, number, numbers_or, unprojected};
 use crate::family::{Names, Shape};
 
 pub(crate) const ARCHITECTURE: Architecture = Architecture {
@@ -12,6 +13,19 @@ pub(crate) const ARCHITECTURE: Architecture = Architecture {
     about: "BERT, MiniLM and others with `model_type = \"bert\"`, and the encoders of DPR",
     shape,
     names: &NAMES,
+    classes: Some(&CLASSES),
+};
+
+const CLASSES: Classes = Classes {
+    stems: &[("bert", "Bert")],
+    instead: Some(("dpr", "bert")),
+    prefix: "bert.",
+    dense: "bert.pooler.dense",
+    output: "classifier",
+    activation: HeadActivation::Tanh,
+    dropout: "classifier_dropout",
+    layers: "num_hidden_layers",
+    stated,
 };
 
 pub(crate) const NAMES: Names = Names {
@@ -68,4 +82,9 @@ pub(crate) fn sizes(config: &Value) -> Result<Shape> {
         hidden_dropout: numbers_or(config, "hidden_dropout_prob", 0.1)?,
         attention_dropout: numbers_or(config, "attention_probs_dropout_prob", 0.1)?,
     })
+}
+
+/// What a configuration of this kind need not state here, and means something else in transformers if it does not.
+pub(crate) fn stated(shape: &Shape) -> Vec<(&'static str, Value)> {
+    vec![("type_vocab_size", shape.types.into()), ("layer_norm_eps", shape.epsilon.into())]
 }

@@ -3,11 +3,30 @@
 use anyhow::Result;
 use serde_json::Value;
 
-use crate::architecture::{Architecture, activation, number, numbers_or, unprojected};
+use crate::HeadActivation;
+use crate::architecture::{Architecture, Classes, activation, number, numbers_or, unprojected};
 use crate::family::{Names, Shape};
 
-pub(crate) const ARCHITECTURE: Architecture =
-    Architecture { name: "distilbert", aliases: &[], about: "DistilBERT", shape, names: &NAMES };
+pub(crate) const ARCHITECTURE: Architecture = Architecture {
+    name: "distilbert",
+    aliases: &[],
+    about: "DistilBERT",
+    shape,
+    names: &NAMES,
+    classes: Some(&CLASSES),
+};
+
+const CLASSES: Classes = Classes {
+    stems: &[("distilbert", "DistilBert")],
+    instead: None,
+    prefix: "distilbert.",
+    dense: "pre_classifier",
+    output: "classifier",
+    activation: HeadActivation::Relu,
+    dropout: "seq_classif_dropout",
+    layers: "n_layers",
+    stated: |_| Vec::new(),
+};
 
 const NAMES: Names = Names {
     embeddings: [

@@ -194,7 +194,7 @@ mod tests {
             Ok(crate::Shape { types: 0, ..bert::sizes(config)? })
         }
         const NAMES: crate::Names = crate::Names { layer: "blocks.{}.", ..bert::NAMES };
-        let mine = Architecture { name: "mine", aliases: &["ours"], about: "", shape, names: &NAMES };
+        let mine = Architecture { name: "mine", aliases: &["ours"], about: "", shape, names: &NAMES, classes: None };
         let config = json!({
             "vocab_size": 10, "hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2,
             "intermediate_size": 8, "max_position_embeddings": 8,

@@ -3,7 +3,8 @@
 use anyhow::{Result, bail};
 use serde_json::Value;
 
-use crate::architecture::{Architecture, numbers_or, unprojected};
+use crate::HeadActivation;
+use crate::architecture::{Architecture, Classes, numbers_or, unprojected};
 use crate::bert;
 use crate::family::Shape;
 
@@ -13,6 +14,19 @@ pub(crate) const ARCHITECTURE: Architecture = Architecture {
     about: "RoBERTa, XLM-RoBERTa and CamemBERT",
     shape,
     names: &bert::NAMES,
+    classes: Some(&CLASSES),
+};
+
+const CLASSES: Classes = Classes {
+    stems: &[("roberta", "Roberta"), ("xlm-roberta", "XLMRoberta"), ("camembert", "Camembert")],
+    instead: None,
+    prefix: "roberta.",
+    dense: "classifier.dense",
+    output: "classifier.out_proj",
+    activation: HeadActivation::Tanh,
+    dropout: "classifier_dropout",
+    layers: "num_hidden_layers",
+    stated,
 };
 
 fn shape(config: &Value) -> Result<Shape> {
@@ -30,4 +44,9 @@ fn shape(config: &Value) -> Result<Shape> {
         );
     }
     Ok(Shape { first_position, types: numbers_or(config, "type_vocab_size", 1.)? as usize, ..shape })
+}
+
+fn stated(shape: &Shape) -> Vec<(&'static str, Value)> {
+    let padding = shape.first_position.saturating_sub(1);
+    bert::stated(shape).into_iter().chain([("pad_token_id", padding.into())]).collect()
 }

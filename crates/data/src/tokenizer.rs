@@ -144,6 +144,16 @@ impl Tokenizer {
         ["[MASK]", "<mask>"].into_iter().find_map(|name| self.inner.token_to_id(name))
     }
 
+    /// The token with an id, special or not.
+    pub fn token(&self, id: u32) -> Option<String> {
+        self.inner.id_to_token(id)
+    }
+
+    /// The ids that stand in front of a single text, and those after it.
+    pub fn around_a_text(&self) -> [Vec<u32>; 2] {
+        self.single.around_a_text()
+    }
+
     /// The token with an id; none for special ones, and for ids that no token has.
     pub fn ordinary(&self, id: u32) -> Option<String> {
         let special = self.inner.get_added_tokens_decoder().get(&id).is_some_and(|token| token.special);

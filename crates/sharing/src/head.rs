@@ -1,7 +1,7 @@
-//! A task's head: pooling, dropout, and one linear map (with a tanh layer before it if asked).
+//! A task's head: pooling, dropout, and one linear map (with a hidden layer before it if asked).
 
 use candle_core::{Device, Result, Tensor};
-use mtl_backbone::{Encoder, Param, Pass, Pooling, anchors, pool};
+use mtl_backbone::{Encoder, HeadActivation, Param, Pass, Pooling, anchors, pool};
 use mtl_task::rng::Key;
 use mtl_task::{Packed, Reads, TaskId};
 use serde::{Deserialize, Serialize};
@@ -16,13 +16,15 @@ pub struct HeadSettings {
     pub pooling: Pooling,
     /// Probability of dropout of what the head reads, in [0, 1).
     pub dropout: f64,
-    /// Width of a tanh layer before the last map, in units; 0 for none.
+    /// Width of a hidden layer before the last map, in units; 0 for none.
     pub hidden: usize,
+    /// What the hidden layer computes of its map: `tanh`, `relu` or `gelu`.
+    pub activation: HeadActivation,
 }
 
 impl Default for HeadSettings {
     fn default() -> Self {
-        Self { pooling: Pooling::Mean, dropout: 0.1, hidden: 0 }
+        Self { pooling: Pooling::Mean, dropout: 0.1, hidden: 0, activation: HeadActivation::Tanh }
     }
 }
 
@@ -89,11 +91,22 @@ impl Head {
         let mut x = pass.dropout(read, self.settings.dropout)?;
         for (depth, (weight, bias)) in self.maps.iter().enumerate() {
             if depth > 0 {
-                x = pass.dropout(&x.tanh()?, self.settings.dropout)?;
+                x = pass.dropout(&self.settings.activation.apply(&x)?, self.settings.dropout)?;
             }
             x = x.matmul(&weight.tensor().t()?)?.broadcast_add(bias.tensor())?;
         }
         Ok(x)
+    }
+
+    /// How it was asked for.
+    pub fn settings(&self) -> &HeadSettings {
+        &self.settings
+    }
+
+    /// Weight `[outputs, inputs]` and bias `[outputs]` of each map, the last one's output being the logits; between two
+    /// of them stands the activation.
+    pub fn maps(&self) -> &[(Param, Param)] {
+        &self.maps
     }
 
     /// Its parameters.

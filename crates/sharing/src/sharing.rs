@@ -142,6 +142,15 @@ pub trait Sharing: Send + Sync {
         Ok(None)
     }
 
+    /// As [`Sharing::merged`], where the encoder that `task` sees may have fewer layers than the model's: its parts,
+    /// bottom up, the last of them being the layer that the head reads.
+    ///
+    /// # Errors
+    /// Those of candle.
+    fn plain(&self, task: TaskId) -> Result<Option<Vec<(Part, Tensor)>>> {
+        self.merged(task)
+    }
+
     /// What the strategy knows beyond its parameters (masks, candidates), for resuming and for stored models.
     ///
     /// # Errors

@@ -65,7 +65,7 @@ impl Sharing for Leaving {
 }
 
 fn model(strategy: &Strategy, count: usize) -> Result<Model> {
-    let head = HeadSettings { pooling: Pooling::Mean, dropout: 0., hidden: 0 };
+    let head = HeadSettings { dropout: 0., ..HeadSettings::default() };
     let (key, pretrained) = (Key::new(1), tiny(5));
     Model::build(strategy, &json!({}), &head, &pretrained, tasks(count), key, &Device::Cpu, DType::F64)
 }

@@ -31,6 +31,8 @@ pub struct Trained {
     /// Task names and tables, in the recipe's order.
     pub tasks: Vec<(String, TaskSpec)>,
     trained_on: TrainedOn,
+    /// The encoder's configuration, as the run folder has it.
+    config: Value,
     /// The model, or, where tasks keep weights of steps of their own, one for each step that a task keeps.
     models: Vec<Trainer>,
     /// Which of them answers for each task.
@@ -65,10 +67,13 @@ impl Trained {
         let Some(trained_on) = TrainedOn::read(folder)? else { bail!("{}: not a run folder", folder.display()) };
         trained_on.check_folder(folder)?;
         let tasks = trained_on.tasks.clone();
-        let config: Value = serde_json::from_str(&read("encoder/config.json")?)
+        let mut config: Value = serde_json::from_str(&read("encoder/config.json")?)
             .with_context(|| format!("{}/encoder/config.json", folder.display()))?;
         // Runs of old, whose model named none, were of BERT.
         let architecture = config.get("model_type").and_then(Value::as_str).unwrap_or("bert").to_string();
+        if let Some(keys) = config.as_object_mut() {
+            keys.insert("model_type".into(), architecture.clone().into());
+        }
         let tokenizer = Tokenizer::read(&folder.join("encoder"))?;
         // The weights come from the checkpoint; what the encoder starts from does not matter.
         let mut pretrained = random(&registries.architectures, &architecture, &config, Key::new(0))
@@ -135,7 +140,12 @@ impl Trained {
                 }
             }
         }
-        Ok(Self { recipe, tokenizer, tasks, trained_on, models, model_of })
+        Ok(Self { recipe, tokenizer, tasks, trained_on, config, models, model_of })
+    }
+
+    /// The encoder's `config.json`, whose `model_type` is a name of its architecture.
+    pub fn encoder_config(&self) -> &Value {
+        &self.config
     }
 
     /// The model; where tasks keep weights of steps of their own, the one that was best for their mean.

@@ -1,4 +1,4 @@
-"""A folder that `mtl export-onnx` made, answering texts under onnxruntime."""
+"""A folder that `mtl export --onnx` made, answering texts under onnxruntime."""
 import json
 from pathlib import Path
 

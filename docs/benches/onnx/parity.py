@@ -122,7 +122,7 @@ def main():
             run(mtl, folder, "train", "embedded", "--out", "run", "--fresh", *few, *more)
             out = f"{architecture}-{strategy}"
             shutil.rmtree(folder / out, ignore_errors=True)
-            run(mtl, folder, "export-onnx", "run", "--to", out)
+            run(mtl, folder, "export", "run", "--onnx", "--to", out)
             found, exported = compared(mtl, folder, out, texts)
             files = 1 if strategy == "hard" else len(TASKS)
             assert len(exported.sessions) == files and len(found) == len(TASKS), (out, exported.sessions)

@@ -2,7 +2,7 @@
 """What dynamic quantisation to 8 bits costs: score of every task, size and latency, beside single precision.
 
     mtl evaluate RUN --split test --answers answers.jsonl
-    mtl export-onnx RUN --to FOLDER
+    mtl export RUN --onnx --to FOLDER
     quantise.py FOLDER answers.jsonl [TEXTS]       (TEXTS: how many a task the latency is measured on; 200)
 
 pip install numpy onnx onnxruntime tokenizers

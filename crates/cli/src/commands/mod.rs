@@ -7,7 +7,7 @@ mod diagnose;
 mod dry_run;
 mod evaluate;
 mod explain;
-mod export_onnx;
+mod export;
 mod fetch;
 mod init;
 mod list;
@@ -41,8 +41,8 @@ pub enum Command {
     Evaluate(evaluate::Evaluate),
     /// Explain a member of a registry: a strategy, a rule, a metric, …
     Explain(explain::Explain),
-    /// Write a run's encoder and heads as ONNX
-    ExportOnnx(export_onnx::ExportOnnx),
+    /// Write a run's model as folders that transformers and sentence-transformers load
+    Export(export::Export),
     /// Fetch the model and datasets of a recipe
     Fetch(fetch::Fetch),
     /// Write manifests and a recipe for files of your own, and say what was guessed
@@ -74,7 +74,7 @@ impl Command {
             Self::Diagnose(command) => command.run(context),
             Self::Evaluate(command) => command.run(context),
             Self::Explain(command) => command.run(context),
-            Self::ExportOnnx(command) => command.run(context),
+            Self::Export(command) => command.run(context),
             Self::Fetch(command) => command.run(context),
             Self::Init(command) => command.run(context),
             Self::List(command) => command.run(context),

@@ -14,7 +14,7 @@ use crate::output;
 /// Copy a finished run without what only its training needed
 ///
 /// The copy has the weights that answer, the heads, the tokenizer, the recipe and the report; no optimizer, no other
-/// checkpoint, no metrics of the steps. `predict`, `evaluate` and `export-onnx` take it for the run.
+/// checkpoint, no metrics of the steps. `predict`, `evaluate` and `export` take it for the run.
 #[derive(Debug, Args)]
 pub struct Slim {
     /// The run folder

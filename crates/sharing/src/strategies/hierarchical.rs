@@ -258,6 +258,17 @@ impl Sharing for Levels {
         merged(&self.encoder, |part| Ok(self.trunk.part(part).tensor().clone()))
     }
 
+    /// Of a task that reads a lower layer too, the encoder up to that.
+    fn plain(&self, task: TaskId) -> Result<Option<Vec<(Part, Tensor)>>> {
+        let own = &self.tasks[task.0];
+        let entered = self.tasks.iter().any(|lower| lower.labels.is_some() && lower.layer < own.layer);
+        if own.mix.is_some() || entered {
+            return Ok(None);
+        }
+        let copy = |part: Part| Ok((part, copied(&self.trunk.part(part).tensor().flatten_all()?)?));
+        Ok(Some(Part::all(own.layer).map(copy).collect::<Result<_>>()?))
+    }
+
     fn state(&self) -> Result<BTreeMap<String, Tensor>> {
         self.kept.iter().map(|(param, kept)| Ok((format!("kept/{}", param.name()), copied(kept)?))).collect()
     }

@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::blocks::singular_values::eigenvalues;
+use crate::blocks::values::copied;
 use crate::{BuildContext, Sharing, Strategy, StrategySettings};
 
 /// The entry of the registry.
@@ -159,6 +160,16 @@ impl Sharing for Smalls {
             x = self.encoder.layer(&pass.view(layer)?, &x, tokens, &Ports::default(), pass)?;
         }
         Ok(x)
+    }
+
+    /// The few layers, and U·V as the word table.
+    fn plain(&self, task: TaskId) -> Result<Option<Vec<(Part, Tensor)>>> {
+        let own = &self.tasks[task.0];
+        let words = &own.words.layout().entries()[0].shape;
+        let table = own.words.tensor().detach().reshape(words.as_slice())?.matmul(&own.projection.tensor().detach())?;
+        let above = own.above.iter().map(|param| copied(&param.tensor().flatten_all()?));
+        let all = std::iter::once(table.flatten_all()).chain(above);
+        Ok(Some(Part::all(self.plan.layers).zip(all).map(|(part, values)| Ok((part, values?))).collect::<Result<_>>()?))
     }
 
     fn findings(&self) -> Result<Value> {

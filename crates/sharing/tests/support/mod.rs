@@ -59,7 +59,7 @@ pub(crate) fn build(
     count: usize,
     dtype: DType,
 ) -> Result<Model> {
-    let head = HeadSettings { pooling: Pooling::Mean, dropout: 0., hidden: 0 };
+    let head = HeadSettings { dropout: 0., ..HeadSettings::default() };
     Model::build(
         mtl_sharing::find(strategy)?,
         section,

@@ -2,10 +2,10 @@
 
 use anyhow::{Context, Result, bail};
 use candle_core::Tensor;
-use mtl_backbone::{Encoder as _, Flat, Part, Pooling};
+use mtl_backbone::{Encoder as _, Flat, HeadActivation, Param, Part, Pooling};
 use mtl_onnx::{Activation, Encoder, Graph, Head, Linear, Output, Reads, Settings, Weights};
 use mtl_sharing::Model;
-use mtl_task::{Label, Reads as Asked, TaskId};
+use mtl_task::{Label, Reads as Asked};
 use mtl_train::Trained;
 
 use super::Exported;
@@ -34,10 +34,10 @@ pub(super) fn groups<'a>(trained: &Trained, tasks: &'a [Exported<'a>]) -> Result
 
 /// The encoder as `task` sees it.
 fn merged(trained: &Trained, task: &Exported) -> Result<Vec<(Part, Vec<f32>)>> {
-    let Some(parts) = trained.model_of(task.id).sharing.merged(task.id)? else {
+    let Some(parts) = trained.model_of(task.id).sharing.plain(task.id)? else {
         bail!(
             "task `{}`: by the strategy `{}` it sees more than an encoder with other weights, which a graph here cannot \
-             hold; --task chooses tasks that do not, and `list strategies` shows others",
+             hold; --task chooses one that does not, and hard, soft, lora, bitfit, sparse and others give plain encoders",
             task.name,
             trained.recipe.sharing.name
         )
@@ -99,7 +99,7 @@ fn encoder(model: &Model, parts: &[(Part, Vec<f32>)]) -> Result<Encoder> {
 }
 
 fn head(trained: &Trained, task: &Exported, logits: bool) -> Result<Head> {
-    let settings = trained.recipe.head_of(task.name);
+    let settings = trained.model_of(task.id).heads.of(task.id).settings();
     let reads = match (task.reads, settings.pooling) {
         (Asked::Tokens, _) => Reads::Tokens,
         (Asked::Text, Pooling::Mean) => Reads::Mean,
@@ -113,22 +113,26 @@ fn head(trained: &Trained, task: &Exported, logits: bool) -> Result<Head> {
         (Label::Set(_), _) => Output::Sigmoid,
         (Label::Class(_) | Label::Tags(_), _) => Output::Softmax,
     };
-    let mut maps = maps(trained.model_of(task.id), task.id)?;
+    let head = trained.model_of(task.id).heads.of(task.id);
+    let mut maps = head.maps().iter().map(linear).collect::<Result<Vec<Linear>>>()?;
     let map = maps.pop().context("a head has a map")?;
-    let hidden = maps.pop().map(|map| (map, Activation::Tanh));
+    let activation = match settings.activation {
+        HeadActivation::Tanh => Activation::Tanh,
+        HeadActivation::Relu => Activation::Relu,
+        HeadActivation::Gelu => Activation::Gelu,
+    };
+    let hidden = maps.pop().map(|map| (map, activation));
     Ok(Head { task: task.name.to_string(), reads, hidden, map, output })
 }
 
-/// The maps of a head, in order.
-fn maps(model: &Model, id: TaskId) -> Result<Vec<Linear>> {
-    let tensors = model.heads.of(id).params().map(|param| {
+fn linear((weight, bias): &(Param, Param)) -> Result<Linear> {
+    let weights = |param: &Param| {
         let tensor = param.snapshot()?;
-        Ok(Weights { name: param.name().to_string(), shape: tensor.dims().to_vec(), values: single(&tensor)? })
-    });
-    let mut tensors = tensors.collect::<Result<Vec<_>>>()?.into_iter();
-    let mut maps = Vec::new();
-    while let (Some(weight), Some(bias)) = (tensors.next(), tensors.next()) {
-        maps.push(Linear { weight, bias });
-    }
-    Ok(maps)
+        Ok::<_, anyhow::Error>(Weights {
+            name: param.name().to_string(),
+            shape: tensor.dims().to_vec(),
+            values: single(&tensor)?,
+        })
+    };
+    Ok(Linear { weight: weights(weight)?, bias: weights(bias)? })
 }
