@@ -79,6 +79,13 @@ fn json_lines(here: &Path) {
     assert!(lines[0].starts_with(&format!("{kept},\"planted-topic\":{{\"label\":")), "{}", lines[0]);
     assert!(json(lines[0])["planted-topic"]["scores"]["law"].is_f64());
     assert_eq!(ended.error, "1 of 2 texts are longer than 32 tokens (train.max_tokens); the rest of it was not read\n");
+    // The text and its answer alone, as of lines.
+    let alone = good(here, &["predict", "run", "--task", "planted-topic", "--input", "in.jsonl", "--json"]);
+    let first = json(alone.lines().next().expect("a line"));
+    assert_eq!(
+        (first["text"].as_str(), &first["label"]),
+        (Some("suba sube"), &json(lines[0])["planted-topic"]["label"])
+    );
     write(here, "tokens.jsonl", "{\"tokens\": [\"peba\", \"fiba\"], \"id\": 4}\n");
     let ended = run(here, &["predict", "run", "--input", "tokens.jsonl"]);
     let row = json(&ended.out);

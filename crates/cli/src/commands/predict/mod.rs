@@ -58,7 +58,7 @@ pub struct Predict {
     output: Option<PathBuf>,
     #[command(flatten)]
     on: OnDevice,
-    /// Print one JSON object a line
+    /// Print one JSON object a line, with the text and the answer alone
     #[arg(long)]
     json: bool,
 }
@@ -117,6 +117,8 @@ impl Predict {
         let dialect = match (self.format, ending.as_str()) {
             (Some(Format::Csv), _) | (None, "csv") => Some(Dialect::Csv),
             (Some(Format::Tsv), _) | (None, "tsv" | "tab") => Some(Dialect::Tsv),
+            // With --json a line of JSON is a text like any other.
+            (None, "jsonl" | "ndjson") if self.json => None,
             (Some(Format::Jsonl), _) | (None, "jsonl" | "ndjson") => Some(Dialect::Jsonl),
             (Some(Format::Lines), _) | (None, _) => None,
         };
