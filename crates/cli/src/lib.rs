@@ -10,10 +10,12 @@ mod checkout;
 pub mod commands;
 mod context;
 pub mod device;
+mod folder;
 mod local;
 pub mod locate;
 pub mod output;
 mod printable;
+mod sink;
 mod tasks;
 mod watch;
 

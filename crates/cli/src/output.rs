@@ -2,7 +2,7 @@
 //! work is written if it can be, and lost if it cannot. What a file or a server said in it steers no terminal.
 
 use std::fmt;
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 
 use anyhow::{Context, Result};
 
@@ -27,6 +27,20 @@ impl std::error::Error for Closed {}
 pub fn line(line: &str) -> Result<()> {
     let mut out = std::io::stdout().lock();
     match writeln!(out, "{}", printable(line)).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(Closed.into()),
+        written => written.context("cannot write to standard output"),
+    }
+}
+
+/// Writes `text`, which ends its lines itself, to standard output: as it is where a program reads it, for it may be data
+/// that has to arrive; as [`line`] does on a terminal.
+///
+/// # Errors
+/// As [`line`].
+pub fn data(text: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    let shown = if out.is_terminal() { printable(text) } else { text.into() };
+    match out.write_all(shown.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(Closed.into()),
         written => written.context("cannot write to standard output"),
     }

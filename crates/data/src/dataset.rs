@@ -280,7 +280,8 @@ fn dataset(
     let classes = |rows: &[RawExample]| classes_of(task.as_ref(), rows);
     let pairs = rows.train.first().map(|row| matches!(row.texts, Texts::Pair(..)));
     let files = fingerprint::files(manifest, folder)?;
-    let mut fingerprint = Fingerprint { files, pairs, ..Fingerprint::default() };
+    let columns = if files.is_empty() { Vec::new() } else { manifest.columns.texts(kind.tags_words()) };
+    let mut fingerprint = Fingerprint { files, pairs, columns, ..Fingerprint::default() };
     let mut split = |rows: Vec<RawExample>, which: &str, sample: Sample| -> Result<Split> {
         let rows = check::readable(rows, which, &mut notes);
         if rows.is_empty() {

@@ -23,6 +23,10 @@ pub struct Fingerprint {
     /// Whether its texts are pairs; nothing in a run of before, which does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pairs: Option<bool>,
+    /// The columns of its files that hold the text, the two texts of a pair, or the words; none for generated text, and
+    /// in a run of before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub columns: Vec<String>,
 }
 
 /// A split in digits.

@@ -102,6 +102,16 @@ impl Columns {
         let usual = if tagging { "tags" } else { "label" };
         self.label.as_deref().unwrap_or(usual)
     }
+
+    /// The columns that hold the text, the two texts of a pair, or the words of a task that is `tagging` them.
+    pub(crate) fn texts(&self, tagging: bool) -> Vec<String> {
+        let named = |name: &Option<String>, usual: &str| name.clone().unwrap_or_else(|| usual.into());
+        match (tagging, &self.text_a, &self.text_b) {
+            (true, ..) => vec![named(&self.tokens, "tokens")],
+            (false, Some(a), Some(b)) => vec![a.clone(), b.clone()],
+            (false, ..) => vec![named(&self.text, "text")],
+        }
+    }
 }
 
 /// How files are read. Left out, the file's ending decides.

@@ -177,6 +177,17 @@ impl Tokenizer {
         Ok(encoded)
     }
 
+    /// Whether [`Tokenizer::encode`] leaves out some of `texts` because of `max_tokens`.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn cuts(&self, texts: &Texts, max_tokens: usize) -> Result<bool> {
+        // With one token more, what is too long is longer than that.
+        let encoded = self.framed(texts, max_tokens.saturating_add(1))?;
+        let words = if let Texts::Tokens(words) = texts { words.len() } else { 0 };
+        Ok(encoded.ids.len() > max_tokens || encoded.anchors.len() < words)
+    }
+
     /// Refuses what [`Tokenizer::encode`] finds nothing to read in.
     ///
     /// # Errors

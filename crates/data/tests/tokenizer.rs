@@ -226,6 +226,22 @@ fn every_word_has_its_first_piece_as_anchor() {
 }
 
 #[test]
+fn what_is_left_out_of_a_text_is_told() {
+    let tokenizer = cased();
+    let cuts = |texts: &Texts, most: usize| tokenizer.cuts(texts, most).expect("readable");
+    let one = Texts::One("a playing b".into());
+    let pair = Texts::Pair("a b".into(), "playing".into());
+    let words = Texts::Tokens(["a", "playing", "b"].map(String::from).to_vec());
+    // Four pieces with two special tokens, or three in a pair.
+    for (texts, whole) in [(&one, 6), (&pair, 7), (&words, 6)] {
+        assert!(!cuts(texts, whole) && !cuts(texts, whole + 1), "{texts:?}");
+        assert!((4..whole).all(|most| cuts(texts, most)), "{texts:?}");
+        assert_eq!(tokenizer.encode(texts, whole).expect("encoded").ids.len(), whole);
+    }
+    assert!(!cuts(&Texts::One(String::new()), 3));
+}
+
+#[test]
 fn words_that_were_cut_off_are_answered_as_outside() {
     let spec = TaskSpec {
         kind: "tagging".into(),

@@ -35,6 +35,8 @@ mod registries;
 mod resume;
 mod run;
 pub mod schedule;
+#[deny(clippy::indexing_slicing, clippy::string_slice)]
+mod slim;
 mod step;
 #[deny(clippy::indexing_slicing, clippy::string_slice)]
 mod store;
@@ -61,6 +63,7 @@ pub use recipe::{
 pub use registries::Registries;
 pub use resume::{has_checkpoint, sweep_one as clear_temporaries, verify as verify_checkpoint};
 pub use run::{Answered, Ended, EvaluationPoint, Finished, Run, RunOptions, Spent, Start, is_unfinished};
+pub use slim::slim;
 pub use step::{StepReport, Trainer};
 pub use store::{read_tensors, write_atomically, write_tensors};
 pub use trained::Trained;

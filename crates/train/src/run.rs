@@ -51,7 +51,7 @@ use race::Raced;
 use report::Answering;
 
 /// The report of a run that is over, and the lines of its steps.
-const REPORT: &str = "report.json";
+pub(crate) const REPORT: &str = "report.json";
 const METRICS: &str = "metrics.jsonl";
 
 /// Where a run goes, and what it says of itself.

@@ -196,6 +196,12 @@ impl Trained {
         self.trained_on.reads_pairs(&self.tasks[id.0].0)
     }
 
+    /// The columns that hold the text, the two texts of a pair, or the words in the files that the task `id` was trained
+    /// on; none for generated text, and in a run of before.
+    pub fn text_columns(&self, id: TaskId) -> &[String] {
+        self.tasks.get(id.0).map_or(&[], |(name, _)| self.trained_on.columns(name))
+    }
+
     /// The answers to `texts` by the task `id`.
     ///
     /// # Errors

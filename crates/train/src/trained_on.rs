@@ -157,6 +157,11 @@ impl TrainedOn {
         self.data.get(name).and_then(|data| data.pairs)
     }
 
+    /// The columns that the task called `name` reads in its files, if the run says so.
+    pub(crate) fn columns(&self, name: &str) -> &[String] {
+        self.data.get(name).map_or(&[], |data| &data.columns)
+    }
+
     fn task(&self, name: &str) -> Option<&TaskSpec> {
         self.tasks.iter().find(|(known, _)| known == name).map(|(_, spec)| spec)
     }

@@ -11,11 +11,14 @@ use mtl_data::{LoadOptions, TestKey};
 use mtl_eval::Judged;
 use mtl_task::Label;
 use mtl_train::Trained;
+use serde_json::{Map, Value, json};
 
+use super::predict::{asked, said};
 use crate::device::{OnDevice, set_threads};
 use crate::local::DataFolders;
 use crate::locate::Files;
 use crate::output::line;
+use crate::sink::Sink;
 
 /// Score a run's model again, on dev or on test, by every metric of its tasks.
 #[derive(Debug, Args)]
@@ -28,6 +31,9 @@ pub struct Evaluate {
     /// Examples a task; 0 for all [default: the recipe's]
     #[arg(long)]
     limit: Option<usize>,
+    /// Write every example with its truth and its answer to this file, as JSON Lines
+    #[arg(long, value_name = "FILE")]
+    answers: Option<PathBuf>,
     #[command(flatten)]
     folders: DataFolders,
     #[command(flatten)]
@@ -68,16 +74,28 @@ impl Evaluate {
                 ..own
             }
         };
+        let mut sink = self.answers.as_deref().map(|file| Sink::open(Some(file))).transpose()?;
         let mut scores: BTreeMap<String, BTreeMap<String, f64>> = BTreeMap::new();
         for loaded in &trained.datasets(&located, options)? {
             let (id, task) = trained.task(&loaded.name)?;
-            let examples = match self.split {
-                Split::Train => &loaded.train.examples,
-                Split::Dev => &loaded.dev.examples,
-                Split::Test => &loaded.test.open(&TestKey::final_evaluation()).examples,
+            let split = match self.split {
+                Split::Train => &loaded.train,
+                Split::Dev => &loaded.dev,
+                Split::Test => loaded.test.open(&TestKey::final_evaluation()),
             };
+            let examples = &split.examples;
             let answers = trained.answer_examples(id, examples)?;
             let truth: Vec<Label> = examples.iter().map(|example| example.label.clone()).collect();
+            if let Some(sink) = &mut sink {
+                for (example, answer) in examples.iter().zip(&answers) {
+                    let Some(texts) = split.texts.get(example.row) else { continue };
+                    let known = [("task", json!(loaded.name)), ("truth", task.render(&example.label))];
+                    let known = known.map(|(key, value)| (key.to_string(), value));
+                    let line: Map<String, Value> =
+                        known.into_iter().chain(asked(texts)).chain(said(task, answer)).collect();
+                    sink.line(&Value::Object(line).to_string())?;
+                }
+            }
             let judged = Judged { answers: &answers, truth: &truth, names: task.names() };
             let metrics = task.metrics();
             scores.insert(
@@ -85,6 +103,9 @@ impl Evaluate {
                 mtl_eval::scores(&recipe.registries.metrics, &metrics, judged)
                     .with_context(|| format!("dataset `{}`", loaded.name))?,
             );
+        }
+        if let Some(sink) = sink {
+            sink.finish()?;
         }
         if self.json {
             line(&serde_json::to_string_pretty(&scores)?)?;

@@ -1,5 +1,7 @@
 //! `export`.
 
+mod onnx;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -14,13 +16,17 @@ use crate::device::set_threads;
 use crate::locate;
 use crate::output::result;
 
-/// Write a run's model as folders that transformers and sentence-transformers load
+/// Write a run's model as folders that transformers and sentence-transformers load, or as ONNX
 ///
 /// With `--task`, one task: its encoder and its head. With `--each`, a folder for each task. With neither, the encoder that
 /// all tasks share, and a head for each. What a strategy changed is merged into the weights.
+///
+/// With `--onnx` the folder gets `model.onnx`, which has an output for every task, named after it; `tokenizer.json`; and
+/// `tasks.json`, which says what the outputs mean: what `{program} predict --json` prints, probabilities or values in the
+/// unit of the data. Tasks that see different weights are in different files, each named after its first task.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  {program} export runs/default --to spam --task spam-assassin\n  \
-                        {program} export runs/default --to encoder")]
+                        {program} export runs/default --to encoder\n  {program} export runs/default --to onnx --onnx")]
 pub struct Export {
     /// The run folder
     run: PathBuf,
@@ -36,6 +42,12 @@ pub struct Export {
     /// For which library a task is written
     #[arg(long, value_enum, default_value_t = For::Auto)]
     format: For,
+    /// Write ONNX graphs, for onnxruntime and others
+    #[arg(long, conflicts_with_all = ["each", "format"])]
+    onnx: bool,
+    /// Let the graphs give logits instead of probabilities
+    #[arg(long, requires = "onnx")]
+    logits: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -67,6 +79,9 @@ impl Export {
         }
         set_threads(0)?;
         let trained = Trained::open(&context.registries, &self.run, &Device::Cpu)?;
+        if self.onnx {
+            return onnx::write(&trained, self.task.as_deref(), self.logits, &self.to);
+        }
         let mut card = Card::of(&trained, &self.run)?;
         card.licences = self.licences(&trained);
         let place = || self.run.display().to_string();

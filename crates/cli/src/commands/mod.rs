@@ -14,6 +14,7 @@ mod init;
 mod list;
 mod paper;
 mod predict;
+mod slim;
 mod toy;
 mod train;
 mod weigh;
@@ -56,6 +57,8 @@ pub enum Command {
     Paper(paper::Paper),
     /// Predict labels of texts with a run's model
     Predict(predict::Predict),
+    /// Copy a finished run without what only its training needed
+    Slim(slim::Slim),
     /// Run the two-task illustration of the Nash-MTL paper by every rule
     Toy(toy::Toy),
     /// Fine-tune an encoder on several tasks
@@ -84,6 +87,7 @@ impl Command {
             Self::List(command) => command.run(context),
             Self::Paper(command) => command.run(context),
             Self::Predict(command) => command.run(context),
+            Self::Slim(command) => command.run(context),
             Self::Toy(command) => command.run(context),
             Self::Train(command) => command.run(context),
             Self::Weigh(command) => command.run(context),

@@ -23,6 +23,7 @@ mod paths;
 mod shipped;
 #[cfg(target_os = "linux")]
 mod streams;
+mod tables;
 mod tool;
 #[cfg(unix)]
 mod tutorial;

@@ -34,13 +34,16 @@ fn a_full_or_closed_terminal_ends_no_run() {
 
 fn predictions_stop_when_nobody_reads(here: &Path) {
     let lines = "suba sube\n".repeat(5000);
-    std::fs::write(here.join("lines.txt"), lines).expect("written");
-    let mut child = command(here, &["predict", "full", "--input", "lines.txt"]).spawn().expect("started");
-    let mut first = [0; 1];
-    child.stdout.take().expect("a pipe").read_exact(&mut first).expect("a line");
-    let ended = child.wait_with_output().expect("ended");
-    assert!(ended.status.success(), "{}", ended.status);
-    assert_eq!(String::from_utf8_lossy(&ended.stderr), "");
+    std::fs::write(here.join("lines.txt"), &lines).expect("written");
+    std::fs::write(here.join("table.csv"), format!("text\n{lines}")).expect("written");
+    for input in ["lines.txt", "table.csv"] {
+        let mut child = command(here, &["predict", "full", "--input", input]).spawn().expect("started");
+        let mut first = [0; 1];
+        child.stdout.take().expect("a pipe").read_exact(&mut first).expect("a line");
+        let ended = child.wait_with_output().expect("ended");
+        assert!(ended.status.success(), "{input}: {}", ended.status);
+        assert_eq!(String::from_utf8_lossy(&ended.stderr), "");
+    }
 }
 
 #[test]

@@ -89,8 +89,15 @@ pub fn read_noted(readers: &Registry<Reader>, path: &Path, spec: &ReaderSpec) ->
             })?
         }
     };
-    let source = Source::new(path);
-    let records = border::contained(|| (reader.read)(&source, spec)).with_context(|| source.name.to_string())??;
+    read_source(reader, &Source::new(path), spec)
+}
+
+/// As [`read_noted`], by `reader`, of a source that need not be a file.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_source(reader: &Reader, source: &Source, spec: &ReaderSpec) -> Result<(Vec<Record>, Vec<String>)> {
+    let records = border::contained(|| (reader.read)(source, spec)).with_context(|| source.name.to_string())??;
     if records.is_empty() {
         bail!("{}: it has no record, at most a header; a table with at least one example was expected", source.name);
     }

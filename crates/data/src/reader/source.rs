@@ -21,15 +21,26 @@ pub(super) const MOST_CELLS: usize = 100_000_000;
 pub struct Source<'a> {
     /// What it is called in messages.
     pub name: Arc<str>,
-    path: &'a Path,
+    content: Content<'a>,
     notes: RefCell<Vec<String>>,
+}
+
+/// Where its bytes are.
+enum Content<'a> {
+    File(&'a Path),
+    Bytes(&'a [u8]),
 }
 
 impl<'a> Source<'a> {
     /// The file at `path`.
     pub fn new(path: &'a Path) -> Self {
         let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into();
-        Self { name, path, notes: RefCell::default() }
+        Self { name, content: Content::File(path), notes: RefCell::default() }
+    }
+
+    /// What was read of a stream already, called `name` in messages.
+    pub fn of_bytes(name: &str, bytes: &'a [u8]) -> Self {
+        Self { name: name.into(), content: Content::Bytes(bytes), notes: RefCell::default() }
     }
 
     /// A record that begins at `line`, from 1.
@@ -56,7 +67,10 @@ impl<'a> Source<'a> {
     /// # Errors
     /// If it cannot be read, is no regular file or too large, or is empty, a web page or a git-LFS pointer.
     pub fn bytes(&self) -> Result<Vec<u8>> {
-        let bytes = self.whole().with_context(|| format!("cannot read {}", self.path.display()))?;
+        let bytes = match self.content {
+            Content::Bytes(bytes) => bytes.to_vec(),
+            Content::File(path) => self.whole(path).with_context(|| format!("cannot read {}", path.display()))?,
+        };
         if bytes.iter().all(u8::is_ascii_whitespace) {
             bail!("{}: the file is empty; fetch it again", self.name);
         }
@@ -75,8 +89,8 @@ impl<'a> Source<'a> {
     }
 
     /// All bytes of a regular file: a pipe or a device is not opened, for that may wait or go on without end.
-    fn whole(&self) -> Result<Vec<u8>> {
-        let seen = std::fs::metadata(self.path)?;
+    fn whole(&self, path: &Path) -> Result<Vec<u8>> {
+        let seen = std::fs::metadata(path)?;
         if !seen.is_file() {
             bail!("{}: it is {}, and data lies in regular files", self.name, kind(seen.file_type()));
         }
@@ -90,7 +104,7 @@ impl<'a> Source<'a> {
         let mut bytes = Vec::new();
         bytes.try_reserve_exact(seen.len() as usize)?;
         // Files of some systems say that they have no bytes and give many.
-        File::open(self.path)?.take(MOST_BYTES + 1).read_to_end(&mut bytes)?;
+        File::open(path)?.take(MOST_BYTES + 1).read_to_end(&mut bytes)?;
         too_large(bytes.len() as u64)?;
         Ok(bytes)
     }

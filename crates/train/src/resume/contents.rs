@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 use super::folder::{self, find};
 use super::{LAST, MANIFEST, MODEL, OPTIMIZER, SHARING, STATE, STRUCTURE, hex};
 use crate::finite::check_tensors;
+use crate::store::tensor_bytes;
 
 /// What older checkpoints call [`STATE`].
 const OLD_STATE: &str = "standing.json";
@@ -225,6 +226,25 @@ fn seen(folder: &Path, names: &[&str]) -> Option<(String, PathBuf, Option<Vec<u8
         let manifest = std::fs::read(place.join(MANIFEST)).ok();
         Some(((*name).to_string(), place, manifest))
     })
+}
+
+/// Copies the checkpoint `name` of the folder `from` into the folder `to`, without what its optimizer remembers; whether
+/// there is one.
+///
+/// # Errors
+/// If a file is not as it was saved, or the disk refuses.
+pub(crate) fn copy_weights(from: &Path, name: &str, to: &Path) -> Result<bool> {
+    let Some(place) = find(from, name) else { return Ok(false) };
+    let manifest = Manifest::read(&place)?;
+    let content = |file: &String| match file == OPTIMIZER {
+        true => tensor_bytes(&BTreeMap::new()),
+        false => manifest.bytes(file),
+    };
+    let contents: Vec<_> = manifest.files.keys().map(|file| (file, move || content(file))).collect();
+    let files: Vec<(&str, folder::Content)> =
+        contents.iter().map(|(file, content)| (file.as_str(), content as folder::Content)).collect();
+    folder::write(to, name, &files, &mut || Ok(()))?;
+    Ok(true)
 }
 
 /// What helps against a damaged checkpoint called `name`.

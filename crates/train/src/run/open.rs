@@ -151,8 +151,8 @@ impl Run {
 fn nothing_lost(out: &Path) -> Result<()> {
     if out.join(REPORT).exists() {
         bail!(
-            "{}: holds the report of a finished run, and no checkpoint; restore that from a backup, begin anew with --fresh, \
-             or choose another --out",
+            "{}: holds the report of a finished run, and no checkpoint to go on from, as slim copies do; restore that from a \
+             backup, begin anew with --fresh, or choose another --out",
             out.display()
         );
     }
