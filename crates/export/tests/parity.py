@@ -129,7 +129,8 @@ def data(folder):
     texts = [" ".join(sentence()) for _ in range(11)] + ["", "red " * 80]
     return {
         "text": [{"text": text} for text in texts],
-        "pair": [{"text_a": a, "text_b": b} for a, b in zip(texts, texts[1:])],
+        # Short first texts: where both overflow an odd room, tokenizers gives the longer one the odd token, MTL the first.
+        "pair": [{"text_a": " ".join(a.split()[:4]), "text_b": b} for a, b in zip(texts, texts[1:])],
         "tokens": [{"tokens": text.split()} for text in texts if text.split() and len(text) < 100],
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use candle_core::{DType, Device, Tensor};
-use mtl_backbone::{Encoder, Family, Param, Params, Part, Pass, Pooling, Ports};
+use mtl_backbone::{Encoder, Family, Param, Params, Part, Pass, Ports};
 use mtl_sharing::{
     BuildContext, Change, EncoderWeights, HeadSettings, Model, Sharing, StepView, Strategy, StrategySettings,
     Structure, TaskSet, Topology, walk,

@@ -65,6 +65,10 @@ fn every_kind_of_task_leaves_and_comes_back_with_its_answers() {
     train(here, "mean", &["--set", "sharing.strategy=lora", "--set", "weighting.rule=equal", "--set", "head.hidden=8"]);
     there_and_back(here, "mean", "planted-genre", "sentence-transformers");
     there_and_back(here, "mean", "planted-mood", "auto");
+    // Tasks that keep the weights of steps of their own.
+    train(here, "kept", &["--set", "evaluation.keep=each", "--set", "evaluation.every=3", "--set", "head.pooling=cls"]);
+    there_and_back(here, "kept", "planted-genre", "auto");
+    there_and_back(here, "kept", "planted-tags", "auto");
 }
 
 #[test]
