@@ -12,6 +12,7 @@ mod fetch;
 mod init;
 mod list;
 mod predict;
+mod push;
 mod slim;
 mod toy;
 mod train;
@@ -51,6 +52,8 @@ pub enum Command {
     List(list::List),
     /// Predict labels of texts with a run's model
     Predict(predict::Predict),
+    /// Publish a run, or an exported folder, on the Hugging Face Hub
+    Push(push::Push),
     /// Copy a finished run without what only its training needed
     Slim(slim::Slim),
     /// Run the two-task illustration of the Nash-MTL paper by every rule
@@ -79,6 +82,7 @@ impl Command {
             Self::Init(command) => command.run(context),
             Self::List(command) => command.run(context),
             Self::Predict(command) => command.run(context),
+            Self::Push(command) => command.run(context),
             Self::Slim(command) => command.run(context),
             Self::Toy(command) => command.run(context),
             Self::Train(command) => command.run(context),
