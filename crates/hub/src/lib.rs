@@ -11,6 +11,8 @@ mod ledger;
 mod leftovers;
 mod origin;
 mod package;
+mod push;
+mod send;
 mod transfer;
 mod watch;
 
@@ -22,6 +24,7 @@ use anyhow::{Context, Result, bail, ensure};
 use mtl_data::manifest::{DatasetManifest, ModelManifest, Source, WantedFile};
 
 pub use hub::Hub;
+pub use push::{Push, Pushed};
 pub use transfer::Patience;
 pub use watch::{Silent, Transfer, Watch, readable};
 

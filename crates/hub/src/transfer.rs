@@ -83,19 +83,19 @@ impl Failure {
     }
 }
 
-fn passing(why: impl ToString) -> Failure {
+pub(crate) fn passing(why: impl ToString) -> Failure {
     Failure::Passing { why: why.to_string(), wait: None, gained: false }
 }
 
-fn hopeless(why: String) -> Failure {
+pub(crate) fn hopeless(why: String) -> Failure {
     Failure::Final(anyhow!(why))
 }
 
 /// A client that knows one endpoint, and the token that belongs to it alone.
 pub(crate) struct Client {
-    agent: Agent,
-    home: Origin,
-    token: Option<String>,
+    pub(crate) agent: Agent,
+    pub(crate) home: Origin,
+    pub(crate) token: Option<String>,
     patience: Patience,
 }
 
@@ -168,7 +168,7 @@ impl Client {
     }
 
     /// Repeats `attempt` while its failures may pass.
-    fn patiently<T>(&self, mut attempt: impl FnMut() -> Result<T, Failure>) -> Result<T, Failure> {
+    pub(crate) fn patiently<T>(&self, mut attempt: impl FnMut() -> Result<T, Failure>) -> Result<T, Failure> {
         let mut in_a_row = 0;
         // A server that cuts every answer short gets there as long as each brings something, but not for ever.
         for _ in 0..self.patience.attempts.max(1) * 40 {
@@ -343,7 +343,7 @@ fn range_start(headers: &HeaderMap) -> Option<u64> {
 
 /// What a request that got no answer means. A connection that broke may be made anew; one that could not be made at
 /// all says that the next source should be tried without delay.
-fn broken(error: ureq::Error, host: &str) -> Failure {
+pub(crate) fn broken(error: ureq::Error, host: &str) -> Failure {
     use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, Interrupted, TimedOut, UnexpectedEof};
     const MIDWAY: [std::io::ErrorKind; 6] =
         [BrokenPipe, ConnectionAborted, ConnectionReset, Interrupted, TimedOut, UnexpectedEof];

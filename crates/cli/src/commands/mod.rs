@@ -14,6 +14,7 @@ mod init;
 mod list;
 mod paper;
 mod predict;
+mod push;
 mod slim;
 mod toy;
 mod train;
@@ -57,6 +58,8 @@ pub enum Command {
     Paper(paper::Paper),
     /// Predict labels of texts with a run's model
     Predict(predict::Predict),
+    /// Publish a run, or an exported folder, on the Hugging Face Hub
+    Push(push::Push),
     /// Copy a finished run without what only its training needed
     Slim(slim::Slim),
     /// Run the two-task illustration of the Nash-MTL paper by every rule
@@ -87,6 +90,7 @@ impl Command {
             Self::List(command) => command.run(context),
             Self::Paper(command) => command.run(context),
             Self::Predict(command) => command.run(context),
+            Self::Push(command) => command.run(context),
             Self::Slim(command) => command.run(context),
             Self::Toy(command) => command.run(context),
             Self::Train(command) => command.run(context),

@@ -132,6 +132,7 @@ fn copies_answer_as_the_run(here: &Path) {
     assert!(length("run-slim/checkpoints/best/optimizer.safetensors") < 100);
     assert!(here.join("run-slim/report.json").exists() && !here.join("run-slim/metrics.jsonl").exists());
     refused(here, &["slim", "run"], &["run-slim", "something already"]);
+    refused(here, &["push", "run", "some-org/mine"], &["HF_HUB_OFFLINE", "needs it"]);
     refused(here, &["slim", "nowhere", "--to", "x"], &["nowhere", "not a run folder"]);
     let more = [&["train", "embedded", "--out", "run-slim"], SMALL].concat();
     refused(here, &more, &["slim copies", "--out"]);

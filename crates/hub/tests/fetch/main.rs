@@ -6,5 +6,6 @@ mod hub;
 mod manifests;
 mod order;
 mod packages;
+mod push;
 mod server;
 mod whole;

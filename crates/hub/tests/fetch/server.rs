@@ -1,6 +1,7 @@
 //! An HTTP server of this process, on the loopback, that notes what it is asked.
 
-use std::io::{BufRead, BufReader, Write};
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -16,6 +17,10 @@ pub(crate) struct Request {
     pub(crate) from: Option<usize>,
     pub(crate) token: Option<String>,
     pub(crate) host: Option<String>,
+    /// All headers, their names in small letters.
+    pub(crate) headers: BTreeMap<String, String>,
+    /// What was sent.
+    pub(crate) body: Vec<u8>,
     /// Requests before this one.
     pub(crate) before: usize,
 }
@@ -104,7 +109,8 @@ impl Drop for Server {
 
 fn serve(mut stream: TcpStream, seen: &Mutex<Vec<(Request, usize)>>, answer: &dyn Fn(&Request) -> Reply) -> Option<()> {
     stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
-    let mut lines = BufReader::new(stream.try_clone().ok()?).lines();
+    let mut reader = BufReader::new(stream.try_clone().ok()?);
+    let mut lines = reader.by_ref().lines();
     let first = lines.next()?.ok()?;
     let (method, rest) = first.split_once(' ')?;
     let mut request = Request {
@@ -113,6 +119,8 @@ fn serve(mut stream: TcpStream, seen: &Mutex<Vec<(Request, usize)>>, answer: &dy
         from: None,
         token: None,
         host: None,
+        headers: BTreeMap::new(),
+        body: Vec::new(),
         before: 0,
     };
     for line in lines {
@@ -124,6 +132,11 @@ fn serve(mut stream: TcpStream, seen: &Mutex<Vec<(Request, usize)>>, answer: &dy
             "authorization" => request.token = Some(value.trim().to_owned()),
             _ => {}
         }
+        request.headers.insert(name.to_lowercase(), value.trim().to_owned());
+    }
+    if let Some(length) = request.headers.get("content-length").and_then(|length| length.parse().ok()) {
+        request.body = vec![0; length];
+        reader.read_exact(&mut request.body).ok()?;
     }
     let index = {
         let mut seen = seen.lock().expect("no panic");
