@@ -60,7 +60,7 @@ mod tests {
 
     use super::*;
 
-    fn tensor(values: &[[f64; 2]]) -> Tensor {
+    fn tensor<const N: usize>(values: &[[f64; 2]; N]) -> Tensor {
         Tensor::new(values, &Device::Cpu).expect("a tensor")
     }
 
