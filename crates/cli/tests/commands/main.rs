@@ -24,3 +24,4 @@ mod streams;
 mod tool;
 #[cfg(unix)]
 mod tutorial;
+mod unify;
