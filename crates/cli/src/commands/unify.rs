@@ -319,7 +319,7 @@ fn report(members: &[Member], all: &[Scored], size: usize) -> Value {
 fn table(members: &[Member], all: &[Scored], size: usize) -> Vec<String> {
     let heads: Vec<String> = members.iter().map(|member| format!("{} {}", member.task, member.metric)).collect();
     let mut rows = vec![format!("| dev | {} | mean | encoders |", heads.join(" | "))];
-    rows.push(format!("| --- | {} --: | --: |", "--: | ".repeat(heads.len())));
+    rows.push(format!("| --- | {}--: | --: |", "--: | ".repeat(heads.len())));
     for scored in all {
         let cells: Vec<String> = scored.scores.iter().map(|score| format!("{score:.4}")).collect();
         let encoders = scored.bytes as f64 / size as f64;

@@ -49,6 +49,22 @@ fn single_task_runs_are_merged_and_scored() {
     assert!(!file("ties/tasks/planted-genre/model.safetensors").exists());
     assert_eq!(json(&std::fs::read_to_string(file("scores.json")).expect("scores")), report);
 
+    // The average is of what the runs keep.
+    let kept = |run: &str| {
+        let tensors =
+            mtl_train::read_tensors(&here.join(run).join("checkpoints/best/model.safetensors")).expect("weights");
+        let query = tensors.into_iter().find(|(name, _)| name.ends_with("layer.1.attention.self.query.weight"));
+        query.expect("a query").1.flatten_all().and_then(|query| query.to_vec1::<f32>()).expect("numbers")
+    };
+    let (topic, genre) = (kept("topic"), kept("genre"));
+    assert_ne!(topic, genre);
+    let average = mtl_train::read_tensors(&file("average/model.safetensors")).expect("weights");
+    let query =
+        average.iter().find(|(name, _)| name.ends_with("layer.1.attention.self.query.weight")).expect("a query");
+    let query: Vec<f32> = query.1.flatten_all().and_then(|query| query.to_vec1()).expect("numbers");
+    let right = topic.iter().zip(&genre).map(|(a, b)| (a + b) / 2.0);
+    assert!(query.len() == topic.len() && query.iter().zip(right).all(|(found, right)| (found - right).abs() < 1e-6));
+
     // All of the singular values are the models themselves.
     let all = ["unify", "topic", "genre", "--method", "tsv-c", "--set", "svd-deltas.rank=1.0", "--json"];
     let exact = json(&good(here, &all));
