@@ -244,7 +244,13 @@ fn tokenizer(recipe: &Recipe, located: &Located) -> Result<Tokenizer> {
         .context("a model of random weights needs tasks of generated text")
 }
 
-fn encoder(recipe: &Recipe, model: &LocatedModel, tokenizer: &Tokenizer, device: &Device) -> Result<Pretrained> {
+/// The encoder that a training of `recipe` begins from.
+pub(crate) fn encoder(
+    recipe: &Recipe,
+    model: &LocatedModel,
+    tokenizer: &Tokenizer,
+    device: &Device,
+) -> Result<Pretrained> {
     check_recompute(recipe, device.location())?;
     let architectures = &recipe.registries.architectures;
     let mut pretrained = match (&model.folder, &model.manifest.random) {

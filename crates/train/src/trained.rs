@@ -6,14 +6,14 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use candle_core::Device;
 use mtl_backbone::kernel::ProductPrecision as Rounding;
-use mtl_backbone::random;
+use mtl_backbone::{Pretrained, random};
 use mtl_data::{Dataset, Example, LoadOptions, Texts, Tokenizer};
 use mtl_sharing::Model;
 use mtl_task::rng::Key;
 use mtl_task::{Answer, Label, Task, TaskId, TaskSpec};
 use serde_json::Value;
 
-use crate::assemble::{Located, computing, datasets, trainer};
+use crate::assemble::{Located, LocatedModel, computing, datasets, encoder, trainer};
 use crate::evaluate::Forward;
 use crate::recipe::{Precision, Recipe};
 use crate::registries::Registries;
@@ -189,6 +189,16 @@ impl Trained {
         let mut datasets = datasets(registries, located, &self.tokenizer, options)?;
         self.trained_on.take(&registries.data.kinds, &mut datasets)?;
         Ok(datasets)
+    }
+
+    /// The encoder that the run began from.
+    ///
+    /// # Errors
+    /// If `model` cannot be read, or is another one than then: with both fingerprints.
+    pub fn started_from(&self, model: &LocatedModel) -> Result<Pretrained> {
+        let pretrained = encoder(&self.recipe, model, &self.tokenizer, &Device::Cpu)?;
+        self.trained_on.check_encoder(&model.name, &self.tokenizer, &pretrained)?;
+        Ok(pretrained)
     }
 
     /// Whether the task `id` reads pairs of texts; nothing in a run of before, which does not say.

@@ -68,6 +68,18 @@ impl Addition {
 }
 
 impl Merged {
+    /// Bytes that all tasks' encoders take when stored, four for each number: the merged weights, the additions, and the
+    /// ancestor's where an addition goes by it.
+    pub fn stored_bytes(&self) -> usize {
+        let parts = || self.additions.iter().flat_map(|addition| addition.parts.values());
+        let ancestor = parts().any(|part| matches!(part, Part::Masked(_) | Part::LowRank { to_merged: false, .. }));
+        let merged = self.additions.is_empty()
+            || parts().any(|part| matches!(part, Part::Masked(_) | Part::LowRank { to_merged: true, .. }));
+        let size: usize = self.tensors.values().map(|tensor| 4 * tensor.values.len()).sum();
+        let copies = usize::from(ancestor) + usize::from(merged);
+        copies * size + self.additions.iter().map(Addition::bytes).sum::<usize>()
+    }
+
     /// The weights of task `task`, by its index among the models: the merged ones where there is no addition.
     ///
     /// # Errors

@@ -207,7 +207,7 @@ fn related(who: &str, ancestor: &Tensors, tensors: &Tensors) -> Result<()> {
     let cosine = if scale > 0.0 { along / scale } else { 1.0 };
     ensure!(
         count < ENOUGH || cosine >= UNRELATED,
-        "{who} was not fine-tuned from this ancestor: the cosine of their matrices is {cosine:.3}, that of a fine-tuned \
+        "{who} was not fine-tuned from this ancestor: the cosine of their matrices is {cosine:.3}, that of a tuned \
          model is near 1"
     );
     Ok(())

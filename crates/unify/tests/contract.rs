@@ -141,7 +141,9 @@ fn what_a_task_keeps_is_counted_in_bytes() {
     let merged = merge(methods.find("emr").expect("a method"), models(methods.find("emr").expect("a method")));
     // 72, 7, 54, 54 and 1 bits in whole bytes, and a factor.
     assert_eq!(merged.additions[0].bytes(), 9 + 1 + 7 + 7 + 1 + 4);
+    assert_eq!(merged.stored_bytes(), 2 * 4 * 188 + 3 * 29);
     let merged = merge(methods.find("tsv-c").expect("an alias"), models(methods.find("tsv-c").expect("an alias")));
+    assert_eq!(merged.stored_bytes(), 4 * 188 + 3 * merged.additions[0].bytes());
     // One singular value of each matrix; the vector and the number are the task's own.
     assert_eq!(merged.additions[0].bytes(), 4 * ((12 + 6) + 7 + (6 + 9) + (9 + 6) + 1));
     assert!(matches!(merged.additions[0].parts["dense.weight"], Part::LowRank { rank: 1, to_merged: false, .. }));

@@ -18,6 +18,7 @@ mod push;
 mod slim;
 mod toy;
 mod train;
+mod unify;
 mod weigh;
 
 pub use list::{minilm, strategies};
@@ -66,6 +67,8 @@ pub enum Command {
     Toy(toy::Toy),
     /// Fine-tune an encoder on several tasks
     Train(train::Train),
+    /// Merge the encoders of single-task runs, and score what comes out on dev
+    Unify(unify::Unify),
     /// Weigh given task gradients by a rule
     Weigh(weigh::Weigh),
 }
@@ -94,6 +97,7 @@ impl Command {
             Self::Slim(command) => command.run(context),
             Self::Toy(command) => command.run(context),
             Self::Train(command) => command.run(context),
+            Self::Unify(command) => command.run(context),
             Self::Weigh(command) => command.run(context),
         }
     }

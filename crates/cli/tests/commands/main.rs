@@ -27,3 +27,4 @@ mod tables;
 mod tool;
 #[cfg(unix)]
 mod tutorial;
+mod unify;
