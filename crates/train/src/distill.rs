@@ -157,7 +157,8 @@ impl<'a> Asked<'a> {
         let examples = self.encoded(dataset)?;
         let mut order: Vec<usize> = (0..examples.len()).collect();
         order.sort_by_key(|&at| examples.get(at).map_or(0, |example| example.encoded.ids.len()));
-        let mut found: Vec<Arc<[f32]>> = vec![Arc::new([]); examples.len()];
+        let nothing: Arc<[f32]> = Arc::new([]);
+        let mut found = vec![nothing; examples.len()];
         // See `Trainer::step`: a loop from within the pool wakes nobody who is awake.
         rayon::scope(|_| -> Result<()> {
             for chunk in order.chunks(batch.max(1)) {
@@ -190,7 +191,8 @@ impl<'a> Asked<'a> {
         let encoded = texts.iter().map(|example| &example.encoded);
         let tokens = if model.params.device().is_cpu() { Packed::new(encoded) } else { Packed::padded(encoded, 0) };
         if says_nothing(self.task, &tokens) {
-            return Ok(vec![Arc::new([]); texts.len()]);
+            let nothing: Arc<[f32]> = Arc::new([]);
+            return Ok(vec![nothing; texts.len()]);
         }
         let logits = model.logits(self.id, &tokens, &mut Pass::evaluation())?.detach();
         check_logits(&logits)?;
