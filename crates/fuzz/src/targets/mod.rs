@@ -5,6 +5,7 @@ mod documents;
 mod faults;
 mod imports;
 mod labels;
+mod paper;
 mod rows;
 mod runs;
 mod tokenizers;
@@ -48,6 +49,8 @@ pub const TARGETS: &[Target] = &[
     target("run-optimizer", "the header of an optimizer's state", runs::optimizer, dictionary::SAFETENSORS),
     target("modules", "the modules of sentence-transformers", imports::modules, dictionary::JSON),
     target("fine-tuned", "the config.json of a fine-tuned model", imports::config, dictionary::CONFIG),
+    target("claims", "what experiments shall show", paper::claims, dictionary::TOML),
+    target("rows", "the rows of an experiment, file by file", paper::rows, dictionary::TABLE),
 ];
 
 /// Targets that fail, by which fuzzers are tried themselves; none of them is found unless it is named.
