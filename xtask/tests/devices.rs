@@ -26,6 +26,11 @@ const UPLOADS: &[(&str, usize, &str)] = &[
         1,
         "a zero for every answer, of which there are some, as the parameters are",
     ),
+    (
+        "crates/train/src/distill.rs",
+        2,
+        "the order of classes, in u32, and what is said of examples that have a loss, in f32",
+    ),
     ("crates/task/src/kinds/classification.rs", 1, "a class a text, in u32"),
     ("crates/task/src/kinds/multilabel.rs", 1, "labels a text, in f32"),
     ("crates/task/src/kinds/regression.rs", 1, "a value a text, in f32"),

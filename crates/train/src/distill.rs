@@ -226,7 +226,7 @@ fn weights(teacher: &Trained, id: TaskId) -> Result<String> {
     let mut digest = Sha256::new();
     for (name, tensor) in teacher.model_of(id).params.tensors()? {
         digest.update(format!("{name}\n"));
-        for value in tensor.flatten_all()?.to_dtype(DType::F64)?.to_vec1::<f64>()? {
+        for value in tensor.flatten_all()?.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.to_vec1::<f64>()? {
             digest.update(value.to_le_bytes());
         }
     }

@@ -75,7 +75,8 @@ fn every_rule_over_losses_takes_the_same_steps_by_the_sum() {
 
 #[test]
 fn every_strategy_takes_the_same_steps_by_the_sum() {
-    for entry in mtl_sharing::STRATEGIES {
+    // Counting conflicts, `recon` needs each task's gradient to the end of its search.
+    for entry in mtl_sharing::STRATEGIES.iter().filter(|entry| entry.name != "recon") {
         let set = format!("sharing.strategy={}", entry.name);
         let fitted = match entry.name {
             "single-small" => vec!["sharing.tolerance=0.5"],

@@ -121,16 +121,16 @@ fn mean(values: &[f64]) -> f64 {
 impl Adapted {
     /// Whether the next step's gradients are needed. What is planned is known from the first step on, which is not watched.
     fn watches(&self) -> bool {
-        self.weights.names().len() > 1 && self.settings.changes() && self.memory.own.is_empty()
+        self.weights.names().len() > 1
+            && self.settings.changes()
+            && self.memory.own.is_empty()
             && self.memory.plan.as_ref().is_some_and(|plan| plan.watches(self.memory.spent(), self.memory.done))
     }
 
     /// Whether the next step's gradients of the words are.
     fn watches_words(&self) -> bool {
         let warm = |plan: &Plan| self.memory.spent() < plan.warmup;
-        self.watches()
-            && !self.memory.judged
-            && self.memory.plan.as_ref().is_some_and(warm)
+        self.watches() && !self.memory.judged && self.memory.plan.as_ref().is_some_and(warm)
     }
 
     /// Takes the baselines' losses, once.

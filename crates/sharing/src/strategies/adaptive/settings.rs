@@ -183,7 +183,11 @@ impl Adaptive {
 
     /// Whether two tasks share anything at the start.
     pub(super) fn starts_shared(&self) -> bool {
-        self.start != Start::Named(Together::Apart) && self.partitions().iter().any(|partition| partition.is_empty() || partition.iter().any(|group| group.len() > 1))
+        self.start != Start::Named(Together::Apart)
+            && self
+                .partitions()
+                .iter()
+                .any(|partition| partition.is_empty() || partition.iter().any(|group| group.len() > 1))
     }
 
     /// The structure to begin with, of the tasks called `names`.
@@ -205,8 +209,12 @@ impl Adaptive {
     }
 
     pub(super) fn checked(&self, tasks: usize) -> anyhow::Result<()> {
-        let shares =
-            [("warmup", self.warmup), ("race", self.race), ("interpolation", self.interpolation), ("held_out", self.held_out)];
+        let shares = [
+            ("warmup", self.warmup),
+            ("race", self.race),
+            ("interpolation", self.interpolation),
+            ("held_out", self.held_out),
+        ];
         for (key, share) in shares.into_iter().chain(self.races.iter().map(|at| ("races", *at))) {
             if !(0. ..=1.).contains(&share) {
                 bail!("`{key}` is {share}, but a share of the budget lies in [0, 1]");

@@ -96,7 +96,8 @@ impl Conflicts {
         let mut found = Self::new(tasks);
         for (name, tensor) in state {
             let values = tensor.flatten_all()?.to_vec1::<f64>()?;
-            let odd = || candle_core::Error::Msg(format!("the saved `{name}` is not of this strategy and {tasks} tasks"));
+            let odd =
+                || candle_core::Error::Msg(format!("the saved `{name}` is not of this strategy and {tasks} tasks"));
             if name == "recon/steps" {
                 let &[steps, settled] = values.as_slice() else { return Err(odd()) };
                 (found.steps, found.settled) = (steps as usize, settled != 0.);

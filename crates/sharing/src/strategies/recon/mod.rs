@@ -35,11 +35,11 @@ use serde_json::json;
 use conflicts::Conflicts;
 
 use crate::blocks::additions::merged;
+use crate::blocks::values::copied;
 use crate::blocks::walk::{walk, walk_on};
 use crate::context::together;
 use crate::{
-    BuildContext, Change, EncoderWeights, Phase, Sharing, StepView, Strategy, StrategySettings, TaskSet,
-    Topology,
+    BuildContext, Change, EncoderWeights, Phase, Sharing, StepView, Strategy, StrategySettings, TaskSet, Topology,
 };
 
 /// The entry of the registry.
@@ -104,8 +104,8 @@ impl StrategySettings for Recon {
         let shared = EncoderWeights::insert(context, &context.shared())?;
         let restart = self.restart && tasks > 1;
         let begun = shared.iter().chain(context.heads.iter().flat_map(|head| head.params())).filter(|_| restart);
-        let copied = |param: &Param| Ok((param.name().to_string(), param.tensor().detach().copy()?));
-        let begun = begun.map(copied).collect::<Result<_>>()?;
+        let kept = |param: &Param| Ok((param.name().to_string(), copied(param.tensor())?));
+        let begun = begun.map(kept).collect::<Result<_>>()?;
         Ok(Box::new(Reconnected {
             encoder: context.encoder.clone(),
             weights: vec![shared; tasks],
@@ -280,9 +280,8 @@ impl Sharing for Reconnected {
             })
         };
         let layers = self.encoder.layers();
-        self.weights = (0..names.len())
-            .map(|task| EncoderWeights::of(layers, |part| of(task, part)))
-            .collect::<Result<_>>()?;
+        self.weights =
+            (0..names.len()).map(|task| EncoderWeights::of(layers, |part| of(task, part))).collect::<Result<_>>()?;
         Ok(())
     }
 
