@@ -33,10 +33,10 @@ pub fn line(line: &str) -> Result<()> {
 }
 
 /// Writes `text`, which ends its lines itself, to standard output: as it is where a program reads it, for it may be data
-/// that has to arrive; as [`line`] does on a terminal.
+/// that has to arrive; as [`line()`] does on a terminal.
 ///
 /// # Errors
-/// As [`line`].
+/// As [`line()`].
 pub fn data(text: &str) -> Result<()> {
     let mut out = std::io::stdout().lock();
     let shown = if out.is_terminal() { printable(text) } else { text.into() };
